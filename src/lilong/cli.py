@@ -1,0 +1,74 @@
+"""The `lilong` command. Loads a floor's commands only when one of them is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from . import __version__
+
+_OWN = (
+    ("up", "lilong.operations.commands:up", "Open the house and serve it."),
+    ("down", "lilong.operations.commands:down", "Stop the server of a house."),
+    ("status", "lilong.operations.commands:status", "How the house is doing."),
+    ("user", "lilong.operations.commands:user", "Users and their roles."),
+    ("org", "lilong.operations.commands:org", "Organisations."),
+    ("token", "lilong.operations.commands:token", "API tokens."),
+    ("backup", "lilong.operations.commands:backup", "Copy the whole house, while it runs."),
+    ("restore", "lilong.operations.commands:restore", "Make a house from a backup."),
+    ("chain", "lilong.chain.commands:chain", "Carry out a chain file, from texts to a served model."),
+    ("verify", "lilong.operations.evidence_commands:verify", "Check an exported bundle, or the whole house."),
+    ("export", "lilong.operations.evidence_commands:export", "Write the evidence of something as a bundle."),
+    ("trace", "lilong.operations.evidence_commands:trace", "Walk from a thing to what it was made from, or what it touched."),
+)
+
+
+def _commands() -> dict[str, tuple[str, str]]:
+    from .floors import declared
+
+    found = {name: (place, doc) for name, place, doc in _OWN}
+    for floor in declared():
+        found.update({name: (place, doc) for name, place, doc in floor.commands})
+    return found
+
+
+class _Root(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_commands())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = _commands().get(cmd_name)
+        if found is None:
+            return None
+        module, _, name = found[0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, doc) for name, (_, doc) in _commands().items()])
+
+
+@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lilong")
+def root() -> None:
+    """Lilong: from raw text to a served model, with one signed chain of evidence."""
+
+
+def main() -> Any:
+    from .ground.errors import LilongError
+
+    try:
+        return root(standalone_mode=True)
+    except LilongError as problem:
+        click.echo(f"lilong: {problem}", err=True)
+        sys.exit(problem.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

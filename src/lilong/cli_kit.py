@@ -1,0 +1,74 @@
+"""What every command shares: where the house is, how answers are printed, how errors end the process."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+_OPTIONS = (
+    click.option("--house", type=click.Path(path_type=Path), envvar="LILONG_HOUSE", help="The house's folder (default: ./house)."),
+    click.option("--url", help="A server's address instead of a folder (also LILONG_URL)."),
+    click.option("--token-file", type=click.Path(path_type=Path), envvar="LILONG_TOKEN_FILE", help="File with your API token (mode 0600)."),
+    click.option("--json", "as_json", is_flag=True, help="Answer in JSON."),
+)
+
+
+def common(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say where the house is; it is called with `client` and `as_json`."""
+
+    @functools.wraps(function)
+    def command(house: Path | None, url: str | None, token_file: Path | None, as_json: bool, **given: Any) -> Any:
+        from lilong.client import opened
+
+        with opened(house, url, token_file) as client:
+            return function(client=client, as_json=as_json, **given)
+
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def show(value: Any, as_json: bool, columns: Sequence[tuple[str, str]] = ()) -> None:
+    """Print a value: JSON, or a table of the given (header, key) columns, or a list of its fields. Keys may be dotted."""
+    if as_json:
+        click.echo(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    if isinstance(value, list):
+        if not columns and value and isinstance(value[0], Mapping):
+            columns = [(key.upper(), key) for key in value[0] if not isinstance(value[0][key], list | dict)]
+        rows: Sequence[Any] = value
+    else:
+        rows, columns = [{"field": key, "value": item} for key, item in value.items()], [("", "field"), ("", "value")]
+    table = Table(box=None, pad_edge=False, show_header=isinstance(value, list))
+    for header, _ in columns:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(_pick(row, key)) for _, key in columns))
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, width=240)
+    console.print(table if rows else "(none)")
+
+
+def _pick(row: Any, key: str) -> Any:
+    for part in key.split("."):
+        row = row.get(part) if isinstance(row, Mapping) else None
+    return row
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)

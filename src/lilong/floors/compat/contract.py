@@ -1,0 +1,198 @@
+"""What other floors may know of compatibility: stacks, verdicts, rows, certificates, and the device under test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NewType, Protocol
+
+from lilong.ground.errors import BadInput, LilongError, Refused
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Logits = NDArray[np.float32]
+
+StackName = NewType("StackName", str)
+"""A software stack on a kind of device, such as `torch-fp32` or `llama.cpp`; what follows a colon picks one of the model's files."""
+
+REFERENCE = StackName("torch-fp32")
+NOISE = StackName("torch-bf16")
+STACKS: tuple[StackName, ...] = (REFERENCE, NOISE, StackName("llama.cpp"), StackName("onnxruntime"))
+
+
+class Verdict(StrEnum):
+    """From best to worst for a user who must rely on it: a refusal is honest, a silently wrong answer is the worst."""
+
+    PASS = "pass"  # noqa: S105 - a verdict
+    REFUSED = "refused"
+    HANG = "hang"
+    OOM = "oom"
+    CRASH = "crash"
+    INACCURATE = "inaccurate"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a stack says it is, and how it was run."""
+
+    stack: StackName
+    name: str
+    version: str
+    weights: str  # the number format of the stored weights it used: f32, bf16, f16, q4_1 ...
+    compute: str  # the number format of its activations, as far as it can tell
+    threads: int
+    device: str
+    features: str = ""
+    file: str = ""  # the model file it read
+
+
+class DeviceUnderTest(Protocol):
+    """One stack on one device, with one model loaded.
+
+    Calls raise DeviceRefused for an honest error; adapters that run in a process of their own also raise
+    DeviceCrashed, DeviceHung and DeviceOutOfMemory.
+    """
+
+    def load(self, model: Path, threads: int) -> Probe:
+        """Load the model from a folder with config.json, tokenizer.json, model.safetensors and possibly *.gguf."""
+
+    def tokenize(self, text: str) -> list[int] | None:
+        """The token ids of `text` without added special tokens; None where the stack has no tokenizer of its own."""
+
+    def logits(self, tokens: Sequence[int]) -> Logits:
+        """Teacher-forced logits, float32 [len(tokens), vocabulary]: row i predicts the token after tokens[: i + 1]."""
+
+    def greedy(self, tokens: Sequence[int], count: int) -> tuple[list[int], Logits]:
+        """`count` tokens that continue `tokens` by arg max, never stopping early, and the logits they were chosen from."""
+
+    def spent(self) -> float:
+        """CPU seconds used so far."""
+
+    def peak_mib(self) -> int:
+        """The most resident memory so far, in MiB; 0 where the device cannot tell."""
+
+    def close(self) -> None: ...
+
+
+class DeviceRefused(LilongError):
+    """{stack} refused: {problem}"""
+
+
+class DeviceCrashed(LilongError):
+    """{stack} died {how} while it was asked to {doing}. Its last words: {words}"""
+
+
+class DeviceHung(LilongError):
+    """{stack} gave no answer within {limit:g} s when it was asked to {doing}."""
+
+
+class DeviceOutOfMemory(LilongError):
+    """{stack} ran out of memory when it was asked to {doing}: {words}"""
+
+
+class UnknownStack(BadInput):
+    """There is no stack '{stack}'. Known here: {known}."""
+
+
+class ReferenceFailed(Refused):
+    """The reference stack {stack} did not work, so nothing can be judged: {problem} Repair the model's files or the reference first."""
+
+
+class TooLittleText(BadInput):
+    """The held-out texts give {found} excerpts of {length} tokens; {wanted} are needed. Give more text or ask for fewer positions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its 95 % interval and the number of observations behind it."""
+
+    low: float
+    point: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Where a greedy continuation first left the reference's, and how sure the reference was there."""
+
+    prompt: int
+    position: int  # 0 is the first generated token
+    margin: float  # nats by which the reference preferred its own token over the stack's
+    decisive: bool  # the margin exceeds the format's noise
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenization:
+    texts: int
+    equal: int
+    first_difference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One stack's line of the matrix. Measures are None where the stack did not get that far."""
+
+    stack: StackName
+    verdict: Verdict
+    reason: str
+    reference: bool = False
+    probe: Probe | None = None
+    kl: Interval | None = None  # nats per token, KL(reference || stack), n in positions, interval over texts
+    kl_max: float | None = None
+    kl_limit: float | None = None
+    agreement: Interval | None = None  # top-1, Wilson
+    decisive_flips: int | None = None
+    prompts: int = 0
+    diverged: tuple[Divergence, ...] = ()
+    tokenization: Tokenization | None = None
+    deterministic: bool | None = None
+    cpu_seconds: float = 0.0
+    peak_mib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds and bytes a device may use. The first case has its own limit: compilers are slow once, hung kernels always."""
+
+    first_seconds: float = 180.0
+    case_seconds: float = 60.0
+    threads: int = 2
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExamineAsk:
+    """The parameters of one examination (the job's spec.json)."""
+
+    stacks: tuple[StackName, ...] = STACKS
+    positions: int = 1024
+    length: int = 128
+    prompts: int = 4
+    greedy_tokens: int = 24
+    seed: int = 0
+    limits: Limits = field(default_factory=Limits)
+
+    @classmethod
+    def parse(cls, spec: Mapping[str, Any]) -> ExamineAsk:
+        """Read spec.json; keys that are left out take their defaults. Raises BadInput for an unknown key or a value out of range."""
+        known = {"stacks", "positions", "length", "prompts", "greedy_tokens", "seed", "limits"}
+        for key in sorted(set(spec) - known):
+            raise BadInput(field=key, problem="it is not a parameter of an examination", way_out=f"Known: {', '.join(sorted(known))}.")
+        given = dict(spec)
+        limits = dict(given.pop("limits", None) or {})
+        names = {item.name for item in Limits.__dataclass_fields__.values()}
+        for key in sorted(set(limits) - names):
+            raise BadInput(field=f"limits.{key}", problem="it is not a limit", way_out=f"Known: {', '.join(sorted(names))}.")
+        if "stacks" in given:
+            given["stacks"] = tuple(StackName(str(stack)) for stack in given["stacks"])
+        ask = cls(**given, limits=Limits(**limits))
+        for name, least in (("positions", 4), ("length", 2), ("prompts", 0), ("greedy_tokens", 0)):
+            if getattr(ask, name) < least:
+                raise BadInput(field=name, problem=f"{getattr(ask, name)} is less than {least}", way_out=f"Give at least {least}.")
+        return ask

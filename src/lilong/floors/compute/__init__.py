@@ -1,0 +1,10 @@
+"""Jobs: one durable queue, run in a sandbox by the sites."""
+
+from lilong.ground.floor import Floor
+
+floor = Floor(
+    name="compute",
+    start="lilong.floors.compute.service:start",
+    api="lilong.floors.compute.api:routes",
+    commands=(("job", "lilong.floors.compute.commands:job", "Submit, follow and cancel jobs."),),
+)

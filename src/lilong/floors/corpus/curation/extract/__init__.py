@@ -1,0 +1,133 @@
+"""Files to plain text: HTML, reStructuredText, man pages (roff), and text that is plain already.
+
+`unpack` takes off gzip; `extract(path, data)` answers text and format, or a reason why there is none. The path is the file's name inside its source;
+only its ending and folders are looked at. Nothing here reads files or starts programs.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import re
+import unicodedata
+import zlib
+from dataclasses import dataclass
+
+from lilong.floors.corpus.curation.extract.html import html_text
+from lilong.floors.corpus.curation.extract.roff import ROFF_REDIRECT, roff_text
+from lilong.floors.corpus.curation.extract.rst import rst_text
+
+MAX_FILE = 32 << 20
+"""Bytes; a larger file is no document."""
+
+MAX_UNPACKED = 32 << 20
+"""Bytes that one compressed file may grow to."""
+
+_MAN = re.compile(r"(?:^|/)man\d[a-z]*/[^/]+\.\d[a-z]*$")
+_ROFF_CODING = re.compile(rb"-\*-.*?coding:\s*([\w.-]+)", re.IGNORECASE)
+_HTML_CHARSET = re.compile(rb"<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+_LATIN_1 = frozenset({"iso8859-1", "cp1252"})
+_FORMATS = {
+    ".html": "html", ".htm": "html", ".xhtml": "html",
+    ".rst": "rst", ".rst.txt": "rst",
+    ".txt": "plain", ".text": "plain", ".md": "plain", ".markdown": "plain",
+}  # fmt: skip
+_NAMES = frozenset({"README", "NEWS", "FAQ", "METADATA", "LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS"})
+_BLANK_LINES = re.compile(r"\n{3,}")
+_LINE_ENDS = re.compile(r"[ \t]+(?=\n)")
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """The text of a file (Unicode NFC, lines end with \\n, no trailing blanks) and the format it was read as."""
+
+    text: str
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Why a file gave no text: `not-utf-8`, `binary`, `redirect` or `empty`, and a sentence about it."""
+
+    reason: str
+    detail: str
+
+
+def text_format(path: str) -> str | None:
+    """How a file of this name would be read: html, rst, roff or plain; None where it is no text."""
+    name = path.removesuffix(".gz")
+    if _MAN.search(name):
+        return "roff"
+    last = name.rsplit("/", 1)[-1]
+    lower = last.lower()
+    for ending, how in sorted(_FORMATS.items(), key=lambda item: -len(item[0])):
+        if lower.endswith(ending):
+            return how
+    return "plain" if last.split(".")[0] in _NAMES and "." not in last.strip(".") else None
+
+
+def unpack(path: str, data: bytes) -> bytes | Unreadable:
+    """The file as it was before gzip, where its name ends in .gz."""
+    if not path.endswith(".gz"):
+        return data
+    unpacked = _gunzip(data)
+    return Unreadable("binary", "the gzip stream is damaged or grows too large") if unpacked is None else unpacked
+
+
+def extract(path: str, data: bytes) -> Extracted | Unreadable:
+    """The text of one unpacked file. A path that `text_format` does not know is read as plain text."""
+    how = text_format(path) or "plain"
+    if b"\x00" in data:
+        return Unreadable("binary", "holds NUL bytes")
+    decoded = _decode(data, how)
+    if decoded is None:
+        return Unreadable("not-utf-8", "is not UTF-8 and does not declare Latin-1")
+    text = _plain(decoded, how)
+    if text is ROFF_REDIRECT:
+        return Unreadable("redirect", "only points to another page")
+    text = tidy(text)
+    return Extracted(text, how) if text else Unreadable("empty", "holds no text")
+
+
+def tidy(text: str) -> str:
+    """NFC, one kind of line end, no trailing blanks, never more than one blank line in a row."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\ufeff", "").replace("\u00ad", "")
+    text = _BLANK_LINES.sub("\n\n", _LINE_ENDS.sub("", text + "\n")).strip("\n")
+    return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
+
+
+def _plain(decoded: str, how: str) -> str:
+    if how == "html":
+        return html_text(decoded)
+    if how == "rst":
+        return rst_text(decoded)
+    return roff_text(decoded) if how == "roff" else decoded
+
+
+def _gunzip(data: bytes) -> bytes | None:
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        first = unpacker.decompress(data, MAX_UNPACKED)
+        if unpacker.unconsumed_tail:
+            return None
+        # Some packers write several members; gzip reads them all, and the first one showed that the sizes are sane.
+        return gzip.decompress(data) if unpacker.unused_data and len(unpacker.unused_data) < MAX_UNPACKED >> 10 else first
+    except (zlib.error, OSError, EOFError):
+        return None
+
+
+def _decode(data: bytes, how: str) -> str | None:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    pattern = {"html": _HTML_CHARSET, "roff": _ROFF_CODING}.get(how)
+    declared = pattern.search(data[:2048]) if pattern else None
+    if declared is None:
+        return None
+    try:
+        name = codecs.lookup(declared.group(1).decode("ascii")).name
+    except (LookupError, UnicodeDecodeError):
+        return None
+    # WHATWG reads a declared Latin-1 as windows-1252; here it is taken at its word, so that every byte has a meaning.
+    return data.decode("latin-1") if name in _LATIN_1 else None

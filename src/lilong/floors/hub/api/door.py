@@ -1,0 +1,230 @@
+"""What every route of the hub shares: paths as they were sent, sign-in, and errors as the Hugging Face clients parse them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, unquote
+
+import anyio.to_thread
+from fastapi import Request, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+
+from lilong.ground.access import PERMISSIONS, PUBLIC, SIGNED_IN, Actor
+from lilong.ground.errors import BadInput, Forbidden, LilongError, Unauthenticated
+from lilong.ground.house import House
+from lilong.ground.web import Routes, Rule, authenticate
+
+from ..contract import EntryNotFound, Kind, RefMoved, RepositoryNotFound, RevisionNotFound
+from ..service import ANONYMOUS
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+INVALID = "Invalid credentials in Authorization header"  # the client tells a bad token from a missing repository by these words
+_CODES: Mapping[type[LilongError], str] = {RepositoryNotFound: "RepoNotFound", RevisionNotFound: "RevisionNotFound", EntryNotFound: "EntryNotFound"}
+KINDS = {"models": Kind.MODEL, "datasets": Kind.DATASET}
+
+
+class HubRoutes(Routes):
+    """Plain Starlette routes: their bodies stream, their paths keep what was encoded in them, their errors have headers."""
+
+    def route(self, method: str, path: str, *, allow: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        if allow not in PERMISSIONS | {PUBLIC, SIGNED_IN}:
+            raise RuntimeError(f"{method} {path}: {allow!r} is not in the table of permissions")
+        self.rules.append(Rule(method, path, allow))
+
+        def add(handler: Handler) -> Handler:
+            async def endpoint(request: Request) -> Response:
+                try:
+                    request.state.actor = await _enter(request, allow)
+                    return await handler(request)
+                except ClientDisconnect:
+                    return Response(status_code=499)
+                except HTTPException as refused:
+                    return failure(refused.status_code, str(refused.detail))
+                except LilongError as error:
+                    return _failed(error, request)
+
+            methods = [method]
+            self.router.add_route(path, endpoint, methods=methods, include_in_schema=False, name=f"hub {method} {path}")
+            return handler
+
+        return add
+
+    def both(self, method: str, path: str, *, allow: str) -> Callable[[Handler], Handler]:
+        """The same route for models and for datasets; `{kinds}` in the path stands for the word in the URL."""
+
+        def add(handler: Handler) -> Handler:
+            for word in KINDS:
+                self.route(method, path.replace("{kinds}", word), allow=allow)(handler)
+            return handler
+
+        return add
+
+
+routes = HubRoutes()
+
+
+async def _enter(request: Request, allow: str) -> Actor:
+    try:
+        actor = await authenticate(request)
+    except Unauthenticated as refused:
+        raise BadToken() from refused
+    if actor is None:
+        if allow != PUBLIC:
+            raise Unauthenticated()
+        return ANONYMOUS
+    if allow not in (PUBLIC, SIGNED_IN):
+        house = house_of(request)
+        if not await anyio.to_thread.run_sync(lambda: house.db.read(lambda tx: house.access.anywhere(tx, actor, allow))):
+            raise Forbidden(permission=allow, actor=actor.user, scope="an organisation")
+    return actor
+
+
+class BadToken(Unauthenticated):
+    """Invalid credentials in Authorization header"""
+
+
+def _failed(error: LilongError, request: Request) -> Response:
+    code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), "")
+    status = error.status
+    if isinstance(error, RepositoryNotFound) and request.state.actor is ANONYMOUS:
+        status = 401  # as the public Hub does: signing in might help
+    elif isinstance(error, RefMoved):
+        status = 412
+    return failure(status, str(error), code)
+
+
+def failure(status: int, message: str, code: str = "", more: Mapping[str, Any] | None = None) -> Response:
+    headers = {"x-error-message": _header(message)}
+    if code:
+        headers["x-error-code"] = code
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return JSONResponse({"error": message, "detail": message, **(more or {})}, status, headers)
+
+
+def _header(text: str) -> str:
+    return "".join(c if " " <= c <= "~" else "?" for c in text)[:1000]
+
+
+def house_of(request: Request) -> House:
+    house: House = request.app.state.house
+    return house
+
+
+def actor_of(request: Request) -> Actor:
+    actor: Actor = request.state.actor
+    return actor
+
+
+def here(request: Request) -> str:
+    """The address under which the client reached us, without a slash at the end."""
+    return str(request.base_url).rstrip("/")
+
+
+def sent_path(request: Request) -> str:
+    """The path as it was sent, still percent-encoded: `refs%2Fpr%2F1` is one part of it."""
+    raw = request.scope.get("raw_path")
+    return raw.decode("ascii", "replace").split("?")[0] if raw else quote(request.scope["path"])
+
+
+_IN_API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/[^/]+(?:/(.*))?)?")
+_AT_ROOT = re.compile(r"/(datasets/)?([^/]+/[^/]+)/resolve/(.*)")
+
+
+def place(request: Request) -> tuple[Kind, str, str]:
+    """Kind, name and encoded rest of a path like `/api/models/NAME/verb/rest` or `/NAME/resolve/rest`."""
+    path = sent_path(request)
+    if found := _IN_API.fullmatch(path):
+        return KINDS[found[1]], unquote(found[2]), found[3] or ""
+    if found := _AT_ROOT.fullmatch(path):
+        return Kind.DATASET if found[1] else Kind.MODEL, unquote(found[2]), found[3]
+    raise RepositoryNotFound(kind="model or dataset", name=unquote(path)[:200])
+
+
+def prefix(kind: Kind) -> str:
+    """What stands before a repository's name in URLs outside `/api`."""
+    return "datasets/" if kind is Kind.DATASET else ""
+
+
+def split_rest(rest: str) -> tuple[str, str]:
+    """`REV` or `REV/PATH` as sent: the revision is the first part; slashes inside it came encoded, except in full ref names."""
+    parts = rest.split("/")
+    if parts[0] == "refs" and len(parts) > 2:
+        return unquote("/".join(parts[:3])), unquote("/".join(parts[3:]))
+    return unquote(parts[0]), unquote("/".join(parts[1:]))
+
+
+async def json_body(request: Request) -> dict[str, Any]:
+    """Raises BadInput."""
+    try:
+        value = json.loads(await request.body() or b"{}")
+    except (ValueError, RecursionError) as problem:
+        raise NotJson(problem=str(problem)) from problem
+    if not isinstance(value, dict):
+        raise NotJson(problem="it is not an object")
+    return value
+
+
+class NotJson(BadInput):
+    """The body is not the JSON that was expected: {problem}."""
+
+    status = 400
+
+
+class NotAsked(BadInput):
+    """The body's '{field}' cannot be used: {problem}."""
+
+    status = 400
+
+
+def text_of(body: Mapping[str, Any], field: str, default: str | None = None) -> str:
+    """A string of a body. Raises NotAsked."""
+    value = body.get(field)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, str):
+        raise NotAsked(field=field, problem="it must be a string")
+    return value
+
+
+def kind_of(body: Mapping[str, Any]) -> Kind:
+    """Raises NotAsked."""
+    word = body.get("type") or "model"
+    if word not in (Kind.MODEL.value, Kind.DATASET.value):
+        raise NotAsked(field="type", problem=f"{str(word)[:50]!r} is not a kind of repository here; there are model and dataset")
+    return Kind(word)
+
+
+def number_of(request: Request, field: str, default: int, most: int) -> int:
+    """A count in the query, at most `most`. Raises NotAsked."""
+    text = request.query_params.get(field)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) < 1:
+        raise NotAsked(field=field, problem="it must be a number from 1 on")
+    return min(int(text), most)
+
+
+def flag_of(request: Request, field: str) -> bool:
+    return request.query_params.get(field, "").lower() in ("true", "1")
+
+
+def next_link(request: Request, **changed: str) -> dict[str, str]:
+    """The header that leads to the next page."""
+    query = [(key, value) for key, value in request.query_params.multi_items() if key not in changed]
+    pairs: Sequence[tuple[str, str]] = [*query, *changed.items()]
+    url = f"{here(request)}{sent_path(request)}?" + "&".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in pairs)
+    return {"link": f'<{url}>; rel="next"'}
+
+
+async def work(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Run something that blocks in a worker thread."""
+    return await anyio.to_thread.run_sync(lambda: function(*args, **kwargs))
+
+

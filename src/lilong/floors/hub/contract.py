@@ -1,0 +1,183 @@
+"""What other floors may know of the hub: repositories, revisions, and how to publish one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from lilong.ground.access import Actor
+from lilong.ground.db import Tx
+from lilong.ground.errors import Conflict, NotFound
+
+T = TypeVar("T")
+
+
+class Kind(StrEnum):
+    MODEL = "model"
+    DATASET = "dataset"
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    kind: Kind
+    name: str  # organisation/name
+    private: bool
+    created_at: str
+
+    @property
+    def organisation(self) -> str:
+        return self.name.split("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    path: str
+    digest: str  # sha256 of the content
+    size: int  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One commit. `manifest` is the OpenSSF model-signing root over its files: the artifact that statements are about."""
+
+    repository: Repository
+    commit: str  # git object id, 40 hex digits
+    manifest: str
+    files: tuple[File, ...]
+    message: str
+    author: str
+    at: str
+
+    def file(self, path: str) -> File:
+        """Raises NotFound."""
+        for file in self.files:
+            if file.path == path:
+                return file
+        raise NotFound(kind=f"file in {self.repository.name}", name=path)
+
+    def tree(self, *prefixes: str) -> dict[str, str]:
+        """path -> digest of the files whose path starts with one of the prefixes (all of them without any): a job's input."""
+        return {file.path: file.digest for file in self.files if not prefixes or file.path.startswith(prefixes)}
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    kind: ClassVar[str] = "hub.committed"
+    subject: str  # repository name
+    organisation: str
+    repository_kind: str
+    ref: str
+    commit: str
+    manifest: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryCreated:
+    kind: ClassVar[str] = "hub.repository-created"
+    subject: str  # repository name
+    organisation: str
+    repository_kind: str
+    private: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryDeleted:
+    kind: ClassVar[str] = "hub.repository-deleted"
+    subject: str  # repository name
+    organisation: str
+    repository_kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefChanged:
+    """A branch or tag was made, or taken away (then `commit` is empty)."""
+
+    kind: ClassVar[str] = "hub.ref-changed"
+    subject: str  # repository name
+    organisation: str
+    repository_kind: str
+    ref: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of a list of repositories."""
+
+    repository: Repository
+    commit: str | None  # head of `main`
+    manifest: str | None
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """A statement about a revision, in short."""
+
+    id: str
+    predicate_type: str
+    at: str
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """All that is known of one revision. `card` is the Markdown of README.md, `metadata` its front matter."""
+
+    revision: Revision
+    card: str
+    metadata: Mapping[str, Any]
+    statements: tuple[About, ...]
+
+
+class RepositoryNotFound(NotFound):
+    """There is no {kind} repository '{name}' that you may see."""
+
+
+class RevisionNotFound(NotFound):
+    """The repository '{repository}' has no revision '{name}'."""
+
+
+class EntryNotFound(NotFound):
+    """A file with this name doesn't exist: the revision {revision} of {repository} has no '{path}'."""
+
+
+class RepositoryExists(Conflict):
+    """There is a {kind} repository '{name}' already."""
+
+
+class RefExists(Conflict):
+    """Reference {ref} already exists."""
+
+
+class RefMoved(Conflict):
+    """The branch {ref} of {repository} is at {found} now, not at {expected}. Fetch it and commit again on top."""
+
+
+class Hub(Protocol):
+    def publish(
+        self,
+        actor: Actor,
+        kind: Kind,
+        name: str,
+        files: Mapping[str, str],
+        message: str,
+        then: Callable[[Tx, Revision], T],
+        *,
+        private: bool = True,
+        replace: bool = True,
+    ) -> T:
+        """Commit blobs that the house already has (path -> digest) to `main`, making the repository if there is none.
+
+        With `replace` the new revision holds these files only. `then(tx, revision)` runs in the commit's own transaction, so that
+        the caller's rows and statements exist together with the revision or not at all. When `main` already has exactly these
+        files, that revision is used and no commit is added.
+        """
+
+    def revision(self, tx: Tx, actor: Actor, kind: Kind, name: str, ref: str = "main") -> Revision:
+        """`ref`: branch, tag or commit. Raises RepositoryNotFound, RevisionNotFound."""
+
+    def by_manifest(self, tx: Tx, manifest: str) -> Revision | None:
+        """The revision whose files have this model-signing root, if the hub has it."""

@@ -1,0 +1,99 @@
+"""The card of a repository: README.md with YAML front matter, read without trusting it."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from lilong.ground.errors import BadInput
+
+PATH = "README.md"
+LIMIT = 1 << 20  # bytes of a card that are read
+_FRONT = re.compile(r"\A\ufeff?\s*---[ \t]*\r?\n(.*?)^---[ \t]*\r?$\n?", re.DOTALL | re.MULTILINE)
+_MATTER_LIMIT = 256 << 10
+_DEPTH = 20
+
+
+class BadCard(BadInput):
+    """The front matter of README.md cannot be used: {problem}."""
+
+    status = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    text: str  # the Markdown below the front matter
+    metadata: Mapping[str, Any]
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML without aliases: a few lines of them stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not taken")
+        return super().compose_node(parent, index)
+
+
+def parse(text: str) -> Card:
+    """Raises BadCard."""
+    found = _FRONT.match(text)
+    if not found:
+        return Card(text, {})
+    matter = found[1]
+    if len(matter) > _MATTER_LIMIT:
+        raise BadCard(problem=f"it is longer than {_MATTER_LIMIT >> 10} KiB")
+    try:
+        value = _plain(yaml.load(matter, _Loader), _DEPTH)
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        raise BadCard(problem=" ".join(str(problem).split())) from problem
+    if value is None:
+        value = {}
+    if not isinstance(value, dict):
+        raise BadCard(problem="it is not a mapping of names to values")
+    return Card(text[found.end() :], value)
+
+
+def read(text: str) -> Card:
+    """Like `parse`, for a card that is already stored: metadata that cannot be used are left out."""
+    try:
+        return parse(text)
+    except BadCard:
+        return Card(text, {})
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if depth == 0:
+        raise ValueError("it is nested too deeply")
+    if isinstance(value, dict):
+        return {str(key): _plain(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_plain(item, depth - 1) for item in value]
+    if isinstance(value, datetime.date | datetime.datetime):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def tags(metadata: Mapping[str, Any]) -> list[str]:
+    """The tags that the public Hub derives from a card's metadata, in its order of importance."""
+    found = [str(metadata[key]) for key in ("library_name", "pipeline_tag") if isinstance(metadata.get(key), str)]
+    found += _words(metadata.get("tags"))
+    found += [f"license:{word}" for word in _words(metadata.get("license"))]
+    found += [f"base_model:{word}" for word in _words(metadata.get("base_model"))]
+    found += [f"dataset:{word}" for word in _words(metadata.get("datasets"))]
+    found += _words(metadata.get("language"))
+    return list(dict.fromkeys(found))
+
+
+def _words(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [word for word in value if isinstance(word, str)] if isinstance(value, list) else []

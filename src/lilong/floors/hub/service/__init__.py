@@ -1,0 +1,58 @@
+"""The verbs of the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from lilong.ground.access import Actor
+from lilong.ground.db import Tx
+from lilong.ground.house import House
+
+from .. import store
+from ..contract import Hub, Kind, Revision
+from . import transfer
+from .commits import commit, create, publish
+from .reading import ANONYMOUS, listed, opened, revision_of, show
+from .refs import add_branch, add_tag, delete_branch, delete_tag
+from .repositories import delete, namespace
+
+T = TypeVar("T")
+
+__all__ = [
+    "ANONYMOUS", "HouseHub", "add_branch", "add_tag", "commit", "create", "delete", "delete_branch", "delete_tag", "listed", "namespace", "publish", "show", "start",
+]  # fmt: skip
+
+
+class HouseHub:
+    """The port of this house that other floors use."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    def publish(
+        self,
+        actor: Actor,
+        kind: Kind,
+        name: str,
+        files: Mapping[str, str],
+        message: str,
+        then: Callable[[Tx, Revision], T],
+        *,
+        private: bool = True,
+        replace: bool = True,
+    ) -> T:
+        return publish(self._house, actor, kind, name, files, message, then, private=private, replace=replace)
+
+    def revision(self, tx: Tx, actor: Actor, kind: Kind, name: str, ref: str = "main") -> Revision:
+        held = opened(self._house, tx, actor, kind, name)
+        return revision_of(tx, held, store.at(tx, held, ref))
+
+    def by_manifest(self, tx: Tx, manifest: str) -> Revision | None:
+        found = store.first_with_manifest(tx, manifest)
+        return None if found is None else revision_of(tx, *found)
+
+
+def start(house: House) -> None:
+    transfer.make_key(house)
+    house.provide(Hub, HouseHub(house))  # type: ignore[type-abstract]

@@ -1,0 +1,1 @@
+"""Continued pre-training on one machine: passages, packing, loss, checkpoints, the loop."""

@@ -1,0 +1,1 @@
+"""What three floors or more need, and nothing else. Knows no floor."""

@@ -1,0 +1,212 @@
+"""Content-addressed bytes. A blob's name is `sha256:<64 hex>` of its content; once `put` has answered, it survives a power cut."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from .errors import BadInput, Corrupt, NotFound, Unavailable
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    digest: str
+    size: int  # bytes
+
+
+class StorageFull(Unavailable):
+    """The disk that holds {place} is full. Nothing was kept of what was being written; free some space and try again."""
+
+
+class Blobs(Protocol):
+    """A store of blobs: local files here; an object store can take its place."""
+
+    def put(self, chunks: bytes | Iterable[bytes]) -> Blob:
+        """Keep these bytes. Idempotent; returns when they are durable."""
+
+    def put_file(self, path: Path) -> Blob: ...
+
+    def open(self, digest: str) -> BinaryIO:
+        """A seekable reader. Raises NotFound."""
+
+    def read(self, digest: str) -> bytes: ...
+
+    def size(self, digest: str) -> int:
+        """Bytes. Raises NotFound."""
+
+    def has(self, digest: str) -> bool: ...
+
+    def verify(self, digest: str) -> None:
+        """Read all of it. Raises Corrupt if the bytes are not those that the digest names, NotFound if there are none."""
+
+    def place(self, digest: str, target: Path, *, share: bool = False) -> None:
+        """Lay the blob down as the file `target`; with `share`, the reader promises never to write to it (a hard link will do)."""
+
+    def digests(self) -> Iterator[str]: ...
+
+    def collect(self, live: Container[str]) -> int:
+        """Drop every blob that is not in `live`; bytes freed."""
+
+
+def digest_of(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def digest_of_file(path: Path) -> Blob:
+    """Digest and size of a file, read once."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Blob("sha256:" + digest, file.tell())
+
+
+def hexadecimal(digest: str) -> str:
+    """The 64 hex digits of `sha256:…`. Raises BadInput for anything else: no user string ever becomes a path."""
+    algorithm, _, name = digest.partition(":")
+    if algorithm != "sha256" or len(name) != 64 or not set(name) <= set("0123456789abcdef"):
+        raise BadInput(field="digest", problem=f"{digest[:80]!r} is not sha256:<64 hex digits>", way_out="Give the digest as the house printed it.")
+    return name
+
+
+def sync_folder(folder: Path) -> None:
+    """fsync a folder, so that a rename inside it survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Replace a small file so that after a crash it holds the old bytes or the new ones, never a mixture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+class LocalBlobs:
+    """Files under `root/ab/cdef…`: written beside, fsynced, renamed, and the folder fsynced, in that order."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._incoming = root / "incoming"
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        for left_over in self._incoming.iterdir():  # a crash came between write and rename: nobody was told of these
+            left_over.unlink()
+
+    def _path(self, digest: str) -> Path:
+        name = hexadecimal(digest)
+        return self.root / name[:2] / name[2:]
+
+    def put(self, chunks: bytes | Iterable[bytes]) -> Blob:
+        if isinstance(chunks, bytes):
+            chunks = (chunks,)
+        handle, name = tempfile.mkstemp(dir=self._incoming)
+        try:
+            hasher = hashlib.sha256()
+            with os.fdopen(handle, "wb") as file:
+                for chunk in chunks:
+                    hasher.update(chunk)
+                    file.write(chunk)
+                size = file.tell()
+                file.flush()
+                os.fchmod(file.fileno(), 0o444)
+                os.fsync(file.fileno())
+            digest = "sha256:" + hasher.hexdigest()
+            self._settle(Path(name), digest)
+        except OSError as problem:
+            Path(name).unlink(missing_ok=True)
+            if problem.errno in (28, 122):  # ENOSPC, EDQUOT
+                raise StorageFull(place=self.root) from problem
+            raise
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        return Blob(digest, size)
+
+    def put_file(self, path: Path) -> Blob:
+        with path.open("rb") as file:
+            return self.put(iter(lambda: file.read(_CHUNK), b""))
+
+    def _settle(self, file: Path, digest: str) -> None:
+        target = self._path(digest)
+        if target.exists():
+            file.unlink()
+            return
+        if not target.parent.exists():
+            target.parent.mkdir(exist_ok=True)
+            sync_folder(self.root)
+        os.replace(file, target)
+        sync_folder(target.parent)
+
+    def open(self, digest: str) -> BinaryIO:
+        try:
+            return self._path(digest).open("rb")
+        except FileNotFoundError:
+            raise NotFound(kind="blob", name=digest) from None
+
+    def read(self, digest: str) -> bytes:
+        with self.open(digest) as file:
+            return file.read()
+
+    def size(self, digest: str) -> int:
+        try:
+            return self._path(digest).stat().st_size
+        except FileNotFoundError:
+            raise NotFound(kind="blob", name=digest) from None
+
+    def has(self, digest: str) -> bool:
+        return self._path(digest).exists()
+
+    def verify(self, digest: str) -> None:
+        path = self._path(digest)
+        if not path.exists():
+            raise NotFound(kind="blob", name=digest)
+        found = digest_of_file(path).digest
+        if found != digest:
+            raise Corrupt(place=f"blob {digest}", problem=f"its bytes are those of {found}")
+
+    def place(self, digest: str, target: Path, *, share: bool = False) -> None:
+        path = self._path(digest)
+        if not path.exists():
+            raise NotFound(kind="blob", name=digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if share:
+            try:
+                os.link(path, target)
+                return
+            except OSError:
+                pass  # another file system: copy instead
+        shutil.copyfile(path, target)
+
+    def digests(self) -> Iterator[str]:
+        for folder in sorted(self.root.iterdir()):
+            if len(folder.name) == 2:
+                for file in sorted(folder.iterdir()):
+                    yield f"sha256:{folder.name}{file.name}"
+
+    def collect(self, live: Container[str]) -> int:
+        freed = 0
+        for digest in list(self.digests()):
+            if digest not in live:
+                path = self._path(digest)
+                freed += path.stat().st_size
+                path.unlink()
+        return freed

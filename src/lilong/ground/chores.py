@@ -1,0 +1,146 @@
+"""What the server does between requests: deliver events to their subscribers, and run chores under a lease.
+
+A delivery that fails is tried again with growing pauses; after the last try it is parked with its error, where `lilong status`
+shows it, and the next event goes on. A chore's lease carries a fencing token that grows with every lease.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import structlog
+
+from .db import Tx
+from .errors import LilongError
+from .house import Chore, House, Subscription
+from .seams import parse_stamp, stamp
+
+log = structlog.get_logger("lilong.chores")
+
+TRIES = 6
+_PAUSE = 0.5  # seconds; doubles with each try
+_LEASE = timedelta(seconds=60)
+
+
+class Background:
+    """The threads of one server."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._stop = threading.Event()
+        self._written = threading.Condition()
+        self._version = 0
+        self._threads: list[threading.Thread] = []
+        house.db.on_commit(self._wake)
+
+    def start(self) -> None:
+        for subscription in self._house.subscriptions:
+            self._run(f"events:{subscription.name}", lambda s=subscription: self._deliver(s))
+        for chore in self._house.chores:
+            self._run(f"chore:{chore.name}", lambda c=chore: self._repeat(c))
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._wake()
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+    def _run(self, name: str, target: object) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)  # type: ignore[arg-type]
+        thread.start()
+        self._threads.append(thread)
+
+    def _wake(self) -> None:
+        with self._written:
+            self._version += 1
+            self._written.notify_all()
+
+    def _deliver(self, subscription: Subscription) -> None:
+        seen = -1
+        while not self._stop.is_set():
+            with self._written:
+                if self._version == seen:
+                    self._written.wait(timeout=2.0)
+                seen = self._version
+            try:
+                while not self._stop.is_set() and deliver(self._house, subscription, self._stop):
+                    pass
+            except Exception as problem:
+                log.error("delivery failed", subscription=subscription.name, error=repr(problem))
+                self._stop.wait(1.0)
+                seen = -1
+
+    def _repeat(self, chore: Chore) -> None:
+        while not self._stop.is_set():
+            try:
+                run_chore(self._house, chore)
+            except Exception as problem:
+                log.error("chore failed", chore=chore.name, error=repr(problem))
+            self._stop.wait(chore.every)
+
+
+def deliver(house: House, subscription: Subscription, stop: threading.Event | None = None) -> int:
+    """Hand the waiting events to one subscriber; how many there were."""
+    events = house.events
+    pending = house.db.read(lambda tx: events.pending(tx, subscription.name, subscription.kinds, 100))
+    for recorded in pending:
+        for attempt in range(1, TRIES + 1):
+            try:
+                subscription.handle(house, recorded)
+                break
+            except Exception as problem:
+                message = str(problem) if isinstance(problem, LilongError) else repr(problem)
+                log.error("event not handled", subscription=subscription.name, seq=recorded.seq, attempt=attempt, error=message, exc_info=problem)
+                if attempt == TRIES:
+                    _park(house, subscription.name, recorded.seq, message)
+                elif stop is not None and stop.wait(_PAUSE * 2**attempt):
+                    return 0
+        house.db.write(lambda tx, seq=recorded.seq: events.advance(tx, subscription.name, seq))  # type: ignore[misc]
+    return len(pending)
+
+
+def _park(house: House, subscription: str, seq: int, error: str) -> None:
+    house.db.write(
+        lambda tx: tx.run(
+            "INSERT INTO ground_parked (subscription, seq, error, at) VALUES (:name, :seq, :error, :at) ON CONFLICT (subscription, seq) DO NOTHING",
+            name=subscription, seq=seq, error=error[:4000], at=stamp(house.clock.now()),
+        )
+    )  # fmt: skip
+
+
+def run_chore(house: House, chore: Chore) -> bool:
+    """Run a chore if its lease can be had; whether it ran."""
+    holder = house.ids.new("lease")
+
+    def lease(tx: Tx) -> int | None:
+        now = house.clock.now()
+        row = tx.row("SELECT token, leased_until FROM ground_chores WHERE name = :name", name=chore.name)
+        if row is not None and parse_stamp(row["leased_until"]) > now:
+            return None
+        token = (row["token"] if row is not None else 0) + 1
+        tx.run(
+            "INSERT INTO ground_chores (name, token, holder, leased_until) VALUES (:name, :token, :holder, :until) "
+            "ON CONFLICT (name) DO UPDATE SET token = excluded.token, holder = excluded.holder, leased_until = excluded.leased_until",
+            name=chore.name, token=token, holder=holder, until=stamp(now + _LEASE),
+        )  # fmt: skip
+        return token
+
+    token = house.db.write(lease)
+    if token is None:
+        return False
+    error: str | None = None
+    try:
+        chore.run(house)
+    except Exception as problem:
+        error = str(problem) if isinstance(problem, LilongError) else repr(problem)
+        raise
+    finally:
+        now = stamp(house.clock.now())
+        house.db.write(
+            lambda tx: tx.run(
+                "UPDATE ground_chores SET leased_until = :now, last_finished = :now, last_error = :error WHERE name = :name AND token = :token",
+                name=chore.name, token=token, now=now, error=error,
+            )
+        )  # fmt: skip
+    return True

@@ -1,0 +1,51 @@
+"""The inside of a compute job: where its inputs lie, where its outputs go, how it tells of its progress.
+
+The compute floor starts a job's program with three folders named in the environment:
+
+    LILONG_IN      read-only; `spec.json` holds the job's parameters, each input lies in a folder under its name
+    LILONG_OUT     what is left here when the program exits with 0 is collected, without following links
+    LILONG_STATE   kept between the attempts of one job: checkpoints, and `progress.jsonl`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The folders of one job."""
+
+    inputs: Path
+    out: Path
+    state: Path
+
+    @classmethod
+    def here(cls) -> Workspace:
+        """The workspace that the compute floor gave to this process."""
+        return cls(*(Path(os.environ[key]) for key in ("LILONG_IN", "LILONG_OUT", "LILONG_STATE")))
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads((self.inputs / "spec.json").read_text())
+        return value
+
+    def input(self, name: str) -> Path:
+        return self.inputs / name
+
+    def progress(self, step: int, of: int, doing: str, **figures: float) -> None:
+        """Say that `step` of `of` is done (unitless counts) and what is being done now; figures feed charts (e.g. loss=2.4)."""
+        line = {"at": time.time(), "step": step, "of": of, "doing": doing, **figures}
+        with (self.state / "progress.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Leave the job's result, a JSON object, as `out/result.json`."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / "result.json").write_text(json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

@@ -1,0 +1,1 @@
+"""Running the house: accounts, status, server, backup; and the doors to its evidence."""

@@ -1,0 +1,68 @@
+"""The server process of a house: one event loop, the chores beside it, ended by SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+
+import structlog
+import uvicorn
+import uvloop
+
+from lilong.app import build, open_house_with_floors
+from lilong.ground import logs
+from lilong.ground.chores import Background
+from lilong.ground.config import Settings
+from lilong.ground.errors import Unavailable
+from lilong.ground.house import announce
+
+
+class PortInUse(Unavailable):
+    """Port {port} of {host} is in use. Stop what listens there, or take another with --port (0 takes a free one)."""
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A listening socket. Raises PortInUse before anything else is touched."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+        # Two servers that both set SO_REUSEADDR may bind on some systems; only one can listen.
+        listening.listen(1024)
+    except OSError as problem:
+        listening.close()
+        raise PortInUse(port=settings.port, host=settings.host) from problem
+    listening.set_inheritable(False)
+    return listening
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. Raises PortInUse, HouseInUse."""
+    logs.configure(settings.log_level)
+    listening = listen(settings)
+    house = open_house_with_floors(settings, background=True)
+    background = Background(house)
+    try:
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        url = f"http://{host}:{listening.getsockname()[1]}"
+        app = build(house)
+        config = uvicorn.Config(app, loop="uvloop", http="httptools", lifespan="off", log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10)  # fmt: skip
+        server = uvicorn.Server(config)
+
+        async def run() -> None:
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, lambda: setattr(server, "should_exit", True))
+            background.start()
+            announce(settings, url)
+            structlog.get_logger("lilong").info("ready", url=url, house=str(settings.house))
+            await server.serve(sockets=[listening])
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run())
+    finally:
+        background.stop()
+        (settings.run / "server.json").unlink(missing_ok=True)
+        house.close()

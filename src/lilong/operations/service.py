@@ -1,0 +1,188 @@
+"""Accounts and the state of the house, as verbs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from lilong import __version__
+from lilong.ground import log
+from lilong.ground.access import Actor, Organisation, Token, User
+from lilong.ground.db import Tx
+from lilong.ground.errors import Unavailable
+from lilong.ground.events import SqlNodes
+from lilong.ground.house import House, running
+from lilong.ground.seams import stamp
+
+
+@dataclass(frozen=True, slots=True)
+class UserAsk:
+    name: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OrganisationAsk:
+    name: str
+    title: str = ""
+    controlled_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GrantAsk:
+    user: str
+    role: str
+    organisation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAsk:
+    title: str
+    user: str | None = None
+    scopes: tuple[str, ...] = ("*",)
+    days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    token: Token
+    secret: str  # shown once
+
+
+@dataclass(frozen=True, slots=True)
+class LinkAsk:
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    url: str  # works once, within a day
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    organisation: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class WhoAmI:
+    user: str
+    scopes: tuple[str, ...]
+    memberships: tuple[Membership, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A delivery given up after its last try."""
+
+    subscription: str
+    seq: int
+    error: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    name: str
+    version: str
+    database: str
+    events: int
+    statements: int
+    log_root: str
+    sandbox: tuple[str, ...]
+    jobs: dict[str, int]
+    parked: tuple[Parked, ...]
+    at: str
+
+
+def who_am_i(house: House, actor: Actor) -> WhoAmI:
+    memberships = house.db.read(lambda tx: house.access.organisations_of(tx, actor.user))
+    return WhoAmI(actor.user, tuple(sorted(actor.scopes)), tuple(Membership(*pair) for pair in memberships))
+
+
+def add_user(house: House, actor: Actor, ask: UserAsk) -> User:
+    return house.db.write(lambda tx: house.access.add_user(tx, actor, ask.name, ask.title))
+
+
+def users(house: House, actor: Actor) -> list[User]:
+    def read(tx: Tx) -> list[User]:
+        house.access.require(tx, actor, "house.read")
+        return house.access.users(tx)
+
+    return house.db.read(read)
+
+
+def add_organisation(house: House, actor: Actor, ask: OrganisationAsk) -> Organisation:
+    return house.db.write(lambda tx: house.access.add_organisation(tx, actor, ask.name, ask.title, ask.controlled_by))
+
+
+def organisations(house: House, actor: Actor) -> list[Organisation]:
+    return house.db.read(lambda tx: house.access.organisations(tx, actor))
+
+
+def grant(house: House, actor: Actor, ask: GrantAsk) -> GrantAsk:
+    house.db.write(lambda tx: house.access.grant(tx, actor, ask.user, ask.role, ask.organisation))
+    return ask
+
+
+def add_token(house: House, actor: Actor, ask: TokenAsk) -> NewToken:
+    lives = timedelta(days=ask.days) if ask.days is not None else None
+    return NewToken(*house.db.write(lambda tx: house.access.add_token(tx, actor, ask.user or actor.user, ask.title, ask.scopes, lives=lives)))
+
+
+def add_link(house: House, actor: Actor, ask: LinkAsk) -> Link:
+    """A sign-in link for oneself, or for anyone by an operator. Raises Unavailable where no server could answer it."""
+    server = running(house.settings.house)
+    if server is None:
+        raise Unavailable(what="A sign-in link", problem="no server has this house open", way_out="Start one with `lilong up`.")
+    lives = timedelta(days=1)
+    secret = house.db.write(lambda tx: house.access.add_token(tx, actor, ask.user, "sign-in link", kind="link", lives=lives)[1])
+    return Link(f"{server.url}/sign-in/{secret}")
+
+
+def tokens(house: House, actor: Actor) -> list[Token]:
+    return house.db.read(lambda tx: house.access.tokens(tx, actor, actor.user))
+
+
+def revoke_token(house: House, actor: Actor, token: str) -> None:
+    house.db.write(lambda tx: house.access.revoke_token(tx, actor, token))
+
+
+def sign_in(house: House, secret: str) -> str:
+    """Spend a sign-in link; the secret of a session that lives a week."""
+
+    def spend(tx: Tx) -> str:
+        actor = house.access.use_link(tx, secret)
+        return house.access.add_token(tx, actor, actor.user, "session", kind="session", lives=timedelta(days=7))[1]
+
+    return house.db.write(spend)
+
+
+def sign_in_with_password(house: House, name: str, password: str) -> str:
+    actor = house.db.read(lambda tx: house.access.check_password(tx, name, password))
+    return house.db.write(lambda tx: house.access.add_token(tx, actor, actor.user, "session", kind="session", lives=timedelta(days=7))[1])
+
+
+def status(house: House, actor: Actor) -> Status:
+    def read(tx: Tx) -> Status:
+        house.access.require(tx, actor, "house.read")
+        from lilong.ground import sandbox
+
+        size = house.events.size(tx)
+        jobs = {row["state"]: row["n"] for row in tx.rows("SELECT state, COUNT(*) AS n FROM compute_jobs GROUP BY state")}
+        parked = tuple(Parked(**row) for row in tx.rows("SELECT subscription, seq, error, at FROM ground_parked ORDER BY at DESC LIMIT 20"))
+        return Status(
+            name=house.settings.name,
+            version=__version__,
+            database=tx.dialect,
+            events=size,
+            statements=int(tx.value("SELECT COUNT(*) FROM ground_statements")),
+            log_root=log.root(SqlNodes(tx), size).hex(),
+            sandbox=tuple(level.word for level in sandbox.available()),
+            jobs=jobs,
+            parked=parked,
+            at=stamp(house.clock.now()),
+        )
+
+    return house.db.read(read)

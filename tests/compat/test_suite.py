@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lilong.floors.compat.contract import ExamineAsk, TooLittleText
+from lilong.floors.compat.examination.suite import SPLITS, choose
+from lilong.ground.errors import BadInput
+
+ASK = ExamineAsk(positions=64, length=32, prompts=2)
+
+
+def encode(text: str) -> list[int]:
+    return [ord(letter) for letter in text]
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_suite_does_not_depend_on_the_order_of_the_documents(random: object) -> None:
+    documents = [f"document {number} " * 20 for number in range(20)]
+    shuffled = documents[:]
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert choose(documents, encode, ASK).digest() == choose(shuffled, encode, ASK).digest()
+
+
+def test_another_seed_asks_about_other_texts(documents: list[str]) -> None:
+    other = ExamineAsk(positions=64, length=32, prompts=2, seed=1)
+    assert choose(documents, encode, ASK).digest() != choose(documents, encode, other).digest()
+
+
+def test_no_document_is_asked_twice(documents: list[str]) -> None:
+    suite = choose([*documents, *documents], encode, ASK)
+    sources = [excerpt.source for excerpt in (*suite.texts, *suite.prompts)]
+    assert len(sources) == len(set(sources)) == 4
+
+
+def test_every_text_has_its_full_length(documents: list[str]) -> None:
+    suite = choose(documents, encode, ASK)
+    assert [len(text.tokens) for text in suite.texts] == [32, 32]
+    assert suite.positions == 64
+
+
+def test_few_positions_are_still_spread_over_two_texts(documents: list[str]) -> None:
+    assert len(choose(documents, encode, ExamineAsk(positions=16, length=128, prompts=0)).texts) == 2
+
+
+def test_too_little_text_says_how_much_is_there() -> None:
+    with pytest.raises(TooLittleText, match="1 excerpts"):
+        choose(["short", "long enough " * 40], encode, ASK)
+
+
+def test_a_parameter_with_a_typo_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(BadInput, match="Known: greedy_tokens"):
+        ExamineAsk.parse({"promts": 3})
+
+
+def test_a_limit_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"limits\.minutes"):
+        ExamineAsk.parse({"limits": {"minutes": 3}})
+
+
+def test_the_splitting_strings_are_all_different() -> None:
+    assert len(set(SPLITS)) == len(SPLITS)

@@ -1,0 +1,186 @@
+"""The local site: the conformance suite at every sandbox level that works here, and what only this site promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lilong.floors.compute.backends.conformance import CHECKS, SERVICE, finished, fresh, program, said, until
+from lilong.floors.compute.backends.local import LocalSite
+from lilong.floors.compute.contract import AlreadySubmitted, Capacity, Ending, Phase, Site
+from lilong.floors.compute.supervisor import probe
+from lilong.ground import sandbox
+from lilong.ground.blobs import LocalBlobs
+from lilong.ground.errors import BadInput
+from lilong.ground.sandbox import Level
+
+
+@pytest.fixture(scope="module", params=[level.word for level in (Level.BUBBLEWRAP, Level.LANDLOCK, Level.NONE)])
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSite]:
+    level = Level.parse(request.param)
+    if sandbox.problem_with(level):
+        pytest.skip(f"{level.word}: {sandbox.problem_with(level)}")
+    folder = tmp_path_factory.mktemp(level.word)
+    site = LocalSite(folder / "jobs", LocalBlobs(folder / "blobs"), Capacity(2, 1024), level=level)
+    yield site
+    site.stop()
+
+
+@pytest.fixture
+def best(tmp_path: Path) -> Iterator[LocalSite]:
+    site = LocalSite(tmp_path / "jobs", LocalBlobs(tmp_path / "blobs"), Capacity(2, 1024))
+    yield site
+    site.stop()
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
+def test_the_local_site_conforms(check: Callable[[Site], None], site: LocalSite) -> None:
+    check(site)
+
+
+def test_inputs_are_laid_as_files_of_their_folders_and_cannot_be_written(best: LocalSite, tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path / "blobs")
+    digest = blobs.put(b"four").digest
+    token = f"{fresh()}.1"
+    code = "import os; p = os.environ['LILONG_IN'] + '/texts/a/b.txt'; print(open(p).read()); open(p, 'w').write('mine')"
+    best.submit(token, program(code, inputs={"texts": {"a/b.txt": digest}}))
+    until(best, token, finished)
+    assert "four" in best.logs(token, 0, 4000).text
+    blobs.verify(digest)
+    best.tidy(token, last=True)
+    blobs.verify(digest)
+
+
+@pytest.mark.parametrize("path", ["../escape", "/etc/cron.d/x", "a/../../b"])
+def test_an_input_cannot_be_laid_outside_its_folder(path: str, best: LocalSite, tmp_path: Path) -> None:
+    digest = LocalBlobs(tmp_path / "blobs").put(b"x").digest
+    with pytest.raises(BadInput):
+        best.submit(f"{fresh()}.1", program("pass", inputs={"texts": {path: digest}}))
+
+
+@pytest.mark.parametrize("token", ["../../etc.1", "job.0", "job", "job.1/..", "JOB.1", ""])
+def test_a_token_that_is_none_never_becomes_a_path(token: str, best: LocalSite) -> None:
+    with pytest.raises(BadInput):
+        best.find(token)
+
+
+def test_a_new_site_object_finds_what_another_one_started(best: LocalSite, tmp_path: Path) -> None:
+    token = f"{fresh()}.1"
+    best.submit(token, program("import time; print('up', flush=True); time.sleep(1); print('done')"))
+    again = LocalSite(tmp_path / "jobs", LocalBlobs(tmp_path / "blobs"), Capacity(2, 1024))
+    until(again, token, said(again, token, "up"))
+    with pytest.raises(AlreadySubmitted):
+        again.submit(token, program("print('twice')"))
+    assert until(again, token, finished).ending is Ending.EXITED
+
+
+def test_a_submit_that_died_before_the_supervisor_was_there_may_be_made_again(best: LocalSite) -> None:
+    token = f"{fresh()}.1"
+    job, attempt = token.split(".")
+    folder = best.root / job / attempt
+    (folder / "in" / "half").mkdir(parents=True)
+    (folder / "start.json").write_text("{")
+    assert best.find(token).phase is Phase.NEVER
+    best.submit(token, program("print('ran')"))
+    assert until(best, token, finished).ending is Ending.EXITED
+
+
+def test_a_killed_supervisor_takes_its_program_with_it_and_the_attempt_is_lost(site: LocalSite) -> None:
+    token = f"{fresh()}.1"
+    site.submit(token, program("import time; print('up', flush=True); time.sleep(600)"))
+    until(site, token, said(site, token, "up"))
+    job, attempt = token.split(".")
+    running = json.loads((site.root / job / attempt / "running.json").read_text())
+    os.kill(running["supervisor"][0], signal.SIGKILL)
+    sight = until(site, token, finished)
+    assert sight.phase is Phase.LOST
+    with pytest.raises(AlreadySubmitted):
+        site.submit(token, program("print('twice')"))
+    end = time.monotonic() + 5
+    while os.path.exists(f"/proc/{running['child'][0]}") and time.monotonic() < end:
+        site.find(token)
+        time.sleep(0.02)
+    assert not os.path.exists(f"/proc/{running['child'][0]}")
+
+
+def test_two_supervisors_never_run_one_attempt(best: LocalSite) -> None:
+    token = f"{fresh()}.1"
+    best.submit(token, program("import time; print('ran', flush=True); time.sleep(0.5)"))
+    job, attempt = token.split(".")
+    until(best, token, said(best, token, "ran"))
+    folder = str(best.root / job / attempt)
+    second = subprocess.run([sys.executable, "-m", "lilong.floors.compute.supervisor", folder], capture_output=True, check=False)
+    assert second.returncode != 0
+    until(best, token, finished)
+    subprocess.run([sys.executable, "-m", "lilong.floors.compute.supervisor", folder], check=True)
+    assert best.logs(token, 0, 4000).text == "ran\n"
+
+
+def test_a_fork_bomb_is_ended_with_its_reason(best: LocalSite) -> None:
+    token = f"{fresh()}.1"
+    code = "import os, time\nfor _ in range(3000):\n    try:\n        if os.fork() == 0: time.sleep(60); os._exit(0)\n    except OSError: time.sleep(0.001)\nprint('all')\ntime.sleep(60)"
+    best.submit(token, program(code, memory_mib=4096))
+    sight = until(best, token, finished)
+    assert sight.ending in (Ending.PROCESSES, Ending.MEMORY)
+
+
+def test_a_log_is_cut_at_its_cap_and_says_so(tmp_path: Path) -> None:
+    site = LocalSite(tmp_path / "jobs", LocalBlobs(tmp_path / "blobs"), Capacity(2, 1024), log_bytes=1000)
+    token = f"{fresh()}.1"
+    site.submit(token, program("print('x' * 100_000)"))
+    assert until(site, token, finished).ending is Ending.EXITED
+    text = site.logs(token, 0, 1 << 20).text
+    assert text.endswith("[the log is cut here, after 1000 bytes]\n")
+    assert len(text) < 1100
+
+
+def test_a_service_at_a_long_path_has_an_address_that_fits_a_socket(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    site = LocalSite(deep / "jobs", LocalBlobs(tmp_path / "blobs"), Capacity(2, 1024))
+    token = f"{fresh()}.1"
+    site.submit(token, program(SERVICE, service=True))
+    sight = until(site, token, lambda sight: sight.address is not None or finished(sight))
+    assert sight.address is not None, site.logs(token, 0, 4000).text
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(sight.address.removeprefix("unix:"))
+    site.stop()
+
+
+def test_a_service_of_an_abandoned_house_ends_by_itself(best: LocalSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lilong.floors.compute.backends import local
+
+    monkeypatch.setattr(local, "ORPHANED_S", 1)
+    token = f"{fresh()}.1"
+    best.submit(token, program(SERVICE, service=True))
+    assert until(best, token, finished).ending is Ending.STOPPED
+
+
+def test_a_job_cannot_lend_the_house_another_socket_of_the_host(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        here = os.getcwd()
+        os.chdir(tmp_path)
+        other.bind("other")
+        os.chdir(here)
+        (tmp_path / "service.sock").symlink_to(tmp_path / "other")
+        assert not probe.adopt(tmp_path / "service.sock", tmp_path / "ours")
+
+
+def test_what_a_job_left_can_always_be_removed(best: LocalSite) -> None:
+    token = f"{fresh()}.1"
+    code = "import os\nos.chdir(os.environ['LILONG_OUT'])\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')\nos.chmod('..', 0)"
+    best.submit(token, program(code))
+    until(best, token, finished)
+    with pytest.raises((sandbox.OutputRefused, PermissionError)):
+        best.outputs(token, lambda file: ("", 0))
+    best.tidy(token, last=True)
+    job, attempt = token.split(".")
+    assert not (best.root / job / attempt / "out").exists()

@@ -1,0 +1,120 @@
+"""Files become the text that a reader would see."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lilong.floors.corpus.curation.extract import Extracted, Unreadable, extract, text_format, tidy, unpack
+
+
+def text_of(path: str, source: str | bytes) -> str:
+    answer = extract(path, source if isinstance(source, bytes) else source.encode())
+    assert isinstance(answer, Extracted), answer
+    return answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "how"),
+    [
+        ("usr/share/man/zh_CN/man3/array.3tcl.gz", "roff"),
+        ("usr/share/man/man7/epoll.7", "roff"),
+        ("doc/html/library/os.html", "html"),
+        ("doc/html/_sources/library/os.rst.txt", "rst"),
+        ("notes/README", "plain"),
+        ("notes/plan.md", "plain"),
+        ("doc/picture.png", None),
+        ("doc/archive.tar.gz", None),
+    ],
+)
+def test_the_name_of_a_file_says_how_it_is_read(path: str, how: str | None) -> None:
+    assert text_format(path) == how
+
+
+def test_html_loses_navigation_scripts_and_headers_but_no_words() -> None:
+    page = """<html><head><title>t</title><script>var x = "<p>no</p>";</script></head><body>
+      <nav>Home | Next</nav><div role="main"><h1>Lane  houses<a class="headerlink" href="#">¶</a></h1>
+      <p>Many <b>house</b>holds
+      behind one gate.</p><ul><li>well</li><li>roof</li></ul><style>p {}</style></div><footer>bye</footer></body></html>"""
+    assert text_of("a.html", page) == "Lane houses\n\nMany households behind one gate.\n\nwell\nroof"
+
+
+def test_html_keeps_the_lines_of_preformatted_parts() -> None:
+    assert text_of("a.html", "<p>Run:</p><pre>if x:\n    go()\n\n\tdone</pre>") == "Run:\n\nif x:\n    go()\n\n        done"
+
+
+def test_a_row_of_an_html_table_is_a_line_and_its_cells_are_parted() -> None:
+    table = "<p>a</p><table><tr><th>name</th><th>size</th></tr><tr><td>one</td><td>1</td></tr></table>"
+    assert text_of("a.html", table) == "a\n\nname  size\none  1"
+
+
+def test_rst_loses_markup_and_directives_but_keeps_prose_and_signatures() -> None:
+    source = (
+        ".. _lanes:\n\nLanes\n=====\n\n.. image:: lane.png\n   :alt: a lane\n\n.. function:: walk(lane, *, slowly=False)\n\n"
+        "   Walk *down* the :class:`~city.Lane`, see ``slowly`` and `the map\n   <https://example.org>`_.\n\n   .. versionadded:: 2.1\n\n.. a comment\n   of two lines\n\nEnd::\n\n   code()\n"
+    )
+    text = text_of("a.rst", source)
+    assert text == (
+        "Lanes\n\nwalk(lane, *, slowly=False)\n\n   Walk down the city.Lane, see slowly and the map.\n\n   New in version 2.1:\n\nEnd:\n\n   code()"
+    )
+
+
+def test_a_manual_page_is_read_with_its_fonts_escapes_and_examples() -> None:
+    page = (
+        '.\\" a comment\n.TH EPOLL 7\n.SH NAME\nepoll \\- I/O event\nnotification\n.PP\nUse\n.BR poll (2)\nwith \\fBcare\\fP.\n'
+        ".TP\n.B \\-\\-fast\nGo fast.\n.IP \\(bu 2\nOne.\n.nf\nint x;\n    x++;\n.fi\n.de XX\nhidden\n..\n"
+    )
+    assert text_of("man7/epoll.7", page) == (
+        "NAME\n\nepoll - I/O event notification\n\nUse poll(2) with care.\n\n--fast\nGo fast.\n\n• One.\nint x;\n    x++;"
+    )
+
+
+def test_a_manual_page_with_mdoc_macros_is_read() -> None:
+    page = ".Dd May 1\n.Sh NAME\n.Nm cat\n.Nd concatenate files\n.Sh DESCRIPTION\nThe\n.Fl n\noption and\n.Xr less 1 .\n"
+    assert text_of("man1/cat.1", page) == "NAME\n\ncat concatenate files\n\nDESCRIPTION\n\nThe -n option and less 1."
+
+
+def test_a_manual_page_that_only_points_to_another_is_no_document() -> None:
+    assert extract("man1/a.1", b".so man1/b.1\n") == Unreadable("redirect", "only points to another page")
+
+
+def test_text_that_is_not_utf_8_is_refused_unless_it_declares_latin_1() -> None:
+    german = "Straße".encode("latin-1")
+    assert isinstance(extract("a.txt", german), Unreadable)
+    assert text_of("a.html", b'<meta charset="iso-8859-1"><p>' + german) == "Straße"
+    assert text_of("man1/a.1", b"'\\\" -*- coding: latin1 -*-\n" + german) == "Straße"
+    refused = extract("a.html", b'<meta charset="gb2312"><p>\xd6\xd0')
+    assert isinstance(refused, Unreadable) and refused.reason == "not-utf-8"
+
+
+def test_a_file_with_nul_bytes_is_binary() -> None:
+    answer = extract("a.txt", b"a\x00b")
+    assert isinstance(answer, Unreadable) and answer.reason == "binary"
+
+
+def test_gzip_is_taken_off_and_a_bomb_or_damage_is_refused() -> None:
+    assert unpack("a.txt.gz", gzip.compress(b"lane")) == b"lane"
+    assert isinstance(unpack("a.txt.gz", gzip.compress(bytes(40 << 20))), Unreadable)
+    assert isinstance(unpack("a.txt.gz", b"\x1f\x8bnot"), Unreadable)
+    assert unpack("a.txt", b"\x1f\x8b") == b"\x1f\x8b"
+
+
+@given(st.text())
+def test_tidy_is_idempotent_and_never_keeps_trailing_blanks(text: str) -> None:
+    once = tidy(text)
+    assert tidy(once) == once
+    assert "\n\n\n" not in once and " \n" not in once and "\r" not in once
+
+
+@given(st.binary(max_size=300), st.sampled_from(["a.html", "a.rst", "a.txt", "man1/a.1"]))
+def test_any_bytes_get_an_answer(data: bytes, path: str) -> None:
+    answer = extract(path, data)
+    assert isinstance(answer, Unreadable) or answer.text.strip("\n")
+
+
+@given(st.text(alphabet="\\.fB[](){}\"'*|-ab n\n", max_size=200))
+def test_any_roff_gets_an_answer(source: str) -> None:
+    extract("man1/a.1", source.encode())
