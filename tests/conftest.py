@@ -15,6 +15,7 @@ import pytest
 
 from lilong.app import open_house_with_floors
 from lilong.client import Client, HttpTransport, read_secret
+from lilong.ground import logs
 from lilong.ground.access import SYSTEM
 from lilong.ground.chores import deliver
 from lilong.ground.config import load
@@ -126,6 +127,9 @@ def live(tmp_path: Path) -> Iterator[LiveServer]:
     server = LiveServer(tmp_path / "house").start()
     yield server
     server.stop()
+
+
+logs.configure("critical")
 
 
 @pytest.fixture(autouse=True)

@@ -17,15 +17,15 @@ from lilong.floors.compat.contract import (
     REFERENCE,
     DeviceRefused,
     DeviceUnderTest,
-    ExamineAsk,
     Limits,
+    Recipe,
     ReferenceFailed,
     Row,
     StackName,
     UnknownStack,
     Verdict,
 )
-from lilong.floors.compat.examination.run import Examination
+from lilong.floors.compat.examination.run import Examiner
 from lilong.floors.compat.examination.suite import choose
 
 TOKENS = [5, 9, 40, 17, 80, 23, 61, 12]
@@ -49,9 +49,9 @@ def examine(model: Path, documents: list[str], scratch: Path, stacks: list[str],
     def encode(text: str) -> list[int]:
         return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
-    suite = choose(documents, encode, ExamineAsk(positions=128, length=32, prompts=2, greedy_tokens=8))
-    examination = Examination(suite, model, 1, encode, open_device, scratch, lambda step, doing: None)
-    return {one.row.stack: one.row for one in examination.run([StackName(stack) for stack in stacks])}
+    suite = choose(documents, encode, Recipe(positions=128, length=32, prompts=2, greedy_tokens=8))
+    examiner = Examiner(suite, model, 1, encode, open_device, scratch, lambda step, doing: None)
+    return {one.row.stack: one.row for one in examiner.run([StackName(stack) for stack in stacks])}
 
 
 @pytest.mark.parametrize("stack", sorted(IN_PROCESS))

@@ -96,6 +96,11 @@ def test_another_function_is_wrong_not_inaccurate() -> None:
     assert "not the same function" in reason
 
 
+def test_a_stack_in_a_fine_format_that_loses_more_than_four_bits_do_is_wrong() -> None:
+    assert rules.judge(calm(0.4, "f16"))[0] is Verdict.WRONG
+    assert rules.judge(calm(0.4, "q4_k"))[0] is Verdict.INACCURATE
+
+
 def test_a_weak_model_is_measured_by_what_it_knows() -> None:
     assert rules.judge(calm(1e-4, information=2e-4))[0] is Verdict.WRONG
     assert rules.judge(calm(1e-4, information=2.0))[0] is Verdict.PASS

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lilong.floors.compat.contract import ExamineAsk, TooLittleText
+from lilong.floors.compat.contract import Recipe, TooLittleText
 from lilong.floors.compat.examination.suite import SPLITS, choose
 from lilong.ground.errors import BadInput
 
-ASK = ExamineAsk(positions=64, length=32, prompts=2)
+ASK = Recipe(positions=64, length=32, prompts=2)
 
 
 def encode(text: str) -> list[int]:
@@ -24,7 +24,7 @@ def test_the_suite_does_not_depend_on_the_order_of_the_documents(random: object)
 
 
 def test_another_seed_asks_about_other_texts(documents: list[str]) -> None:
-    other = ExamineAsk(positions=64, length=32, prompts=2, seed=1)
+    other = Recipe(positions=64, length=32, prompts=2, seed=1)
     assert choose(documents, encode, ASK).digest() != choose(documents, encode, other).digest()
 
 
@@ -41,7 +41,7 @@ def test_every_text_has_its_full_length(documents: list[str]) -> None:
 
 
 def test_few_positions_are_still_spread_over_two_texts(documents: list[str]) -> None:
-    assert len(choose(documents, encode, ExamineAsk(positions=16, length=128, prompts=0)).texts) == 2
+    assert len(choose(documents, encode, Recipe(positions=16, length=128, prompts=0)).texts) == 2
 
 
 def test_too_little_text_says_how_much_is_there() -> None:
@@ -51,12 +51,12 @@ def test_too_little_text_says_how_much_is_there() -> None:
 
 def test_a_parameter_with_a_typo_is_refused_with_the_known_ones() -> None:
     with pytest.raises(BadInput, match="Known: greedy_tokens"):
-        ExamineAsk.parse({"promts": 3})
+        Recipe.parse({"promts": 3})
 
 
 def test_a_limit_that_does_not_exist_is_refused() -> None:
     with pytest.raises(BadInput, match=r"limits\.minutes"):
-        ExamineAsk.parse({"limits": {"minutes": 3}})
+        Recipe.parse({"limits": {"minutes": 3}})
 
 
 def test_the_splitting_strings_are_all_different() -> None:

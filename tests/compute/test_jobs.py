@@ -58,7 +58,9 @@ def step_until(house: House, job: Job, *states: JobState) -> Job:
     raise AssertionError(f"{found}; {service.logs(house, SYSTEM, job.id)}")
 
 
-RESULT = "from lilong.ground.work import Workspace; w = Workspace.here(); w.progress(1, 1, 'add', n=1); w.finish({'sum': sum(w.spec['of'])})"
+RESULT = (
+    "from lilong.ground.work import Workspace; w = Workspace.here(); w.progress(1, 1, 'add', n=1); w.finish({'sum': sum(w.spec['of'])})"
+)
 
 
 def test_a_job_runs_and_its_result_is_a_durable_blob(house: House) -> None:
@@ -213,14 +215,17 @@ def test_the_job_and_the_askers_own_row_come_together_or_not_at_all(house: House
     assert service.jobs(house, SYSTEM) == []
 
 
-@pytest.mark.parametrize("wrong", [{"cpus": 0}, {"memory_mib": 1}, {"argv": ()}, {"argv": ("ls",)}, {"timeout_s": 0}, {"attempts": 0}, {"argv": ("/bin/x", "a\0b")}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"cpus": 0}, {"memory_mib": 1}, {"argv": ()}, {"argv": ("ls",)}, {"timeout_s": 0}, {"attempts": 0}, {"argv": ("/bin/x", "a\0b")}],
+)
 def test_a_job_that_cannot_be_run_is_refused(wrong: dict[str, object], house: House) -> None:
     with pytest.raises(BadInput):
         submitted(house, ask(**wrong))
 
 
 def test_a_job_larger_than_the_site_is_refused_with_what_there_is(house: House) -> None:
-    with pytest.raises(JobTooLarge, match="64 cores.*2 cores and 4096 MiB"):
+    with pytest.raises(JobTooLarge, match=r"64 cores.*2 cores and 4096 MiB"):
         submitted(house, ask(cpus=64))
 
 

@@ -1,5 +1,6 @@
 """The local site: the conformance suite at every sandbox level that works here, and what only this site promises."""
 
+# ruff: noqa: PTH109, PTH110 - descriptors and raw paths are the point here
 from __future__ import annotations
 
 import json

@@ -14,7 +14,9 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SITE = Capacity(cpus=4, memory_mib=4096)
 
 
-def waiting(name: str, place: int = 1, priority: int = 0, cpus: int = 1, memory: int = 512, service: bool = False, pause_s: float | None = None) -> Waiting:
+def waiting(
+    name: str, place: int = 1, priority: int = 0, cpus: int = 1, memory: int = 512, service: bool = False, pause_s: float | None = None
+) -> Waiting:
     return Waiting(name, place, priority, cpus, memory, service, None if pause_s is None else NOW + timedelta(seconds=pause_s))
 
 
@@ -35,9 +37,10 @@ def holdings(draw: st.DrawFn) -> list[Holding]:
     found: list[Holding] = []
     for i in range(draw(st.integers(0, 4))):
         one = Holding(f"h{i}", draw(st.integers(1, 2)), draw(st.integers(100, 1500)), draw(st.booleans()))
-        if sum(other.memory_mib for other in (*found, one)) <= SITE.memory_mib and sum(
-            other.cpus for other in (*found, one) if other.service == one.service
-        ) <= SITE.cpus:
+        if (
+            sum(other.memory_mib for other in (*found, one)) <= SITE.memory_mib
+            and sum(other.cpus for other in (*found, one) if other.service == one.service) <= SITE.cpus
+        ):
             found.append(one)
     return found
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.training.tiny import SENTENCES, make_tiny_base
 
 from lilong.floors.evaluation.scoring.language_model import LanguageModel
 from lilong.floors.evaluation.scoring.tasks import write_openbookqa
-from tests.training.tiny import SENTENCES, make_tiny_base
 
 HELD_OUT = [
     f"{SENTENCES[number % 7]} {SENTENCES[(number + 3) % 7]} Held-out text number {number} of the lane." * (1 + number % 3)

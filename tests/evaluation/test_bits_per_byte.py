@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.training.tiny import SENTENCES
 
 from lilong.floors.evaluation.scoring.batches import grouped
 from lilong.floors.evaluation.scoring.bits_per_byte import TextScore, excerpt, text_batches, windows
 from lilong.floors.evaluation.scoring.language_model import LanguageModel
-from tests.training.tiny import SENTENCES
 
 
 def scores(model: object, texts: Sequence[str], most_tokens: int = 256) -> list[TextScore]:

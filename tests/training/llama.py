@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xllamacpp
 
 
@@ -21,11 +22,39 @@ class LlamaCpp:
         params.warmup = False
         self._server = xllamacpp.Server(params)
 
-    def log_probabilities(self, tokens: Sequence[int], vocabulary: int) -> np.ndarray[Any, Any]:
-        """Natural logarithms over the vocabulary for the token after `tokens`."""
+    def log_probabilities(self, tokens: Sequence[int], vocabulary: int) -> np.ndarray[Any, Any] | None:
+        """Natural logarithms over the vocabulary for the token after `tokens`; None where the text most likely ends (the server tells no more then)."""
         ask = {"prompt": list(tokens), "max_tokens": 1, "logprobs": vocabulary, "temperature": 0.0}
-        top = self._server.handle_completions(ask)["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+        told = self._server.handle_completions(ask)["choices"][0]["logprobs"]
+        if told is None:
+            return None
+        top = told["content"][0]["top_logprobs"]
         found = np.full(vocabulary, -np.inf)
         for entry in top:
             found[entry["id"]] = entry["logprob"]
         return found
+
+
+def torch_log_probabilities(model: Any, tokenizer: Any, texts: Sequence[str]) -> list[np.ndarray[Any, Any]]:
+    """Per text (tokens, vocabulary): log-probabilities of the next token after each prefix, in float64."""
+    found = []
+    with torch.no_grad():
+        for text in texts:
+            logits = model(torch.tensor([tokenizer(text).input_ids])).logits[0]
+            found.append(torch.log_softmax(logits.double(), -1).numpy())
+    return found
+
+
+def agreement(reference: list[np.ndarray[Any, Any]], llama: LlamaCpp, tokenizer: Any, texts: Sequence[str]) -> tuple[float, float]:
+    """(share of prefixes with the same most likely token, mean KL divergence in nats) of llama.cpp from the reference."""
+    same, divergences = [], []
+    for rows, text in zip(reference, texts, strict=True):
+        ids = tokenizer(text).input_ids
+        for length in range(1, len(ids) + 1):
+            expected, found = rows[length - 1], llama.log_probabilities(ids[:length], rows.shape[1])
+            if found is None:
+                same.append(expected.argmax() == tokenizer.eos_token_id)
+                continue
+            same.append(expected.argmax() == found.argmax())
+            divergences.append(float((np.exp(expected) * (expected - found)).sum()))
+    return float(np.mean(same)), float(np.mean(divergences))

@@ -25,6 +25,6 @@ def declared() -> list[Floor]:
     for name in ORDER:
         if find_spec(f"lilong.floors.{name}"):
             floor = getattr(import_module(f"lilong.floors.{name}"), "floor", None)
-            if isinstance(floor, Floor):
+            if isinstance(floor, Floor) and all(not d or find_spec(d.split(":")[0]) for d in (floor.start, floor.api, floor.pages)):
                 found.append(floor)
     return found

@@ -311,7 +311,7 @@ def hash_password(password: str) -> str:
     return PasswordHasher().hash(password)
 
 
-_NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$SVBnbGZxTk9XOUNhd3Q5WA$0pYb6mTgPGI5dr44i57eZS7q7ndCLBDTnyJy7Ujqp7E"
+_NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$pFbJW+ix7wj8GmdUjJSDIQ$GABUeXZEBQiSrGlLVrBQ4+HrtXjVUC/nkQ/QkYiwb1g"  # of a password that nobody has
 
 
 def verify_password(known: str | None, password: str) -> bool:

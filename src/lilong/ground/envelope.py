@@ -33,6 +33,8 @@ KINDS = frozenset({
 
 SLSA_PROVENANCE = "https://slsa.dev/provenance/v1"
 REVOCATION = "https://lilong.dev/revocation/v1"
+_JUDGEMENTS = frozenset({"certificate", "protocol", "registration", "report", "review"})
+_JUDGING = frozenset({"https://in-toto.io/attestation/test-result/v0.1", "https://slsa.dev/verification_summary/v1"})  # subject: the tested
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MATERIALS_AT = {SLSA_PROVENANCE: ("buildDefinition", "resolvedDependencies")}
 
@@ -73,6 +75,20 @@ class Claim:
     subjects: tuple[Artifact, ...]
     materials: tuple[Artifact, ...]
     predicate: Mapping[str, Any]
+
+    @property
+    def made(self) -> tuple[Artifact, ...]:
+        """The subjects that came to be. A model that a report or certificate names as its subject was judged, not made by it."""
+        return tuple(subject for subject in self.subjects if not self._judges(subject))
+
+    @property
+    def made_of(self) -> tuple[Artifact, ...]:
+        """What the made things rest on: the materials, and what was judged."""
+        return (*self.materials, *(subject for subject in self.subjects if self._judges(subject)))
+
+    def _judges(self, subject: Artifact) -> bool:
+        judging = self.predicate_type in _JUDGING or any(each.kind in _JUDGEMENTS for each in self.subjects)
+        return judging and subject.kind not in _JUDGEMENTS
 
     def payload(self) -> bytes:
         """The in-toto Statement in canonical JSON."""

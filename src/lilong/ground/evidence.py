@@ -239,7 +239,7 @@ class Evidence:
         return str(text).encode()
 
     def about(self, tx: Tx, digest: str, role: Literal["subject", "material"] | None = None, predicate_type: str | None = None) -> list[Statement]:
-        """The statements that name a digest as subject or as material (None: either), oldest first, revoked ones included."""
+        """The statements that made a thing (subject) or rest on it (material); None: either. Oldest first, revoked ones included."""
         rows = tx.rows(
             "SELECT s.* FROM ground_statements s WHERE s.id IN (SELECT l.statement FROM ground_links l WHERE l.digest = :digest"
             " AND l.role IN (:first, :second)) ORDER BY s.seq",
@@ -255,6 +255,15 @@ class Evidence:
             digest=digest,
         )
         return None if row is None else Artifact(row["name"], row["digest"], row["kind"])
+
+    def versions(self, tx: Tx, repository: str, kind: str) -> list[Artifact]:
+        """The artifacts of a kind that are called `repository`, or `repository@` and a revision."""
+        rows = tx.rows(
+            "SELECT DISTINCT name, digest, kind FROM ground_links WHERE kind = :kind AND role <> 'self'"
+            " AND (name = :repository OR substr(name, 1, :length) = :prefix)",
+            kind=kind, repository=repository, length=len(repository) + 1, prefix=f"{repository}@",
+        )  # fmt: skip
+        return [Artifact(row["name"], row["digest"], row["kind"]) for row in rows]
 
     def recent(self, tx: Tx, limit: int = 100, before: int | None = None) -> list[Statement]:
         """The newest statements first; `before` a seq, for the next page."""
@@ -294,10 +303,10 @@ class Evidence:
 
 
 def links(statement: str, claim: Claim) -> list[dict[str, Any]]:
-    """The rows that join a statement to its artifacts."""
+    """The rows that join a statement to its artifacts: what it made as subjects, what that rests on as materials."""
     rows = [("self", 0, Artifact(claim.predicate_type, statement, "statement"))]
-    rows += [("subject", position, artifact) for position, artifact in enumerate(claim.subjects)]
-    rows += [("material", position, artifact) for position, artifact in enumerate(claim.materials)]
+    rows += [("subject", position, artifact) for position, artifact in enumerate(claim.made)]
+    rows += [("material", position, artifact) for position, artifact in enumerate(claim.made_of)]
     return [
         {"statement": statement, "role": role, "position": position, "digest": artifact.digest, "kind": artifact.kind, "name": artifact.name}
         for role, position, artifact in rows

@@ -234,7 +234,8 @@ class Envelope:
         finally:
             seconds = time.perf_counter() - began
             self._observe(scope["method"], status, seconds)
-            log.info("request", id=identity, method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 1))
+            path = scope["path"] if not scope["path"].startswith("/sign-in/") else "/sign-in/…"  # the rest of it is a secret
+            log.info("request", id=identity, method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 1))
 
 
 def session_cookie(secret: str, *, secure: bool) -> str:

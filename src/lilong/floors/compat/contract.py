@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NewType, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NewType, Protocol
 
-from lilong.ground.errors import BadInput, LilongError, Refused
+from lilong.ground.db import Tx
+from lilong.ground.errors import BadInput, LilongError, NotFound, Refused
 
 if TYPE_CHECKING:
     import numpy as np
@@ -167,8 +168,8 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class ExamineAsk:
-    """The parameters of one examination (the job's spec.json)."""
+class Recipe:
+    """How one examination is made (the job's spec.json)."""
 
     stacks: tuple[StackName, ...] = STACKS
     positions: int = 1024
@@ -179,7 +180,7 @@ class ExamineAsk:
     limits: Limits = field(default_factory=Limits)
 
     @classmethod
-    def parse(cls, spec: Mapping[str, Any]) -> ExamineAsk:
+    def parse(cls, spec: Mapping[str, Any]) -> Recipe:
         """Read spec.json; keys that are left out take their defaults. Raises BadInput for an unknown key or a value out of range."""
         known = {"stacks", "positions", "length", "prompts", "greedy_tokens", "seed", "limits"}
         for key in sorted(set(spec) - known):
@@ -196,3 +197,186 @@ class ExamineAsk:
             if getattr(ask, name) < least:
                 raise BadInput(field=name, problem=f"{getattr(ask, name)} is less than {least}", way_out=f"Give at least {least}.")
         return ask
+
+
+# --- what the house keeps of it ----------------------------------------------------------------------------------------------
+
+
+class State(StrEnum):
+    REQUESTED = "requested"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminationAsk:
+    """Examine a revision. Revisions are `organisation/name@ref`; asking twice with one key is one examination."""
+
+    organisation: str
+    key: str
+    model: str
+    corpus: str  # its held-out texts are what the model is asked about
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # see Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixRow:
+    """One stack's line, flat, for tables and pages. None where the stack did not get that far, or where a bound is infinite."""
+
+    stack: str
+    verdict: str
+    reason: str
+    reference: bool
+    software: str | None
+    version: str | None
+    weights: str | None
+    compute: str | None
+    file: str | None
+    device: str | None
+    threads: int | None
+    positions: int
+    kl: float | None  # nats per token
+    kl_low: float | None
+    kl_high: float | None
+    kl_max: float | None
+    kl_limit: float | None
+    agreement: float | None
+    agreement_low: float | None
+    agreement_high: float | None
+    decisive_flips: int | None
+    prompts: int
+    diverged: int
+    first_divergence: int | None  # earliest position of all continuations that left the reference
+    tokenized: int | None  # strings compared; None where the stack has no tokenizer of its own
+    tokenized_equal: int | None
+    deterministic: bool | None
+    cpu_seconds: float
+    peak_mib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    id: str
+    organisation: str
+    key: str
+    state: State
+    repository: str
+    commit: str
+    manifest: str
+    corpus: str  # organisation/name@commit
+    recipe: Mapping[str, Any]
+    requested_by: str
+    created_at: str
+    attempt: int
+    job: str
+    finished_at: str | None = None
+    error: str | None = None
+    certificate: str | None = None  # digest of certificate.json
+    suite: str | None = None  # digest of suite.json
+    cases: str | None = None  # digest of cases.parquet
+    statement: str | None = None
+    rows: tuple[MatrixRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate as it stands now. It holds while its statement is not revoked; `passed` names the stacks it holds for."""
+
+    digest: str
+    examination: str
+    organisation: str
+    repository: str
+    commit: str
+    manifest: str
+    suite: str
+    cases: str
+    statement: str
+    revoked_by: str | None
+    at: str
+    passed: tuple[str, ...]
+    rows: tuple[MatrixRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateShown:
+    certificate: Certificate
+    content: Mapping[str, Any]  # certificate.json: model files, tolerances, what was tested and what was not
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixLine:
+    """A model revision on a stack, by its newest certificate that holds."""
+
+    repository: str
+    commit: str
+    manifest: str
+    certificate: str
+    at: str
+    row: MatrixRow
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """The answer to \"does this revision run correctly on this stack?\", with its evidence where there is any."""
+
+    holds: bool
+    reason: str
+    certificate: str | None = None
+    statement: str | None = None
+    at: str | None = None
+    version: str | None = None  # of the stack, as examined
+    file: str | None = None  # the model file that the stack read
+
+
+class Certificates(Protocol):
+    def check(self, tx: Tx, manifest: str, stack: str) -> Certified:
+        """The newest certificate that is not revoked and has a row for this revision on this stack decides."""
+
+    def of(self, tx: Tx, manifest: str) -> list[Certificate]:
+        """All certificates of a revision, newest first, revoked ones included."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminationRequested:
+    kind: ClassVar[str] = "compat.examination-requested"
+    subject: str  # the examination's id
+    organisation: str
+    repository: str
+    commit: str
+    manifest: str
+    job: str
+    stacks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminationFailed:
+    kind: ClassVar[str] = "compat.examination-failed"
+    subject: str  # the examination's id
+    organisation: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateIssued:
+    kind: ClassVar[str] = "compat.certificate-issued"
+    subject: str  # the certificate's digest
+    organisation: str
+    examination: str
+    repository: str
+    commit: str
+    manifest: str
+    statement: str
+    passed: tuple[str, ...]
+
+
+class ExaminationNotFound(NotFound):
+    """There is no examination '{name}' that you may see."""
+
+
+class CertificateNotFound(NotFound):
+    """There is no certificate '{name}' that you may see."""
+
+
+class NothingToExamine(BadInput):
+    """{reference} cannot be examined: {problem}. {way_out}"""

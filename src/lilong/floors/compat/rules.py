@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from lilong.floors.compat.contract import Divergence, Interval, Tokenization, Verdict
+from lilong.floors.compat.contract import Certificate, Certified, Divergence, Interval, MatrixRow, NothingToExamine, Tokenization, Verdict
+from lilong.ground.errors import BadInput
 
 Z95 = 1.959963984540054
 
@@ -165,7 +167,7 @@ def judge(seen: Observation, noise: float | None = None) -> tuple[Verdict, str]:
         return Verdict.WRONG, "it answered no position"
     mean, agreed = divergence(seen.positions), agreement(seen.positions)
     allowed = limit(tolerance, noise)
-    if (mean.point > allowed and agreed.high < 0.5) or mean.point > WRONG_SHARE * seen.information:
+    if mean.point > min(_beyond(tolerance), WRONG_SHARE * seen.information) or (mean.point > allowed and agreed.high < 0.5):
         return Verdict.WRONG, (
             f"mean KL {mean.point:.3g} nats per token where context tells the reference {seen.information:.3g}; "
             f"top-1 agreement {agreed.point:.1%}: this is not the same function"
@@ -183,13 +185,18 @@ def judge(seen: Observation, noise: float | None = None) -> tuple[Verdict, str]:
 
 
 WRONG_SHARE = 0.2
-"""Above this share of what context tells the reference, an answer is another function's (a dropped layer costs more than all)."""
+"""Above this share of what context tells the reference, an answer is another function's."""
+
+
+def _beyond(tolerance: Tolerance) -> float:
+    """A mean KL that no rounding to 8 or more bits gives: a stack that loses more than 4-bit weights do has left something out."""
+    return LOSSY.kl_mean if tolerance.kl_mean <= TOLERANCES["q8_0"].kl_mean else math.inf
 
 
 def _fault(seen: Observation, tolerance: Tolerance, allowed: float, mean: Interval) -> str:
     """The first thing that the number format does not explain, or nothing."""
     if mean.high > allowed:
-        held = "is above" if mean.low > allowed else "cannot be shown to be below"
+        held = "is above" if mean.point > allowed else "cannot be shown to be below"
         return f"mean KL {mean.point:.3g} [{mean.low:.3g}, {mean.high:.3g}] nats {held} {allowed:.3g} ({tolerance.reason})"
     worst = max(seen.positions, key=lambda at: at.kl)
     if worst.kl > tolerance.kl_max:
@@ -205,3 +212,116 @@ def _fault(seen: Observation, tolerance: Tolerance, allowed: float, mean: Interv
     if tokens and tokens.equal < tokens.texts:
         return f"its tokenizer splits {tokens.texts - tokens.equal} of {tokens.texts} texts otherwise: {tokens.first_difference}"
     return ""
+
+
+# --- certificates ------------------------------------------------------------------------------------------------------------
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """`organisation/name@ref` → (organisation/name, ref); without a ref it is `main`. Raises BadInput."""
+    name, _, ref = reference.partition("@")
+    if name.count("/") != 1 or not all(name.split("/")):
+        raise BadInput(field="model", problem=f"{reference!r} is not a revision", way_out="Write organisation/name@commit.")
+    return name, ref or "main"
+
+
+MODEL_FILES = (".safetensors", ".gguf", ".json", ".jinja", ".model", ".txt")
+
+
+def model_files(reference: str, files: Mapping[str, str]) -> dict[str, str]:
+    """Of a model's files (path → digest) those that stacks read. Raises NothingToExamine when one that all need is missing."""
+    kept = {path: digest for path, digest in files.items() if "/" not in path and path.endswith(MODEL_FILES)}
+    for needed in ("config.json", "tokenizer.json", ".safetensors"):
+        if not any(path.endswith(needed) for path in kept):
+            what = "no safetensors file" if needed == ".safetensors" else f"no {needed}"
+            raise NothingToExamine(
+                field="model", reference=reference, problem=f"it has {what}", way_out="Publish a revision with config.json, tokenizer.json and safetensors."
+            )
+    return kept
+
+
+def memory_mib(files: Mapping[str, int]) -> int:
+    """Memory for a job over model files (path → bytes): float32 weights twice over beside what the libraries take.
+
+    Stored weights may be 16 bits wide, so float32 is up to twice the file.
+    """
+    stored = sum(size for path, size in files.items() if path.endswith(".safetensors"))
+    return 1024 + 4 * math.ceil(stored / (1 << 20))
+
+
+def unlike(content: Mapping[str, Any], files: Mapping[str, str]) -> str:
+    """Why a certificate does not speak of the files that were given to the job, or nothing."""
+    if content.get("model") != dict(files):
+        return "the certificate names other model files than the job was given"
+    if not isinstance(content.get("rows"), list) or not content["rows"]:
+        return "the certificate has no rows"
+    return ""
+
+
+def flat(row: Mapping[str, Any]) -> MatrixRow:
+    """A row of certificate.json as one flat line."""
+    probe = row.get("probe") or {}
+    kl, agreed, tokens = row.get("kl") or {}, row.get("agreement") or {}, row.get("tokenization") or {}
+    diverged = row.get("diverged") or []
+    return MatrixRow(
+        stack=row["stack"],
+        verdict=row["verdict"],
+        reason=row["reason"],
+        reference=bool(row.get("reference")),
+        software=probe.get("name"),
+        version=probe.get("version"),
+        weights=probe.get("weights"),
+        compute=probe.get("compute"),
+        file=probe.get("file"),
+        device=probe.get("device"),
+        threads=probe.get("threads"),
+        positions=kl.get("n", 0),
+        kl=kl.get("point"),
+        kl_low=kl.get("low"),
+        kl_high=kl.get("high"),
+        kl_max=row.get("kl_max"),
+        kl_limit=row.get("kl_limit"),
+        agreement=agreed.get("point"),
+        agreement_low=agreed.get("low"),
+        agreement_high=agreed.get("high"),
+        decisive_flips=row.get("decisive_flips"),
+        prompts=row.get("prompts", 0),
+        diverged=len(diverged),
+        first_divergence=min((at["position"] for at in diverged), default=None),
+        tokenized=tokens.get("texts"),
+        tokenized_equal=tokens.get("equal"),
+        deterministic=row.get("deterministic"),
+        cpu_seconds=row.get("cpu_seconds", 0.0),
+        peak_mib=row.get("peak_mib", 0),
+    )
+
+
+def decide(certificates: Sequence[Certificate], stack: str) -> Certified:
+    """Does a revision run correctly on a stack? `certificates` are all of that revision, newest first."""
+    revoked = False
+    for certificate in certificates:
+        for row in certificate.rows:
+            if row.stack != stack:
+                continue
+            if certificate.revoked_by is not None:
+                revoked = True
+                continue
+            holds = row.verdict == Verdict.PASS
+            return Certified(
+                holds=holds,
+                reason=row.reason if holds else f"{row.verdict}: {row.reason}",
+                certificate=certificate.digest,
+                statement=certificate.statement,
+                at=certificate.at,
+                version=row.version,
+                file=row.file,
+            )
+    if revoked:
+        return Certified(False, f"the certificate for {stack} was revoked and no other covers it")
+    if certificates:
+        return Certified(False, f"no certificate of this revision covers {stack}; covered: {', '.join(_covered(certificates)) or 'none'}")
+    return Certified(False, "this revision has no compatibility certificate")
+
+
+def _covered(certificates: Sequence[Certificate]) -> list[str]:
+    return sorted({row.stack for one in certificates if one.revoked_by is None for row in one.rows})

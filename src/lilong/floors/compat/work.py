@@ -17,9 +17,9 @@ from typing import Any
 from lilong.floors.compat import rules
 from lilong.floors.compat.backends import adapter
 from lilong.floors.compat.backends.process import ProcessDevice
-from lilong.floors.compat.contract import REFERENCE, ExamineAsk, StackName
+from lilong.floors.compat.contract import REFERENCE, Recipe, StackName
 from lilong.floors.compat.examination.certificate import certificate, plain
-from lilong.floors.compat.examination.run import Examination, Examined
+from lilong.floors.compat.examination.run import Examined, Examiner
 from lilong.floors.compat.examination.suite import Suite, canonical, choose
 from lilong.ground.errors import BadInput, LilongError
 from lilong.ground.seams import SystemClock
@@ -33,7 +33,7 @@ def examine(space: Workspace) -> None:
     """Examine the model and leave the results in the workspace. Raises LilongError for input that cannot be used."""
     clock = SystemClock()
     started = clock.monotonic()
-    ask = ExamineAsk.parse(space.spec)
+    ask = Recipe.parse(space.spec)
     for stack in ask.stacks:
         adapter(stack)
     model = space.input("model")
@@ -51,13 +51,13 @@ def examine(space: Workspace) -> None:
     def open_device(stack: StackName) -> ProcessDevice:
         return ProcessDevice(stack, ask.limits, scratch, clock.monotonic)
 
-    examination = Examination(suite, model, ask.limits.threads, encode, open_device, scratch, report)
-    total = examination.steps(list(dict.fromkeys((REFERENCE, *ask.stacks))))
+    examiner = Examiner(suite, model, ask.limits.threads, encode, open_device, scratch, report)
+    total = examiner.steps(list(dict.fromkeys((REFERENCE, *ask.stacks))))
     try:
-        examined = examination.run(ask.stacks)
+        examined = examiner.run(ask.stacks)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    made = certificate(suite, [one.row for one in examined], files, ask, examination.information)
+    made = certificate(suite, [one.row for one in examined], files, ask, examiner.information)
     _leave(space.out, suite, examined, made)
     space.finish(
         {

@@ -205,4 +205,3 @@ def _metrics(house: House) -> str:
     lines = ["# HELP lilong_jobs Jobs of the queue by state.", "# TYPE lilong_jobs gauge"]
     lines += [f'lilong_jobs{{state="{state.value}"}} {counts.get(state.value, 0)}' for state in JobState]
     return "\n".join(lines) + "\n"
-

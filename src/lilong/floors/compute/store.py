@@ -42,7 +42,9 @@ def add(tx: Tx, job_id: str, ask: JobAsk, submitted_by: str, now: str) -> None:
 
 def by_key(tx: Tx, organisation: str, key: str) -> tuple[str, str] | None:
     """(id, digest) of the job that was asked for with this key."""
-    row = tx.row("SELECT id, digest FROM compute_jobs WHERE organisation = :organisation AND request_key = :key", organisation=organisation, key=key)
+    row = tx.row(
+        "SELECT id, digest FROM compute_jobs WHERE organisation = :organisation AND request_key = :key", organisation=organisation, key=key
+    )
     return None if row is None else (row["id"], row["digest"])
 
 
@@ -138,9 +140,7 @@ def ready(tx: Tx, entry: Entry, address: str) -> bool:
     return bool(changed)
 
 
-def settled(
-    tx: Tx, entry: Entry, verdict: rules.Verdict, sight: Sight, told: Exit, outputs: Sequence[Output], now: datetime
-) -> bool:
+def settled(tx: Tx, entry: Entry, verdict: rules.Verdict, sight: Sight, told: Exit, outputs: Sequence[Output], now: datetime) -> bool:
     """Write down how an attempt ended and what the job is now; False if the job has moved on since `entry` was read."""
     over = verdict.state in FINISHED
     text = json.dumps(asdict(told), sort_keys=True)
@@ -195,7 +195,8 @@ def _outputs(tx: Tx, job_ids: Sequence[str]) -> dict[str, tuple[Output, ...]]:
         return {}
     names = {f"job{number}": job_id for number, job_id in enumerate(job_ids)}
     rows = tx.rows(
-        f"SELECT job, path, digest, size FROM compute_outputs WHERE job IN ({', '.join(':' + name for name in names)}) ORDER BY path", **names
+        f"SELECT job, path, digest, size FROM compute_outputs WHERE job IN ({', '.join(':' + name for name in names)}) ORDER BY path",
+        **names,
     )
     found: dict[str, list[Output]] = {}
     for row in rows:

@@ -22,11 +22,11 @@ from lilong.floors.compute.contract import (
     AlreadySubmitted,
     Ending,
     Exit,
-    Job,
     JobFinished,
     JobReady,
     JobStarted,
     JobState,
+    Output,
     Phase,
     Sight,
     Site,
@@ -72,13 +72,17 @@ class Dispatcher:
 
     def stop(self) -> None:
         """End the loop, then every job: they begin again when the house opens next."""
+        self.halt()
+        self.site.stop()
+
+    def halt(self) -> None:
+        """End the loop and leave the jobs alone."""
         self._stop.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout=30)
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
-        self.site.stop()
 
     def _loop(self) -> None:
         while not self._stop.is_set():
@@ -231,7 +235,7 @@ class Dispatcher:
             attempts=ask.attempts,
             last_line=self._last_line(entry.token),
         )
-        outputs = ()
+        outputs: tuple[Output, ...] = ()
         if verdict.state is JobState.SUCCEEDED:
             try:
                 outputs = self.site.outputs(entry.token, self._keep)
@@ -285,14 +289,9 @@ def run_until_idle(house: House, patience_s: float = 120.0) -> None:
     end = time.monotonic() + patience_s
     while True:
         dispatcher.step()
-        left = house.db.read(lambda tx: [entry.job for entry in (*store.queued(tx), *store.active(tx))])
-        if not any(_moving(job) for job in left):
+        left = house.db.read(lambda tx: [*store.queued(tx), *store.active(tx)])
+        if all(entry.job.state is JobState.READY and not entry.cancel_requested for entry in left):
             return
         if time.monotonic() > end:
-            raise TimeoutError(f"still not ended: {[(job.id, job.state.value, job.waits_for) for job in left]}")
+            raise TimeoutError(f"still not ended: {[(entry.job.id, entry.job.state.value, entry.job.waits_for) for entry in left]}")
         time.sleep(0.03)
-
-
-def _moving(job: Job) -> bool:
-    return job.state is not JobState.READY
-

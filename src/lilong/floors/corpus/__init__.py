@@ -1,0 +1,10 @@
+"""Corpora: raw texts in, documented, deduplicated, licence-clean dataset versions out."""
+
+from lilong.ground.floor import Floor
+
+floor = Floor(
+    name="corpus",
+    start="lilong.floors.corpus.service:start",
+    api="lilong.floors.corpus.api:routes",
+    commands=(("dataset", "lilong.floors.corpus.commands:dataset", "Corpus versions: sources, licences, what was dropped and why."),),
+)

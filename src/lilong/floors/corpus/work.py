@@ -3,7 +3,7 @@
 fetch  spec {"packages": [names], "fallback": true}, input `texts` (optional folder)
        → sources.json, archives/, licences/, result.json
 build  spec {"name": "org/name", "recipe": {...}}, input `sources` (what fetch left)
-       → data/*.parquet, tables/*.parquet, licences/, README.md, croissant.json, result.json
+       → data/*.parquet, tables/*.parquet, licences/, README.md, croissant.json, recipe.json, code.txt, result.json
 """
 
 from __future__ import annotations
@@ -98,14 +98,15 @@ def build(work: Workspace) -> None:
     (work.out / "README.md").write_text(sheet.card(wording, how, counted), encoding="utf-8")
     metadata = sheet.croissant(wording, how, counted, data)
     (work.out / "croissant.json").write_text(json.dumps(metadata, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (work.out / "recipe.json").write_bytes(how.canonical() + b"\n")
+    (work.out / "recipe.json").write_bytes(how.canonical())  # its sha256 is the recipe's digest
+    (work.out / "code.txt").write_bytes(code_listing())
     if (sources / "licences").is_dir():
         shutil.copytree(sources / "licences", work.out / "licences", dirs_exist_ok=True)
     work.finish({
         **counted,
         "kind": found.kind, "note": found.note, "recipe_digest": how.digest(), "policy": f"{how.policy.name} {how.policy.version}",
-        "seed": how.seed, "samples": sheet.samples(corpus), "code": code_digest(), "environment": _versions(),
-        "materials": [{"name": one.name, "digest": one.digest, "licence": one.licence} for one in found.sources],
+        "seed": how.seed, "samples": sheet.samples(corpus), "code": f"sha256:{hashlib.sha256(code_listing()).hexdigest()}", "environment": _versions(),
+        "materials": [{"name": one.name, "digest": one.digest, "licence": one.licence, "evidence": one.evidence} for one in found.sources],
     })  # fmt: skip
     work.progress(steps, steps, "done", documents=corpus.train.num_rows + corpus.held_out.num_rows)
 
@@ -143,14 +144,12 @@ def _parquet(out: Path, path: str, table: pa.Table) -> FileEntry:
     return FileEntry(path, hashlib.sha256(data).hexdigest(), len(data))
 
 
-def code_digest() -> str:
-    """The digest of this floor's engine: every module that decides about a document, by name and content."""
+def code_listing() -> bytes:
+    """sha256 and name of every module that decides about a document, a line each, as sha256sum writes them."""
     here = Path(__file__).parent
     files = sorted([*here.glob("curation/**/*.py"), *here.glob("curation/**/*.toml"), *here.glob("backends/*.py"), here / "work.py"])
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(here).as_posix()}\n".encode())
-    return f"sha256:{digest.hexdigest()}"
+    lines = (f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(here).as_posix()}\n" for file in files)
+    return "".join(lines).encode()
 
 
 def _versions() -> dict[str, str]:

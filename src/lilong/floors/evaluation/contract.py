@@ -1,12 +1,13 @@
-"""What other floors may import: the protocol of an evaluation, its verdicts and its errors."""
+"""What other floors may import: the protocol of an evaluation, its runs and reports, its events and errors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
 
-from lilong.ground.errors import BadInput, Refused, Unavailable
+from lilong.ground.errors import BadInput, NotFound, Refused, Unavailable
 
 PROTOCOL_SCHEMA = "lilong.evaluation.protocol/1"
 REPORT_SCHEMA = "lilong.evaluation.report/1"
@@ -121,6 +122,203 @@ class EvaluationRecipe:
     words: int = 13
     characters: int = 50
     least_words: int = 5
+
+
+class State(StrEnum):
+    REQUESTED = "requested"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolAsk:
+    """Plan an evaluation. Revisions are organisation/name@commit (a branch or tag is pinned at once).
+
+    `new` names what will be tested, which need not exist yet. `tasks` is a dataset revision with test items to use instead of those
+    that are fetched; `recipe` holds fields of EvaluationRecipe. The same `key` answers the same protocol; a failed one tries again.
+    """
+
+    organisation: str
+    key: str
+    base: str
+    corpus: str
+    new: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    tasks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedProtocol:
+    """A protocol on its way or there. `digest` is of its document (a blob), `statement` fixes it before any run.
+
+    `figures`: per task its number of items, data, rule and power. `tasks`: the test items it uses, path → blob digest.
+    """
+
+    id: str
+    organisation: str
+    key: str
+    state: State
+    base: str
+    base_manifest: str
+    new: str
+    corpus: str
+    corpus_manifest: str
+    recipe: Mapping[str, Any]
+    requested_by: str
+    created_at: str
+    attempt: int
+    stage: str  # fetch, plan
+    job: str
+    tasks: Mapping[str, str]
+    finished_at: str | None = None
+    error: str | None = None
+    title: str | None = None
+    digest: str | None = None
+    statement: str | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunAsk:
+    """Carry out the protocol with this id (or digest). Base and corpus must be those it was planned for; they may be left out."""
+
+    organisation: str
+    key: str
+    protocol: str
+    new: str
+    base: str = ""
+    corpus: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRun:
+    """A run, and once it is done its report: `report`, `markdown` and `items` are digests of blobs, `statement` is signed.
+
+    `answer`: of all questions together; `figures`: per task n, both models and their difference with intervals, and the verdict.
+    """
+
+    id: str
+    organisation: str
+    key: str
+    state: State
+    protocol: str  # id
+    protocol_digest: str
+    base: str
+    base_manifest: str
+    new: str
+    new_manifest: str
+    corpus: str
+    corpus_manifest: str
+    requested_by: str
+    created_at: str
+    attempt: int
+    job: str
+    finished_at: str | None = None
+    error: str | None = None
+    report: str | None = None
+    markdown: str | None = None
+    items: str | None = None
+    statement: str | None = None
+    answer: str | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its interval, in the unit of its task; an end that is not known is None."""
+
+    low: float | None
+    estimate: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFigures:
+    """What one task of a report says, ready to be shown: `difference` is new - base on the same items."""
+
+    task: str
+    role: str
+    data: str
+    metric: str
+    unit: str
+    better: str
+    n: int
+    clusters: int
+    base: Estimate
+    new: Estimate
+    difference: Estimate
+    method: str
+    question: str
+    answer: str
+    reason: str
+    overlap: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportShown:
+    """A report for a reader: the run, its figures, and the whole document as it was signed. `revoked_by` a statement, if any."""
+
+    run: EvaluationRun
+    level: float  # of all intervals, such as 0.95
+    tasks: tuple[TaskFigures, ...]
+    document: Mapping[str, Any]
+    revoked_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolFixed:
+    kind: ClassVar[str] = "evaluation.protocol-fixed"
+    subject: str  # the protocol's id
+    organisation: str
+    digest: str
+    statement: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationStarted:
+    kind: ClassVar[str] = "evaluation.started"
+    subject: str  # the run's id
+    organisation: str
+    protocol: str  # digest
+    model: str  # manifest
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportIssued:
+    kind: ClassVar[str] = "evaluation.report-issued"
+    subject: str  # the run's id
+    organisation: str
+    model: str  # manifest
+    report: str
+    statement: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationFailed:
+    """A protocol or a run came to nothing."""
+
+    kind: ClassVar[str] = "evaluation.failed"
+    subject: str
+    organisation: str
+    reason: str
+
+
+class ProtocolNotFound(NotFound):
+    """There is no evaluation protocol '{name}' that you may see."""
+
+
+class RunNotFound(NotFound):
+    """There is no evaluation run or report '{name}' that you may see."""
+
+
+class ProtocolNotFixed(Refused):
+    """The protocol {protocol} is {state}, so nothing can be run by it. Wait until it is done, or plan again."""
+
+    def __init__(self, protocol: str, state: str) -> None:
+        super().__init__(protocol=protocol, state=state)
 
 
 class BadProtocol(BadInput):

@@ -18,6 +18,7 @@ from lilong.floors.evaluation.contract import (
     BadProtocol,
     Better,
     ComparisonRule,
+    Estimate,
     EvaluationProtocol,
     EvaluationRecipe,
     IntervalMethod,
@@ -25,10 +26,12 @@ from lilong.floors.evaluation.contract import (
     OverlapRule,
     Power,
     Role,
+    TaskFigures,
     TaskKind,
     TaskPlan,
 )
 from lilong.ground.blobs import digest_of
+from lilong.ground.errors import BadInput
 
 Thing = TypeVar("Thing")
 
@@ -178,6 +181,105 @@ def read_recipe(document: Mapping[str, Any]) -> EvaluationRecipe:
     if recipe.dtype not in DTYPES:
         raise BadEvaluationRecipe("dtype", f"is {recipe.dtype!r}", f"Give one of {', '.join(DTYPES)}.")
     return recipe
+
+
+def split_reference(reference: str, field: str) -> tuple[str, str]:
+    """`organisation/name@ref` → (organisation/name, ref); without a ref it is `main`. Raises BadInput."""
+    name, _, ref = reference.partition("@")
+    if name.count("/") != 1 or not all(name.split("/")):
+        raise BadInput(field=field, problem=f"{reference!r} is not a revision", way_out="Write organisation/name@commit.")
+    return name, ref or "main"
+
+
+_MODEL_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt")
+
+
+def model_files(files: Mapping[str, str]) -> dict[str, str]:
+    """Of a model's files (path → digest) those that scoring reads: no other formats of the same weights, no card."""
+    return {path: digest for path, digest in files.items() if "/" not in path and path.endswith(_MODEL_FILES)}
+
+
+def scoring_memory(sizes: Mapping[str, int]) -> int:
+    """MiB for scoring models of these files (path → bytes), one at a time: weights on disk may be half as wide as in float32."""
+    stored = sum(size for path, size in sizes.items() if path.endswith(".safetensors"))
+    return 1536 + 3 * (stored >> 20)
+
+
+def task_files(outputs: Mapping[str, str]) -> dict[str, str]:
+    """Of a fetch job's outputs (path → digest) the test items, named as the next job wants them."""
+    return {path.removeprefix("tasks/"): digest for path, digest in outputs.items() if path.startswith("tasks/")}
+
+
+def protocol_figures(protocol: EvaluationProtocol) -> dict[str, Any]:
+    """What a list or a statement says of a protocol without its items."""
+    return {
+        task.name: {"role": task.role, "n": len(task.items), "data": task.data, "rule": asdict(task.rule), "power": asdict(task.power)}
+        for task in protocol.tasks
+    }
+
+
+_RESULTS: dict[Answer, tuple[str, str]] = {
+    "yes": ("PASSED", "passedTests"),
+    "cannot tell": ("WARNED", "warnedTests"),
+    "no": ("FAILED", "failedTests"),
+}
+
+
+def test_result(report: Mapping[str, Any], configuration: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The in-toto test-result predicate v0.1 of a report: a question that cannot be answered at this n is a warning."""
+    tests: dict[str, list[str]] = {"passedTests": [], "warnedTests": [], "failedTests": []}
+    for task in report["tasks"]:
+        tests[_RESULTS[task["verdict"]["answer"]][1]].append(task["task"])
+    return {"result": _RESULTS[report["answer"]][0], "configuration": list(configuration), **tests}
+
+
+def run_figures(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Per task n, both models, their difference and the verdict; and of how many items the training text holds a part."""
+    found = {each["task"]: each for each in report["overlap"]["tasks"]}
+    kept = ("role", "unit", "n", "clusters", "models", "difference", "verdict")
+    return {
+        task["task"]: {
+            **{name: task[name] for name in kept},
+            "metric": task["rule"]["metric"],
+            "overlap": {name: found[task["task"]][name] for name in ("items", "searched", "found")},
+        }
+        for task in report["tasks"]
+    }
+
+
+def task_figures(report: Mapping[str, Any]) -> tuple[TaskFigures, ...]:
+    """A report's tasks, flat, as pages and tables show them."""
+    overlaps = {each["task"]: each for each in report["overlap"]["tasks"]}
+    return tuple(
+        TaskFigures(
+            task=task["task"],
+            role=task["role"],
+            data=task["data"],
+            metric=task["rule"]["metric"],
+            unit=task["unit"],
+            better=task["rule"]["better"],
+            n=task["n"],
+            clusters=task["clusters"],
+            base=_estimate(task["models"]["base"]),
+            new=_estimate(task["models"]["new"]),
+            difference=_estimate(task["difference"]),
+            method=task["difference"]["method"],
+            question=task["verdict"]["question"],
+            answer=task["verdict"]["answer"],
+            reason=task["verdict"]["reason"],
+            overlap=_overlap(overlaps[task["task"]]),
+        )
+        for task in report["tasks"]
+    )
+
+
+def _estimate(interval: Mapping[str, Any]) -> Estimate:
+    return Estimate(interval["low"], interval["estimate"], interval["high"])
+
+
+def _overlap(found: Mapping[str, Any]) -> str:
+    short = f", {found['too_short']} too short to search" if found["too_short"] else ""
+    return f"{found['found']} of {found['searched']} items share a passage with the training text ({found['more_than_half']} more than half){short}"
 
 
 def overall(answers: Mapping[str, Answer]) -> Answer:

@@ -66,7 +66,12 @@ _REPOSITORY = "r.id, r.kind, r.organisation, r.name, r.private, r.created_by, r.
 
 
 def _held(row: Row) -> Held:
-    return Held(row["id"], Repository(Kind(row["kind"]), f"{row['organisation']}/{row['name']}", bool(row["private"]), row["created_at"]), row["created_by"], row["updated_at"])
+    return Held(
+        row["id"],
+        Repository(Kind(row["kind"]), f"{row['organisation']}/{row['name']}", bool(row["private"]), row["created_at"]),
+        row["created_by"],
+        row["updated_at"],
+    )
 
 
 def repository(tx: Tx, kind: Kind, name: str) -> Held | None:
@@ -225,12 +230,17 @@ def first_with_manifest(tx: Tx, manifest: str) -> tuple[Held, Commit] | None:
 
 
 def ref(tx: Tx, held: Held, name: str) -> str | None:
-    target: str | None = tx.value("SELECT target FROM hub_refs WHERE repository = :repository AND name = :name", repository=held.id, name=name)
+    target: str | None = tx.value(
+        "SELECT target FROM hub_refs WHERE repository = :repository AND name = :name", repository=held.id, name=name
+    )
     return target
 
 
 def refs(tx: Tx, held: Held) -> list[Ref]:
-    return [Ref(row["name"], row["target"]) for row in tx.rows("SELECT name, target FROM hub_refs WHERE repository = :id ORDER BY name", id=held.id)]
+    return [
+        Ref(row["name"], row["target"])
+        for row in tx.rows("SELECT name, target FROM hub_refs WHERE repository = :id ORDER BY name", id=held.id)
+    ]
 
 
 def move_ref(tx: Tx, held: Held, name: str, expected: str | None, target: str, now: str, message: str = "") -> None:
@@ -272,10 +282,14 @@ def encoded(folder: Folder) -> bytes:
 
 def add_folders(tx: Tx, folders: Mapping[str, bytes]) -> None:
     for identity, content in folders.items():
-        if not tx.run("INSERT INTO hub_trees (id, entries) VALUES (:id, :entries) ON CONFLICT (id) DO NOTHING", id=identity, entries=content):
+        if not tx.run(
+            "INSERT INTO hub_trees (id, entries) VALUES (:id, :entries) ON CONFLICT (id) DO NOTHING", id=identity, entries=content
+        ):
             present = tx.value("SELECT entries FROM hub_trees WHERE id = :id", id=identity)
             if bytes(present) != content:  # two contents with one SHA-1 (SHAttered): git could not tell them apart either
-                raise Refused(problem="A file has the same SHA-1 as a different file that is stored already.", way_out="Change it by a byte.")
+                raise Refused(
+                    problem="A file has the same SHA-1 as a different file that is stored already.", way_out="Change it by a byte."
+                )
 
 
 # --- contents and uploads -----------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ routes = Routes(prefix="/api/serving", tag="serving")
 
 def asgi(house: House) -> ASGIApp:
     """`/v1/…`: the gateway of a running house; without one, an answer that says so."""
-    return house.port(Plane).gateway if house.background else closed  # type: ignore[return-value]
+    return house.port(Plane).gateway if house.background else closed
 
 
 @routes.post("/deployments", allow="serving.deploy", status=201)

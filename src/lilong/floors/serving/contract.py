@@ -108,7 +108,7 @@ class SegmentHead:
 class ReceiptProof:
     """Shows one record of a segment without the others: leaf = the record's bytes as stored."""
 
-    record: bytes
+    record: str  # its JSON text
     index: int
     head: SegmentHead
     path: tuple[str, ...]  # hex, from the leaf upwards

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from lilong.floors.serving.contract import Billable, NotServable, Receipt, Terminal, Usage
 from lilong.ground.errors import BadInput
@@ -61,8 +60,11 @@ def split_model(model: str) -> tuple[str, str]:
     return repository, ref or "main"
 
 
-def model_file(paths: Sequence[str], stack: str) -> str:
-    """The file that a stack such as 'llama.cpp' or 'llama.cpp:model-q8.gguf' serves. Raises BadInput, NotServable."""
+def model_file(paths: Sequence[str], stack: str, examined: str | None = None) -> str:
+    """The file that a stack such as 'llama.cpp' or 'llama.cpp:model-q8.gguf' serves: the one that its certificate examined.
+
+    Raises BadInput, NotServable.
+    """
     engine, _, wanted = stack.partition(":")
     if engine != STACK:
         raise BadInput(field="stack", problem=f"{engine!r} serves no models here", way_out=f"Known: {STACK}, or {STACK}:file.gguf.")
@@ -73,6 +75,8 @@ def model_file(paths: Sequence[str], stack: str) -> str:
                 field="stack", problem=f"the revision has no file {wanted!r}", way_out=f"It has: {', '.join(files) or 'no GGUF file'}."
             )
         return wanted
+    if examined in files:
+        return str(examined)
     if len(files) == 1:
         return files[0]
     if not files:
@@ -81,28 +85,6 @@ def model_file(paths: Sequence[str], stack: str) -> str:
         )
     way_out = f"Name one, such as stack = '{STACK}:{files[0]}'. It has: {', '.join(files)}."
     raise BadInput(field="stack", problem="the revision has several GGUF files", way_out=way_out)
-
-
-def certified(rows: Iterable[Mapping[str, Any]], stack: str, file: str) -> str | None:
-    """None where a certificate's rows say that this stack runs the model well; else what they say instead.
-
-    A row that names a file covers that file only; one that names none covers the stack.
-    """
-    engine = stack.partition(":")[0]
-    said: list[str] = []
-    for row in rows:
-        row_engine, _, row_file = str(row.get("stack", "")).partition(":")
-        examined = row_file or str((row.get("probe") or {}).get("file") or "")
-        if row_engine != engine or (examined and examined.rsplit("/", 1)[-1] != file.rsplit("/", 1)[-1]):
-            continue
-        if row.get("verdict") == "pass":
-            return None
-        said.append(f"{row.get('verdict')}: {row.get('reason', 'no reason given')}")
-    return (
-        f"its certificate says of {engine} with {file}: {'; '.join(said)}."
-        if said
-        else f"its certificate has no row for {engine} with {file}."
-    )
 
 
 def memory_mib(file_bytes: int, context: int, parallel: int) -> int:

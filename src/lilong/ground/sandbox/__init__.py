@@ -8,6 +8,7 @@ that is missing refuses to run.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
@@ -48,9 +49,9 @@ __all__ = [
 ]
 
 WAYS_OUT = {
-    Level.LANDLOCK: "Use a Linux kernel of 5.13 or later with Landlock, or set `sandbox = \"none\"` to run jobs without protection.",
+    Level.LANDLOCK: 'Use a Linux kernel of 5.13 or later with Landlock, or set `sandbox = "none"` to run jobs without protection.',
     Level.BUBBLEWRAP: "Run `apt-get install bubblewrap libseccomp2` and allow user namespaces, or set `sandbox` to a lower level.",
-    Level.GVISOR: "Set `sandbox = \"bubblewrap\"`.",
+    Level.GVISOR: 'Set `sandbox = "bubblewrap"`.',
 }
 
 
@@ -152,7 +153,7 @@ def python_binds() -> tuple[Bind, ...]:
     # the links from `.venv/bin/python` to the installation may lead over further folders (uv, pyenv, Debian's alternatives)
     at = Path(sys.executable)
     while at.is_symlink():
-        at = Path(os.path.normpath(at.parent / os.readlink(at)))
+        at = Path(os.path.normpath(at.parent / at.readlink()))
         wanted.add(str(at.parent.parent))
     wanted |= {os.path.realpath(path) for path in wanted}
     covered = ("/usr", "/bin", "/lib", "/lib64", "/sbin")
@@ -179,10 +180,8 @@ def run(plan: Launch, timeout: float) -> Finished:
         try:
             code = process.wait(timeout)
         finally:
-            try:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass
             process.wait()
         output.seek(0)
         return Finished(code, output.read(1 << 20))

@@ -1,5 +1,6 @@
 """Bubblewrap: a private view of the machine from namespaces. Nothing is there but what is bound in."""
 
+# ruff: noqa: PTH115 - descriptors and raw paths are the point here
 from __future__ import annotations
 
 import functools
@@ -18,8 +19,10 @@ _ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime"
 _ETC_NETWORK = ("resolv.conf", "hosts", "ssl", "ca-certificates", "pki", "services", "protocols", "gai.conf")
 _SYS = ("/sys/devices/system/cpu", "/sys/devices/system/node")
 """How many cores and memory nodes there are: OpenMP and llama.cpp read it."""
-_HIDDEN = ("kcore", "kallsyms", "keys", "key-users", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "mtrr", "sched_debug", "slabinfo")
-_HIDDEN += ("timer_list", "vmallocinfo")
+_HIDDEN = (
+    *("kcore", "kallsyms", "keys", "key-users", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "mtrr", "sched_debug"),
+    *("slabinfo", "timer_list", "vmallocinfo"),
+)
 """Files of /proc that the owner may read or write: where the house runs as root, the program's user is root's shadow."""
 _READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "asound", "driver")
 """Bubblewrap 0.8 covers some of these only if its own user may write the *folder*: as root's shadow a program could else write
@@ -36,7 +39,7 @@ def program() -> str | None:
 
 @functools.cache
 def _options(bwrap: str) -> str:
-    return subprocess.run([bwrap, "--help"], capture_output=True, text=True, check=False, env={}).stdout  # noqa: S603
+    return subprocess.run([bwrap, "--help"], capture_output=True, text=True, check=False, env={}).stdout
 
 
 def launch(sandbox: Sandbox, base: tuple[Bind, ...]) -> Launch:

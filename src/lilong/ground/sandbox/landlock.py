@@ -3,6 +3,7 @@
 Run as a script, `python -I -S landlock.py FD PROGRAM ARG…`: reads its rules as JSON from the descriptor. Standard library only.
 """
 
+# ruff: noqa: PTH112 - descriptors and raw paths are the point here
 from __future__ import annotations
 
 import ctypes

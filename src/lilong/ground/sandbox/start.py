@@ -38,7 +38,7 @@ def start(launch: Launch, output: int | IO[bytes], *, die_with_parent: bool = Tr
     if launch.held:
         numbers |= {"info": info_write, "block": block_read}
     try:
-        process = subprocess.Popen(  # noqa: S603 - an argument list, never a shell
+        process = subprocess.Popen(
             [_filled(word, numbers) for word in launch.argv],
             env=dict(launch.env),
             cwd=launch.cwd,
@@ -48,7 +48,7 @@ def start(launch: Launch, output: int | IO[bytes], *, die_with_parent: bool = Tr
             close_fds=True,
             pass_fds=tuple(numbers.values()),
             start_new_session=True,
-            preexec_fn=_before_exec(launch.limits, die_with_parent),
+            preexec_fn=_before_exec(launch.limits, die_with_parent),  # noqa: PLW1509 - only system calls, nothing that locks
         )
         root = process.pid
         if launch.held:
@@ -67,7 +67,7 @@ def start(launch: Launch, output: int | IO[bytes], *, die_with_parent: bool = Tr
 
 
 def _readable(content: bytes) -> IO[bytes]:
-    file = tempfile.TemporaryFile()
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - its descriptor is handed on, and closed by the caller
     file.write(content)
     file.seek(0)
     return file

@@ -12,21 +12,24 @@ import tempfile
 
 DENIED = (
     # namespaces and mounts: the classic way to more kernel surface
-    "unshare setns mount umount umount2 pivot_root chroot move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr "
+    "unshare", "setns", "mount", "umount", "umount2", "pivot_root", "chroot", "move_mount", "open_tree", "fsopen", "fsconfig",
+    "fsmount", "fspick", "mount_setattr",
     # other processes
-    "ptrace process_vm_readv process_vm_writev process_madvise pidfd_getfd kcmp "
+    "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd", "kcmp",
     # the kernel's keyrings are not namespaced
-    "add_key keyctl request_key "
+    "add_key", "keyctl", "request_key",
     # in-kernel programs, tracing and fault handling
-    "bpf perf_event_open userfaultfd lookup_dcookie fanotify_init "
+    "bpf", "perf_event_open", "userfaultfd", "lookup_dcookie", "fanotify_init",
     # the machine
-    "kexec_load kexec_file_load init_module finit_module delete_module create_module query_module reboot swapon swapoff syslog acct "
-    "quotactl quotactl_fd settimeofday clock_settime clock_settime64 clock_adjtime adjtimex stime iopl ioperm modify_ldt vm86 vm86old "
-    "sethostname setdomainname vhangup uselib nfsservctl _sysctl personality "
+    "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "create_module", "query_module", "reboot",
+    "swapon", "swapoff", "syslog", "acct",
+    "quotactl", "quotactl_fd", "settimeofday", "clock_settime", "clock_settime64", "clock_adjtime", "adjtimex", "stime", "iopl",
+    "ioperm", "modify_ldt", "vm86", "vm86old",
+    "sethostname", "setdomainname", "vhangup", "uselib", "nfsservctl", "_sysctl", "personality",
     # files by handle step around every path rule
-    "name_to_handle_at open_by_handle_at "
-    "migrate_pages move_pages mknod"
-).split()
+    "name_to_handle_at", "open_by_handle_at",
+    "migrate_pages", "move_pages", "mknod",
+)  # fmt: skip
 
 ABSENT = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "memfd_secret")
 """Answered with ENOSYS, on which libraries take the older way; clone3 hides its flags from a filter, io_uring all its calls."""
@@ -82,5 +85,3 @@ def _deny(rules: object, action: int, name: str | int) -> None:
     except (OSError, ValueError):
         # a call that this architecture or this libseccomp does not have cannot be made by name either
         return
-
-

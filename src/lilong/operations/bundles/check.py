@@ -268,7 +268,7 @@ class _Check:
         makers: dict[str, list[str]] = {identity: [identity] for identity in self.claims}
         for identity, claim in self.claims.items():
             if claim.predicate_type != REVOCATION:
-                for subject in claim.subjects:
+                for subject in claim.made:
                     makers.setdefault(subject.digest, []).append(identity)
         met, waiting, kinds = {start.digest}, [start], set()
         for artifact in waiting:
@@ -276,7 +276,7 @@ class _Check:
             if artifact.kind in MADE_OF_SOMETHING | {"statement"} and artifact.digest not in makers:
                 self.notes.add("bundle.json", f"no statement here says what the {artifact.kind} {artifact.name} ({artifact.digest}) was made from")
             for identity in makers.get(artifact.digest, ()):
-                for material in self.claims[identity].materials:
+                for material in self.claims[identity].made_of:
                     if material.digest not in met:
                         met.add(material.digest)
                         waiting.append(material)

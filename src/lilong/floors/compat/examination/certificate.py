@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lilong.floors.compat import rules
-from lilong.floors.compat.contract import ExamineAsk, Row
+from lilong.floors.compat.contract import Recipe, Row
 from lilong.floors.compat.examination.suite import PROMPT_TOKENS, Suite
 
 FORMAT = "https://lilong.dev/compat-certificate/v1"
@@ -24,7 +24,7 @@ NOT_TESTED = (
 )
 
 
-def certificate(suite: Suite, rows: Sequence[Row], files: Mapping[str, str], ask: ExamineAsk, information: float) -> dict[str, Any]:
+def certificate(suite: Suite, rows: Sequence[Row], files: Mapping[str, str], ask: Recipe, information: float) -> dict[str, Any]:
     """Numbers that are not finite become null. `information`: see `examination.kernels.Information`."""
     longest = max((len(text.tokens) for text in suite.texts), default=0)
     limits = sorted({rules.tolerance_of(row.probe.weights) for row in rows if row.probe}, key=lambda one: one.weights)

@@ -64,7 +64,7 @@ class Answers:
 
 
 @dataclass(slots=True)
-class Examination:
+class Examiner:
     """Examines stacks on one model. `open_device` gives an unloaded device; `scratch` holds the reference's logits."""
 
     suite: Suite
@@ -121,7 +121,10 @@ class Examination:
         before = self._done
         try:
             with closing(self.open_device(stack)) as device:
-                self._question(device, stack, answers)
+                try:
+                    self._question(device, stack, answers)
+                finally:
+                    answers.cpu_seconds, answers.peak_mib = device.spent(), device.peak_mib()
         except tuple(kind for kind, _ in FAILURES) as failure:
             verdict = next(verdict for kind, verdict in FAILURES if isinstance(failure, kind))
             row = self._row(stack, answers, verdict, str(failure))
@@ -162,7 +165,6 @@ class Examination:
                 if left:
                     answers.diverged.append(left)
             answers.deterministic = self._repeats(device, stack)
-        answers.cpu_seconds, answers.peak_mib = device.spent(), device.peak_mib()
 
     def _load(self, device: DeviceUnderTest, stack: StackName) -> Probe:
         self.report(self._done, f"{stack}: loading")

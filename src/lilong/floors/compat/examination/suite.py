@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lilong.floors.compat.contract import ExamineAsk, TooLittleText
+from lilong.floors.compat.contract import Recipe, TooLittleText
 
 VERSION = 1
 
@@ -63,7 +63,7 @@ def canonical(value: Any) -> bytes:
 PROMPT_TOKENS = 24
 
 
-def choose(documents: Iterable[str], encode: Callable[[str], list[int]], ask: ExamineAsk) -> Suite:
+def choose(documents: Iterable[str], encode: Callable[[str], list[int]], ask: Recipe) -> Suite:
     """Choose excerpts by the seed's hash of each document, so that the order of the files does not matter.
 
     An excerpt starts at a place in its document that the same hash gives (page headers are all alike). Raises TooLittleText.

@@ -208,7 +208,9 @@ def check_the_time_limit_holds(site: Site) -> None:
 
 def check_the_memory_limit_holds(site: Site) -> None:
     token = f"{fresh()}.1"
-    code = "import time\nkept = []\nfor _ in range(60):\n    kept.append(bytearray(b'x' * (20 << 20))); time.sleep(0.05)\nprint('got it all')"
+    code = (
+        "import time\nkept = []\nfor _ in range(60):\n    kept.append(bytearray(b'x' * (20 << 20))); time.sleep(0.05)\nprint('got it all')"
+    )
     site.submit(token, program(code, memory_mib=100))
     sight = until(site, token, finished)
     assert sight.ending is Ending.MEMORY, sight

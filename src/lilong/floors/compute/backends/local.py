@@ -1,8 +1,8 @@
 """Jobs on this machine: a sandboxed process with a supervisor of its own for each attempt.
 
-    <root>/<job>/state/            LILONG_STATE, kept between the attempts
-    <root>/<job>/<attempt>/in,out  LILONG_IN, LILONG_OUT
-    <root>/<job>/<attempt>/…       the run folder (see ..supervisor)
+<root>/<job>/state/            LILONG_STATE, kept between the attempts
+<root>/<job>/<attempt>/in,out  LILONG_IN, LILONG_OUT
+<root>/<job>/<attempt>/…       the run folder (see ..supervisor)
 """
 
 from __future__ import annotations
@@ -57,7 +57,14 @@ class LocalSite:
     name = "local"
 
     def __init__(
-        self, root: Path, blobs: Blobs, capacity: Capacity, *, floor: Level = Level.NONE, level: Level | None = None, log_bytes: int = LOG_BYTES
+        self,
+        root: Path,
+        blobs: Blobs,
+        capacity: Capacity,
+        *,
+        floor: Level = Level.NONE,
+        level: Level | None = None,
+        log_bytes: int = LOG_BYTES,
     ) -> None:
         self.root = root
         self._blobs = blobs
@@ -110,7 +117,9 @@ class LocalSite:
         share = self._plan(Sandbox(("true",))).level != Level.NONE.word
         for name, files in task.inputs.items():
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name) or name == "spec.json":
-                raise BadInput(field="inputs", problem=f"{name[:100]!r} is not a folder's name", way_out="Use letters, digits, '-', '_' and '.'.")
+                raise BadInput(
+                    field="inputs", problem=f"{name[:100]!r} is not a folder's name", way_out="Use letters, digits, '-', '_' and '.'."
+                )
             for path, digest in files.items():
                 self._blobs.place(digest, folder / name / intake.path(path), share=share)
         (folder / "spec.json").write_text(json.dumps(task.spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
@@ -144,6 +153,7 @@ class LocalSite:
             "launch": plan.to_json(),
             "timeout_s": task.timeout_s if not task.service else 10 * 365 * 86400,
             "log_bytes": self._log_bytes,
+            "out": str(folder / "out"),
             "socket": str(state / _SOCKET_NAME) if task.service else None,
             "alive": str(self.root / "alive") if task.service else None,
             "alive_s": ORPHANED_S,
@@ -152,7 +162,7 @@ class LocalSite:
     def _spawn(self, folder: Path, lock: int) -> None:
         self.alive()
         with (folder / "supervisor.log").open("ab") as said:
-            process = subprocess.Popen(  # noqa: S603 - our own program
+            process = subprocess.Popen(
                 [sys.executable, "-m", "lilong.floors.compute.supervisor", str(folder), str(lock)],
                 env={"PATH": os.defpath, "PYTHONPATH": str(Path(lilong.__file__).parents[1]), "LC_ALL": "C.UTF-8"},
                 cwd="/",
@@ -213,7 +223,7 @@ class LocalSite:
 
     def logs(self, token: str, offset: int, limit: int) -> LogPart:
         with contextlib.suppress(FileNotFoundError), (self._folder(token) / "log").open("rb") as file:
-            offset = max(0, file.seek(0, os.SEEK_END) + offset) if offset < 0 else file.seek(offset)
+            offset = file.seek(max(0, file.seek(0, os.SEEK_END) + offset) if offset < 0 else offset)
             data = file.read(limit)
             whole = _whole_characters(data) if len(data) == limit else data
             return LogPart(offset, offset + len(whole), whole.decode("utf-8", errors="replace"))

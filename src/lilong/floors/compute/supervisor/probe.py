@@ -1,5 +1,6 @@
 """Is a service ready? Asked over the Unix socket that it made in its own folder."""
 
+# ruff: noqa: PTH112 - descriptors and raw paths are the point here
 from __future__ import annotations
 
 import os
@@ -36,8 +37,8 @@ def adopt(made: Path, ours: Path) -> bool:
     """
     ours.unlink(missing_ok=True)
     try:
-        os.link(made, ours, follow_symlinks=False)
-    except OSError:
+        os.link(made, ours, follow_symlinks=os.link not in os.supports_follow_symlinks)
+    except (OSError, NotImplementedError):
         return False
     if not stat.S_ISSOCK(ours.lstat().st_mode):
         ours.unlink()

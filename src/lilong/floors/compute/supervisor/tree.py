@@ -1,5 +1,6 @@
 """Processes by their descent, from /proc. On systems without it a tree is its root alone."""
 
+# ruff: noqa: PTH123, PTH208 - descriptors and raw paths are the point here
 from __future__ import annotations
 
 import os

@@ -1,5 +1,6 @@
 """The life of one attempt, from its order to its exit file."""
 
+# ruff: noqa: PTH116 - descriptors and raw paths are the point here
 from __future__ import annotations
 
 import contextlib
@@ -118,6 +119,8 @@ class Watch:
         self._end_everything()
         with contextlib.suppress(OSError):
             self._pump(read)
+        if self.status == 0 and self.order.get("out"):
+            _make_durable(self.order["out"])
         self.leave_word(self.wish.ending if self.wish else "exited", self.status, self.problem)
 
     def _say_running(self, started: Started) -> None:
@@ -290,6 +293,29 @@ def _told(status: int | None, wrapped: bool) -> tuple[int | None, int | None]:
     if wrapped and code > 128:
         return None, code - 128
     return code, None
+
+
+def _make_durable(folder: str) -> None:
+    """fsync what the job left: after a power cut, the word that it succeeded must not outlive its results."""
+    waiting = [folder]
+    while waiting:
+        at = waiting.pop()
+        with contextlib.suppress(OSError):
+            with os.scandir(at) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False):
+                        _sync(entry.path)
+            _sync(at)
+
+
+def _sync(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _bytes_in(folder: str) -> int:

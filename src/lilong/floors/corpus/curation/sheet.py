@@ -14,7 +14,7 @@ from lilong.floors.corpus.curation.pipeline import Corpus, reasons
 from lilong.floors.corpus.curation.recipe import Recipe
 from lilong.floors.corpus.curation.signals import PROFILE
 
-SAMPLES_PER_REASON = 3
+SAMPLES_PER_REASON = 5
 SAMPLES_KEPT = 8
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (1 << 62, "1M<n<10M"))
 _HUB_LICENCES = frozenset({"apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0",

@@ -44,7 +44,9 @@ class LanguageModel:
 
     def __init__(self, folder: Path, dtype: str = "float32") -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # the job tells its progress itself
         if dtype not in DTYPES:
             raise BadInput(field="dtype", problem=f"'{dtype}' is not one of {', '.join(DTYPES)}", way_out="Use float32.")
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}

@@ -17,12 +17,12 @@ from lilong.floors.evaluation.contract import (
     TooFewItems,
 )
 from lilong.floors.evaluation.rules import choose
-from lilong.ground.blobs import digest_of
 from lilong.floors.evaluation.scoring.bits_per_byte import excerpt
 from lilong.floors.evaluation.scoring.corpus_text import documents, shard_digests
 from lilong.floors.evaluation.scoring.multiple_choice import read_questions
 from lilong.floors.evaluation.scoring.tasks import data_names
 from lilong.floors.evaluation.statistics import power
+from lilong.ground.blobs import digest_of
 
 WANTED_POWER = 0.8
 HELD_OUT = "held-out-text"

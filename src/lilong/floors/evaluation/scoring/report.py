@@ -10,12 +10,12 @@ from typing import Any
 
 from lilong.floors.evaluation.contract import ENGINE, REPORT_SCHEMA, EvaluationProtocol
 from lilong.floors.evaluation.rules import overall, protocol_digest
-from lilong.ground.blobs import digest_of
 from lilong.floors.evaluation.scoring.bits_per_byte import TextScore
 from lilong.floors.evaluation.scoring.compare import compare_choices, compare_texts, overlap_summary
 from lilong.floors.evaluation.scoring.multiple_choice import ChoiceScore
 from lilong.floors.evaluation.scoring.overlap import Finding
 from lilong.floors.evaluation.scoring.run import MODELS, Material, Scores
+from lilong.ground.blobs import digest_of
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "pyarrow")
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from lilong.floors.evaluation.contract import ENGINE, DepartsFromProtocol, EvaluationProtocol, TaskPlan
-from lilong.ground.blobs import digest_of
 from lilong.floors.evaluation.scoring import bits_per_byte, multiple_choice
 from lilong.floors.evaluation.scoring.corpus_text import count, documents, shard_digests
 from lilong.floors.evaluation.scoring.multiple_choice import Question
 from lilong.floors.evaluation.scoring.overlap import Finding, OverlapSearch
 from lilong.floors.evaluation.scoring.results import KeptResults, result_keys
+from lilong.ground.blobs import digest_of
 
 MODELS = ("base", "new")
 OVERLAP_COST = 20_000

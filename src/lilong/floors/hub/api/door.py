@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
+import anyio
+import anyio.from_thread
 import anyio.to_thread
 from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
+from lilong.floors.hub.contract import EntryNotFound, Kind, RefMoved, RepositoryNotFound, RevisionNotFound
+from lilong.floors.hub.service import ANONYMOUS
 from lilong.ground.access import PERMISSIONS, PUBLIC, SIGNED_IN, Actor
-from lilong.ground.errors import BadInput, Forbidden, LilongError, Unauthenticated
+from lilong.ground.errors import BadInput, Forbidden, LilongError, TooLarge, Unauthenticated
 from lilong.ground.house import House
 from lilong.ground.web import Routes, Rule, authenticate
-
-from ..contract import EntryNotFound, Kind, RefMoved, RepositoryNotFound, RevisionNotFound
-from ..service import ANONYMOUS
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 INVALID = "Invalid credentials in Authorization header"  # the client tells a bad token from a missing repository by these words
-_CODES: Mapping[type[LilongError], str] = {RepositoryNotFound: "RepoNotFound", RevisionNotFound: "RevisionNotFound", EntryNotFound: "EntryNotFound"}
+_CODES: Mapping[type[LilongError], str] = {
+    RepositoryNotFound: "RepoNotFound",
+    RevisionNotFound: "RevisionNotFound",
+    EntryNotFound: "EntryNotFound",
+}
+_DRAINED = 64 << 20  # bytes
+_PIECE = 1 << 20
 KINDS = {"models": Kind.MODEL, "datasets": Kind.DATASET}
 
 
@@ -47,6 +55,7 @@ class HubRoutes(Routes):
                 except HTTPException as refused:
                     return failure(refused.status_code, str(refused.detail))
                 except LilongError as error:
+                    await _drain(request)
                     return _failed(error, request)
 
             methods = [method]
@@ -85,6 +94,20 @@ async def _enter(request: Request, allow: str) -> Actor:
     return actor
 
 
+async def _drain(request: Request) -> None:
+    """Take the rest of a body that streams, up to a limit: a client that is still sending would not see our answer."""
+    if not request.scope.get("lilong.large_body"):
+        return
+    taken = 0
+    try:
+        async for chunk in request.stream():
+            taken += len(chunk)
+            if taken > _DRAINED:
+                return
+    except (ClientDisconnect, RuntimeError):  # gone, or read to its end
+        return
+
+
 class BadToken(Unauthenticated):
     """Invalid credentials in Authorization header"""
 
@@ -92,20 +115,22 @@ class BadToken(Unauthenticated):
 def _failed(error: LilongError, request: Request) -> Response:
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), "")
     status = error.status
-    if isinstance(error, RepositoryNotFound) and request.state.actor is ANONYMOUS:
+    if isinstance(error, RepositoryNotFound) and getattr(request.state, "actor", None) is ANONYMOUS:
         status = 401  # as the public Hub does: signing in might help
     elif isinstance(error, RefMoved):
         status = 412
-    return failure(status, str(error), code)
+    return failure(status, str(error), code, {"code": error.code(), "title": type(error).__name__, "status": status})
 
 
-def failure(status: int, message: str, code: str = "", more: Mapping[str, Any] | None = None) -> Response:
-    headers = {"x-error-message": _header(message)}
+def failure(
+    status: int, message: str, code: str = "", more: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    shown = {**(headers or {}), "x-error-message": _header(message)}
     if code:
-        headers["x-error-code"] = code
+        shown["x-error-code"] = code
     if status == 401:
-        headers["www-authenticate"] = "Bearer"
-    return JSONResponse({"error": message, "detail": message, **(more or {})}, status, headers)
+        shown["www-authenticate"] = "Bearer"
+    return JSONResponse({"error": message, "detail": message, **(more or {})}, status, shown)
 
 
 def _header(text: str) -> str:
@@ -134,7 +159,7 @@ def sent_path(request: Request) -> str:
 
 
 _IN_API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/[^/]+(?:/(.*))?)?")
-_AT_ROOT = re.compile(r"/(datasets/)?([^/]+/[^/]+)/resolve/(.*)")
+_AT_ROOT = re.compile(r"/(datasets/)?([^/]+/[^/]+?)(?:/resolve/|\.git/info/lfs/)(.*)")
 
 
 def place(request: Request) -> tuple[Kind, str, str]:
@@ -223,8 +248,42 @@ def next_link(request: Request, **changed: str) -> dict[str, str]:
     return {"link": f'<{url}>; rel="next"'}
 
 
+def pulled(request: Request, limit: int) -> Iterator[bytes]:
+    """The body in pieces of about a MiB, for a worker thread that `work` started; exempt from the cap on ordinary bodies.
+
+    Raises TooLarge beyond `limit` bytes, ClientDisconnect.
+    """
+    request.scope["lilong.large_body"] = True
+    stream = request.stream()
+
+    async def gather() -> bytes:
+        pieces, size = [], 0
+        async for piece in stream:
+            pieces.append(piece)
+            size += len(piece)
+            if size >= _PIECE:
+                break
+        return b"".join(pieces)
+
+    taken = 0
+    while piece := anyio.from_thread.run(gather):
+        taken += len(piece)
+        if taken > limit:
+            raise TooLarge(what="The request", size=f"more than {limit}", limit=limit)
+        yield piece
+
+
+_UPLOADS = 64  # threads that may wait for slow clients at the same time
+_uploading: dict[int, anyio.CapacityLimiter] = {}
+
+
+async def take(function: Callable[..., Any], *args: Any) -> Any:
+    """Like `work`, for what reads a body: slow clients wait in threads of their own and keep nobody else waiting."""
+    loop = id(asyncio.get_running_loop())
+    limiter = _uploading.setdefault(loop, anyio.CapacityLimiter(_UPLOADS))
+    return await anyio.to_thread.run_sync(lambda: function(*args), limiter=limiter)
+
+
 async def work(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Run something that blocks in a worker thread."""
     return await anyio.to_thread.run_sync(lambda: function(*args, **kwargs))
-
-

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 from fastapi import Request, Response
 from starlette.responses import JSONResponse
 
+from lilong.floors.hub import service, store
+from lilong.floors.hub.contract import Kind, RepositoryExists, RepositoryNotFound
+from lilong.floors.hub.rules import card, names
+from lilong.floors.hub.service import reading
+from lilong.floors.hub.store import Wanted
 from lilong.ground.access import PUBLIC, SIGNED_IN, Actor
 from lilong.ground.db import Tx
 from lilong.ground.house import House
 
-from .. import service, store
-from ..contract import Kind, RepositoryExists, RepositoryNotFound
-from ..rules import card, names
-from ..service import reading
-from ..store import Wanted
 from . import shapes
 from .door import (
-    KINDS, NotAsked, actor_of, failure, flag_of, here, house_of, json_body, kind_of, next_link, number_of, place, prefix, routes, sent_path,
-    split_rest, text_of, work,
+    KINDS,
+    NotAsked,
+    actor_of,
+    failure,
+    flag_of,
+    here,
+    house_of,
+    json_body,
+    kind_of,
+    next_link,
+    number_of,
+    place,
+    prefix,
+    routes,
+    sent_path,
+    split_rest,
+    text_of,
+    work,
 )  # fmt: skip
 
 _PAGE = 100
@@ -40,7 +57,13 @@ def _identity(house: House, actor: Actor) -> dict[str, Any]:
                 roles[organisation] = role
         shown = {"owner": "admin", "member": "write"}
         orgs = [
-            {"type": "org", "id": name, "name": name, "fullname": house.access.organisation(tx, name).title, "roleInOrg": shown.get(role, "read")}
+            {
+                "type": "org",
+                "id": name,
+                "name": name,
+                "fullname": house.access.organisation(tx, name).title,
+                "roleInOrg": shown.get(role, "read"),
+            }
             for name, role in sorted(roles.items())
         ]
         role = "write" if actor.covers("hub.write") else "read"
@@ -144,7 +167,11 @@ async def refs(request: Request) -> Response:
     found = await work(house.db.read, read)
 
     def among(start: str) -> list[dict[str, str]]:
-        return [{"name": ref.name.removeprefix(start), "ref": ref.name, "targetCommit": ref.target} for ref in found if ref.name.startswith(start)]
+        return [
+            {"name": ref.name.removeprefix(start), "ref": ref.name, "targetCommit": ref.target}
+            for ref in found
+            if ref.name.startswith(start)
+        ]
 
     return JSONResponse({"branches": among(names.HEADS), "converts": [], "tags": among(names.TAGS), "pullRequests": []})
 
@@ -182,8 +209,6 @@ async def delete_tag(request: Request) -> Response:
 
 def _word(rest: str) -> str:
     """A branch or tag that is all of the rest; its slashes may have come encoded or not."""
-    from urllib.parse import unquote
-
     return unquote(rest)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ..contract import Kind, Listed
-from ..git.objects import Pointer
-from ..git.trees import Entry
-from ..rules import card
-from ..store import Commit, Held
+from lilong.floors.hub.contract import Kind, Listed
+from lilong.floors.hub.git.objects import Pointer
+from lilong.floors.hub.git.trees import Entry
+from lilong.floors.hub.rules import card
+from lilong.floors.hub.store import Commit, Held
 
 
 def time(stamp: str) -> str:

@@ -8,10 +8,56 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-_LARGE = (
-    "7z arrow avro bin bz2 ckpt ftz gguf gz h5 joblib lz4 mds mlmodel model msgpack npy npz onnx ot parquet pb pickle pkl pt pth rar "
-    "safetensors tar tflite tgz wasm xz zip zst flac mp3 ogg wav mp4 webm bmp gif png tiff jpg jpeg webp"
-).split()
+_LARGE = [
+    "7z",
+    "arrow",
+    "avro",
+    "bin",
+    "bz2",
+    "ckpt",
+    "ftz",
+    "gguf",
+    "gz",
+    "h5",
+    "joblib",
+    "lz4",
+    "mds",
+    "mlmodel",
+    "model",
+    "msgpack",
+    "npy",
+    "npz",
+    "onnx",
+    "ot",
+    "parquet",
+    "pb",
+    "pickle",
+    "pkl",
+    "pt",
+    "pth",
+    "rar",
+    "safetensors",
+    "tar",
+    "tflite",
+    "tgz",
+    "wasm",
+    "xz",
+    "zip",
+    "zst",
+    "flac",
+    "mp3",
+    "ogg",
+    "wav",
+    "mp4",
+    "webm",
+    "bmp",
+    "gif",
+    "png",
+    "tiff",
+    "jpg",
+    "jpeg",
+    "webp",
+]
 _LFS = "filter=lfs diff=lfs merge=lfs -text"
 DEFAULT = "".join(f"*.{suffix} {_LFS}\n" for suffix in _LARGE) + f"saved_model/**/* {_LFS}\n*tfevents* {_LFS}\n"
 PATH = ".gitattributes"
@@ -53,7 +99,9 @@ def parse(text: str) -> Attributes:
         pattern, *attributes = _fields(line.strip())
         if not pattern or pattern[0] in "#!":
             continue
-        says = [attribute == "filter=lfs" for attribute in attributes if attribute.startswith("filter=") or attribute in ("-filter", "!filter")]
+        says = [
+            attribute == "filter=lfs" for attribute in attributes if attribute.startswith("filter=") or attribute in ("-filter", "!filter")
+        ]
         if says and (suffix := _SUFFIX.fullmatch(pattern)):
             by_suffix[suffix[1]] = (number, says[-1])
         elif says:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from lilong.floors.hub.contract import Kind
+from lilong.floors.hub.git.attributes import Attributes
 from lilong.ground.intake import UnsafeFile
-
-from ..contract import Kind
-from ..git.attributes import Attributes
 
 LARGE = 1 << 20  # bytes; from here on a file is kept by LFS whatever its name
 SNIFFED = 4096  # bytes of a file that are looked at
@@ -42,8 +41,8 @@ def is_weights(path: str) -> bool:
     return path.lower().endswith(WEIGHTS)
 
 
-def check_start(kind: Kind, path: str, start: bytes) -> None:
-    """Refuse by its first bytes (up to SNIFFED) what is neither text nor of a known kind. Weights have a check of their own.
+def check_start(kind: Kind, path: str, start: bytes, size: int) -> None:
+    """Refuse by its first bytes what is neither text nor of a known kind. Weights have a check of their own.
 
     An allow-list: a scanner for bad pickles can be deceived, a list of what is taken cannot. Raises UnsafeFile.
     """
@@ -51,8 +50,10 @@ def check_start(kind: Kind, path: str, start: bytes) -> None:
         return
     suffix = PurePosixPath(path.lower()).suffix
     if start.startswith(_PICKLE_STARTS):
-        raise UnsafeFile(path=path, problem="its first bytes are those of a pickle or an archive", way_out="Save the weights as safetensors or GGUF.")
-    if suffix not in _DATA and not _is_text(start):
+        raise UnsafeFile(
+            path=path, problem="its first bytes are those of a pickle or an archive", way_out="Save the weights as safetensors or GGUF."
+        )
+    if suffix not in _DATA and not _is_text(start, cut=len(start) < size):
         raise UnsafeFile(
             path=path,
             problem="it is not text, and its name is not that of a format that a model repository takes",
@@ -60,11 +61,11 @@ def check_start(kind: Kind, path: str, start: bytes) -> None:
         )
 
 
-def _is_text(start: bytes) -> bool:
+def _is_text(start: bytes, *, cut: bool) -> bool:
     if b"\0" in start:
         return False
     try:
         start.decode()
     except UnicodeDecodeError as problem:
-        return problem.start >= len(start) - 3 and len(start) >= SNIFFED  # cut within a character
+        return cut and problem.start >= len(start) - 3  # within a character
     return True

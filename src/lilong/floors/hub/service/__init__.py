@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from lilong.floors.hub import store
+from lilong.floors.hub.contract import Hub, Kind, Revision
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
 from lilong.ground.house import House
 
-from .. import store
-from ..contract import Hub, Kind, Revision
 from . import transfer
-from .commits import commit, create, publish
+from .commits import commit, create, kept, publish
 from .reading import ANONYMOUS, listed, opened, revision_of, show
 from .refs import add_branch, add_tag, delete_branch, delete_tag
 from .repositories import delete, namespace
@@ -20,7 +20,7 @@ from .repositories import delete, namespace
 T = TypeVar("T")
 
 __all__ = [
-    "ANONYMOUS", "HouseHub", "add_branch", "add_tag", "commit", "create", "delete", "delete_branch", "delete_tag", "listed", "namespace", "publish", "show", "start",
+    "ANONYMOUS", "HouseHub", "add_branch", "add_tag", "commit", "create", "delete", "delete_branch", "delete_tag", "kept", "listed", "namespace", "publish", "show", "start",
 ]  # fmt: skip
 
 

@@ -6,6 +6,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from lilong.floors.hub import store
+from lilong.floors.hub.contract import Committed, EntryNotFound, Kind, RefMoved, RepositoryExists, Revision, RevisionNotFound
+from lilong.floors.hub.git import attributes, trees
+from lilong.floors.hub.git.objects import POINTER_LIMIT, Pointer, Signature, blob_id, commit_bytes, object_id, parse_pointer
+from lilong.floors.hub.git.trees import Entry
+from lilong.floors.hub.rules import files, names
+from lilong.floors.hub.store import Commit, Held
 from lilong.ground import intake, manifest
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
@@ -13,13 +20,6 @@ from lilong.ground.errors import BadInput
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
-from .. import store
-from ..contract import Committed, EntryNotFound, Kind, RefMoved, RepositoryExists, Revision, RevisionNotFound
-from ..git import attributes, trees
-from ..git.objects import POINTER_LIMIT, Pointer, Signature, blob_id, commit_bytes, object_id, parse_pointer
-from ..git.trees import Entry
-from ..rules import files, names
-from ..store import Commit, Held
 from . import reading, repositories
 
 T = TypeVar("T")
@@ -82,7 +82,9 @@ def kept(house: House, data: bytes) -> Put:
     return Put(blob.digest, blob.size)
 
 
-def draft(house: House, kind: Kind, base: Commit | None, puts: Mapping[str, Put], removed: Collection[str] = (), *, replace: bool = False) -> Draft:
+def draft(
+    house: House, kind: Kind, base: Commit | None, puts: Mapping[str, Put], removed: Collection[str] = (), *, replace: bool = False
+) -> Draft:
     """Put files on top of a commit (with `replace`, in place of all its files). Reads those blobs that are new there.
 
     As on the public Hub, `.gitattributes` gets a line for each LFS file that it does not cover, so that a clone finds the bytes.
@@ -113,7 +115,7 @@ def draft(house: House, kind: Kind, base: Commit | None, puts: Mapping[str, Put]
     new_text = attributes.with_paths(text, (path for path, entry in after.items() if entry.large))
     if new_text != text or (attributes.PATH not in puts and (base is None or replace)):
         after[attributes.PATH] = _entry(house, kind, attributes.PATH, kept(house, new_text.encode()), large=False)
-    changes: dict[str, Entry | None] = {path: None for path in (before if replace else removed)}
+    changes: dict[str, Entry | None] = dict.fromkeys(before if replace else removed)
     changes.update(after)
     try:
         tree, folders = trees.change(known.__getitem__, base.tree if base is not None else trees.EMPTY, changes)
@@ -151,7 +153,7 @@ def _entry(house: House, kind: Kind, path: str, put: Put, *, large: bool) -> Ent
     with house.blobs.open(put.digest) as file:
         if kind is Kind.MODEL and files.is_weights(path):
             intake.check_model_file(path, file, put.size)
-        files.check_start(kind, path, file.read(files.SNIFFED))
+        files.check_start(kind, path, file.read(files.SNIFFED), put.size)
         if large:
             return Entry(Pointer(put.digest.removeprefix("sha256:"), put.size).id(), digest=put.digest, size=put.size, large=True)
         file.seek(0)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, pairwise
 
+from lilong.floors.hub import store
+from lilong.floors.hub.contract import About, EntryNotFound, File, Kind, Listed, RepositoryNotFound, Revision, Shown
+from lilong.floors.hub.git import trees
+from lilong.floors.hub.git.trees import Entry, Folder, Load
+from lilong.floors.hub.rules import card
+from lilong.floors.hub.store import Commit, Held, Wanted
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput
 from lilong.ground.house import House
-
-from .. import store
-from ..contract import About, EntryNotFound, File, Kind, Listed, RepositoryNotFound, Revision, Shown
-from ..git import trees
-from ..git.trees import Entry, Folder, Load
-from ..rules import card
-from ..store import Commit, Held, Wanted
 
 ANONYMOUS = Actor("", frozenset())  # whoever comes without a token: sees what is public
 
@@ -90,7 +89,9 @@ def entries_at(house: House, commit: Commit, paths: list[str]) -> list[tuple[str
     return house.db.read(read)
 
 
-def page_of_tree(house: House, held: Held, commit: Commit, path: str, *, recursive: bool, after: str, limit: int) -> tuple[list[tuple[str, Entry]], str]:
+def page_of_tree(
+    house: House, held: Held, commit: Commit, path: str, *, recursive: bool, after: str, limit: int
+) -> tuple[list[tuple[str, Entry]], str]:
     """One page of a folder's content, and the mark after which the next one begins ("" for none). Raises EntryNotFound."""
     top = entry_at(house, held, commit, path)
     if not top.folder:
@@ -137,3 +138,23 @@ def history(house: House, held: Held, commit: Commit, limit: int) -> list[Commit
     if limit < 1:
         raise BadInput(field="limit", problem="it is less than 1", way_out="Give a number from 1 on.")
     return house.db.read(lambda tx: store.history(tx, held, commit.id, limit))
+
+
+def last_commits(house: House, held: Held, commit: Commit, paths: list[str], depth: int = 200) -> dict[str, Commit]:
+    """For each path the newest commit that changed it, or the oldest of the `depth` looked at where the change is further back."""
+
+    def read(tx: Tx) -> dict[str, Commit]:
+        load = loader(tx)
+        line = store.history(tx, held, commit.id, depth)
+        open_paths = {path: trees.find(load, commit.tree, path) for path in paths}
+        found: dict[str, Commit] = {}
+        for newer, older in pairwise(line):
+            for path, entry in list(open_paths.items()):
+                if trees.find(load, older.tree, path) != entry:
+                    found[path] = newer
+                    del open_paths[path]
+            if not open_paths:
+                break
+        return found | dict.fromkeys(open_paths, line[-1])
+
+    return house.db.read(read)

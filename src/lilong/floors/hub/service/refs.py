@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from lilong.floors.hub import store
+from lilong.floors.hub.contract import Kind, RefChanged, RefExists, RefMoved, RevisionNotFound
+from lilong.floors.hub.rules import names
+from lilong.floors.hub.store import Held
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
 from lilong.ground.errors import Forbidden
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
-from .. import store
-from ..contract import Kind, RefChanged, RefExists, RefMoved, RevisionNotFound
-from ..rules import names
-from ..store import Held
 from .reading import opened
 
 

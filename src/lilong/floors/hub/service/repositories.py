@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from lilong.floors.hub import store
+from lilong.floors.hub.contract import Kind, Repository, RepositoryCreated, RepositoryDeleted, RepositoryExists
+from lilong.floors.hub.store import Held
 from lilong.ground import intake
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
@@ -9,9 +12,6 @@ from lilong.ground.errors import BadInput, Forbidden
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
-from .. import store
-from ..contract import Kind, Repository, RepositoryCreated, RepositoryDeleted, RepositoryExists
-from ..store import Held
 from .reading import opened
 
 
@@ -36,7 +36,7 @@ def check_name(name: str) -> str:
 def add(house: House, tx: Tx, actor: Actor, kind: Kind, name: str, *, private: bool) -> Held:
     """A new repository without commits, in the caller's transaction. Raises RepositoryExists, Forbidden, NotFound."""
     check_name(name)
-    organisation = name.split("/")[0]
+    organisation = name.split("/", maxsplit=1)[0]
     house.access.require(tx, actor, "hub.write", organisation)
     house.access.organisation(tx, organisation)
     taken = store.same_but_for_case(tx, kind, name)

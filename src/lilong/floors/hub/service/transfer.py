@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from lilong.floors.hub import store
+from lilong.floors.hub.contract import Kind
 from lilong.ground import intake
 from lilong.ground.access import Actor
 from lilong.ground.blobs import hexadecimal, write_durably
@@ -17,8 +19,6 @@ from lilong.ground.errors import BadInput, Forbidden, NotFound
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
-from .. import store
-from ..contract import Kind
 from .reading import opened
 
 _LIVES = 6 * 3600  # seconds that a link can be used: a large file over a slow line

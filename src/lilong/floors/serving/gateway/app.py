@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -26,9 +26,12 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+T = TypeVar("T")
 
 NEEDS = {"/v1/chat/completions": "messages", "/v1/completions": "prompt"}
 MODELS = "/v1/models"
+CATCH_UP_SECONDS = 0.03
+CATCH_UP_LOOKS = 40
 JSON = (b"content-type", b"application/json")
 SSE = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 
@@ -54,6 +57,15 @@ class Call:
         return named.decode("latin-1") if named else None
 
 
+class Following(Protocol):
+    """Counts what was written to the tables that the snapshot is made from, and how much of it the snapshot shows."""
+
+    @property
+    def written(self) -> int: ...
+    @property
+    def shown(self) -> int: ...
+
+
 class Gateway:
     """One event loop's gateway. `snapshot` is replaced as a whole by `swap`; requests under way keep the one they began with."""
 
@@ -74,6 +86,7 @@ class Gateway:
         self.wall = wall
         self.monotonic = monotonic
         self.admission = Admission()
+        self.following: Following | None = None
         self.requests = 0
 
     def swap(self, snapshot: Snapshot) -> None:
@@ -103,7 +116,7 @@ class Gateway:
             raise refusals.unknown_route(call.method, call.path)
         if call.method != "GET":
             raise refusals.wrong_method(call.method, call.path, "GET")
-        key = authenticate(self.snapshot, call.headers.get(b"authorization"), self.wall())
+        key = await self._decided(lambda now: authenticate(now, call.headers.get(b"authorization"), self.wall()))
         if call.path == MODELS:
             answer: dict[str, Any] = {"object": "list", "data": [_card(each) for each in visible(self.snapshot, key, call.organisation)]}
         else:
@@ -113,7 +126,7 @@ class Gateway:
     async def _complete(self, call: Call, needs: str) -> None:
         if call.method != "POST":
             raise refusals.wrong_method(call.method, call.path, "POST")
-        key = authenticate(self.snapshot, call.headers.get(b"authorization"), self.wall())
+        key = await self._decided(lambda now: authenticate(now, call.headers.get(b"authorization"), self.wall()))
         await self._serve(call, key, needs, await _read_body(call, self.body_limit))
 
     async def ask(self, key: Key, path: str, body: bytes, organisation: str = "") -> tuple[int, dict[str, str], bytes]:
@@ -140,9 +153,30 @@ class Gateway:
         head = {name.decode(): value.decode() for name, value in collected[0]["headers"]}
         return collected[0]["status"], head, b"".join(each["body"] for each in collected[1:])
 
+    async def _decided(self, decide: Callable[[Snapshot], T]) -> T:
+        """What `decide` makes of the snapshot; before a refusal, of one that shows all that was written when the request came.
+
+        So a token works from the moment its maker was told of it, and nothing is read from a database here.
+        """
+        seen = self.snapshot
+        try:
+            return decide(seen)
+        except Refusal:
+            follow = self.following
+            if follow is None:
+                raise
+            mark = follow.written
+            for _ in range(CATCH_UP_LOOKS):
+                if follow.shown >= mark:
+                    break
+                await asyncio.sleep(CATCH_UP_SECONDS)
+            if self.snapshot is seen:
+                raise
+        return decide(self.snapshot)
+
     async def _serve(self, call: Call, key: Key, needs: str, body: bytes) -> None:
         ask = asks.read(body, needs)
-        deployment, organisation = choose(self.snapshot, key, ask.model, call.organisation)
+        deployment, organisation = await self._decided(lambda now: choose(now, key, ask.model, call.organisation))
         self.admission.enter(key, deployment, self.monotonic())
         watch = Watch()
         watcher = asyncio.ensure_future(_watch(call.receive, watch))

@@ -216,7 +216,7 @@ class SegmentReader:
             raise SegmentDamaged(place=segment, problem=f"its first {head.records} records no longer have the sealed root")
         frames = self._scan(path)[0].frames[: now.records]
         path_up = log.inclusion(_tree(frames), index, now.records)
-        return ReceiptProof(frames[index].record, index, now, tuple(step.hex() for step in path_up))
+        return ReceiptProof(frames[index].record.decode(), index, now, tuple(step.hex() for step in path_up))
 
     def verify(self, head: SegmentHead) -> None:
         """Check a segment against a head sealed earlier. Raises SegmentDamaged."""

@@ -14,7 +14,7 @@ SETTLE_SECONDS = 60.0
 
 def start(house: House) -> None:
     """Called once for each house: the port, the subscriptions, the chore; with a running server also the gateway."""
-    house.provide(Serving, Receipts(house))
+    house.provide(Serving, Receipts(house))  # type: ignore[type-abstract]
     house.subscribe("serving.ready", ("compute.job-ready",), job_ready)
     house.subscribe("serving.finished", ("compute.job-finished",), job_finished)
     house.subscribe("serving.revoked", ("statement.revoked",), reconsider)

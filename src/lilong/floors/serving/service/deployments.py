@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from lilong.floors.compat.contract import Certificates, Certified
 from lilong.floors.compute.contract import FINISHED, PYTHON, Compute, Job, JobAsk, JobState
 from lilong.floors.hub.contract import Hub, Kind
 from lilong.floors.serving import rules, store
@@ -28,7 +29,6 @@ from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
 DEPLOYMENT = "https://lilong.dev/deployment/v1"
-CERTIFICATE = "https://lilong.dev/compat-result/v1"
 REGISTRATION = "https://slsa.dev/verification_summary/v1"
 GATE = "may-be-served"
 YEAR = 366 * 24 * 3600
@@ -50,9 +50,17 @@ def _deploy(house: House, tx: Tx, actor: Actor, ask: DeployAsk) -> DeploymentRow
     if known is not None and known.state != "failed":
         return known
     repository, ref = rules.split_model(ask.model)
-    revision = house.port(Hub).revision(tx, actor, Kind.MODEL, repository, ref)
+    revision = house.port(Hub).revision(tx, actor, Kind.MODEL, repository, ref)  # type: ignore[type-abstract]
     sizes = {file.path: file.size for file in revision.files}
-    file = rules.model_file(list(sizes), ask.stack)
+    model = f"{repository}@{revision.commit[:12]}"
+    certified = _certified(house, tx, model, revision.manifest, ask.stack)
+    file = rules.model_file(list(sizes), ask.stack, certified.file)
+    if certified.file is not None and certified.file != file:
+        raise NotServable(
+            model=model,
+            problem=f"its certificate speaks of {certified.file}, not of {file}.",
+            way_out=f"Ask for the stack llama.cpp:{certified.file}, or examine {file}.",
+        )
     name = rules.served_name(ask.name, repository)
     holder = store.live_by_name(tx, name)
     if holder is not None:
@@ -77,7 +85,7 @@ def _deploy(house: House, tx: Tx, actor: Actor, ask: DeployAsk) -> DeploymentRow
         attempt=known.attempt + 1 if known else 1,
         artifact=None,
         statement=None,
-        certificate=None,
+        certificate=certified.statement,
         registration=None,
         registration_number=None,
         error=None,
@@ -86,14 +94,13 @@ def _deploy(house: House, tx: Tx, actor: Actor, ask: DeployAsk) -> DeploymentRow
         ready_at=None,
         ended_at=None,
     )
-    certificate = _certificate(house, tx, row)
     _ask_gate(house, tx, row)
     registration = _newest(house, tx, row.manifest, REGISTRATION)
     job = _submit(house, tx, actor, row, revision.file(file).digest)
     if known:
         tx.run("DELETE FROM serving_deployments WHERE id = :id", id=known.id)
     number = registration and registration.predicate.get("number")
-    changes: dict[str, Any] = {"job": job.id, "certificate": certificate.id, "registration": registration.id if registration else None}
+    changes: dict[str, Any] = {"job": job.id, "registration": registration.id if registration else None}
     store.add(tx, DeploymentRow(**{**asdict(row), **changes, "registration_number": str(number) if number else None}))
     house.events.append(tx, actor, DeploymentRequested(row.id, row.organisation, row.name, row.manifest))
     return _get(tx, row.id)
@@ -119,12 +126,12 @@ def _submit(house: House, tx: Tx, actor: Actor, row: DeploymentRow, digest: str)
         cpus=plan["threads"],
         memory_mib=plan["memory_mib"],
         timeout_s=YEAR,
-        attempts=5,
+        attempts=3,
         service=True,
         key=f"{row.id}:{row.attempt}",
         title=f"serve {row.repository}@{row.commit[:12]} as {row.name}",
     )
-    return house.port(Compute).submit(tx, actor, ask)
+    return house.port(Compute).submit(tx, actor, ask)  # type: ignore[type-abstract]
 
 
 def _newest(house: House, tx: Tx, manifest: str, predicate_type: str) -> Statement | None:
@@ -132,17 +139,13 @@ def _newest(house: House, tx: Tx, manifest: str, predicate_type: str) -> Stateme
     return found[-1] if found else None
 
 
-def _certificate(house: House, tx: Tx, row: DeploymentRow) -> Statement:
-    """The compatibility certificate that covers this deployment. Raises NotServable."""
-    model = f"{row.repository}@{row.commit[:12]}"
-    way_out = f"Examine it first (compat.examine) on the stack {row.stack}, or serve it on a stack that passed."
-    certificate = _newest(house, tx, row.manifest, CERTIFICATE)
-    if certificate is None:
-        raise NotServable(model=model, problem="it has no compatibility certificate.", way_out=way_out)
-    problem = rules.certified(certificate.predicate.get("rows", ()), row.stack, row.file)
-    if problem is not None:
-        raise NotServable(model=model, problem=problem, way_out=way_out)
-    return certificate
+def _certified(house: House, tx: Tx, model: str, manifest: str, stack: str) -> Certified:
+    """What the compatibility certificate says. Raises NotServable where it does not say that the stack runs the model well."""
+    certified = house.port(Certificates).check(tx, manifest, stack)  # type: ignore[type-abstract]
+    if not certified.holds:
+        way_out = f"Examine it first (compat.examine) on the stack {stack}, or serve it on a stack that passed."
+        raise NotServable(model=model, problem=f"{certified.reason.rstrip('.')}.", way_out=way_out)
+    return certified
 
 
 def _ask_gate(house: House, tx: Tx, row: DeploymentRow) -> None:
@@ -181,7 +184,7 @@ def stop(house: House, actor: Actor, deployment: str) -> DeploymentRow:
         if row.state in ("requested", "ready"):
             store.change(tx, row.id, state="stopping")
             assert row.job is not None
-            house.port(Compute).cancel(tx, SYSTEM, row.job)
+            house.port(Compute).cancel(tx, SYSTEM, row.job)  # type: ignore[type-abstract]
         return _get(tx, deployment)
 
     return house.db.write(write)
@@ -206,7 +209,7 @@ def job_ready(house: House, recorded: Recorded) -> None:
             if row.registration
             else []
         )
-        job = house.port(Compute).job(tx, SYSTEM, recorded.subject)
+        job = house.port(Compute).job(tx, SYSTEM, recorded.subject)  # type: ignore[type-abstract]
         statement = house.evidence.issue(
             tx,
             SYSTEM,
@@ -234,7 +237,7 @@ def job_finished(house: House, recorded: Recorded) -> None:
         row = store.by_job(tx, recorded.subject)
         if row is None or row.state in rules.ENDED:
             return
-        job = house.port(Compute).job(tx, SYSTEM, recorded.subject)
+        job = house.port(Compute).job(tx, SYSTEM, recorded.subject)  # type: ignore[type-abstract]
         if job.state not in FINISHED:
             return
         if row.state == "stopping":
@@ -256,12 +259,12 @@ def reconsider(house: House, recorded: Recorded) -> None:
             if row.state == "stopping":
                 continue
             try:
-                _certificate(house, tx, row)
+                _certified(house, tx, f"{row.repository}@{row.commit[:12]}", row.manifest, row.stack)
                 _ask_gate(house, tx, row)
             except NotServable as problem:
                 store.change(tx, row.id, state="stopping", error=str(problem))
                 assert row.job is not None
-                house.port(Compute).cancel(tx, SYSTEM, row.job)
+                house.port(Compute).cancel(tx, SYSTEM, row.job)  # type: ignore[type-abstract]
 
     house.db.write(write)
 

@@ -39,6 +39,9 @@ class Plane:
         self._folder = folder(house)
         self.meter = Meter(self._folder / "meter", wall=lambda: house.clock.now().timestamp())
         self.gateway = Gateway(self.meter, Upstreams(), wall=self.meter.wall, monotonic=house.clock.monotonic)
+        self.gateway.following = self
+        self.written = 0  # commits of the database, by the count of this process
+        self.shown = 0  # of those, how many the snapshot shows
         self._written = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="serving-snapshot", daemon=True)
@@ -49,17 +52,23 @@ class Plane:
     def start(self) -> None:
         """After all floors are there."""
         self.refresh()
-        self._house.db.on_commit(self._written.set)
+        self._house.db.on_commit(self._note)
         self._thread.start()
 
     def refresh(self) -> None:
         """Bring the gateway's snapshot up to date, now."""
+        mark = self.written
         fresh = self._house.db.read(lambda tx: snapshot(self._house, tx))
         known = self.gateway.snapshot
         if replace(fresh, version=known.version) != known:
             fresh = replace(fresh, version=known.version + 1)
             self.gateway.swap(fresh)
             snapshots.save(self._folder / "snapshot.json", fresh)
+        self.shown = mark
+
+    def _note(self) -> None:
+        self.written += 1
+        self._written.set()
 
     def metrics(self) -> str:
         """Prometheus text."""
@@ -113,7 +122,7 @@ def key_for(house: House, tx: Tx, actor: Actor) -> Key:
 
 
 def _target(house: House, row: DeploymentRow) -> Deployment:
-    address = house.port(Compute).service(row.job) if row.job and row.state == "ready" else None
+    address = house.port(Compute).service(row.job) if row.job and row.state == "ready" else None  # type: ignore[type-abstract]
     return Deployment(
         id=row.id,
         model=row.name,

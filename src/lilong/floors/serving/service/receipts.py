@@ -143,7 +143,7 @@ def evidence_of(house: House, actor: Actor, name: str) -> AnswerEvidence:
     head, seal = covering
     with own.lock:
         proof = own.reader.record_proof(name, head)
-    digest = house.blobs.put(proof.record).digest
+    digest = house.blobs.put(proof.record.encode()).digest
 
     def write(tx: Tx) -> AnswerEvidence:
         row = store.deployment(tx, shown.receipt.deployment)

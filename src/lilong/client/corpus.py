@@ -1,0 +1,74 @@
+"""The corpus floor through the client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lilong.client import Client
+from lilong.floors.corpus.contract import Datasheet, SourceSet, Text, Version
+from lilong.ground.errors import BadInput
+
+
+def keep_folder(client: Client, organisation: str, folder: Path) -> dict[str, str]:
+    """Upload the regular files of a folder; path -> digest, as `sources` takes it. Links are left out. Idempotent. Raises BadInput."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
+    if not files:
+        raise BadInput(field="texts", problem=f"the folder {folder} holds no files", way_out="Put texts and their licence in it.")
+    kept = {}
+    for path in files:
+        _, answer = client.send("POST", "/api/corpus/texts", path.read_bytes(), {"organisation": organisation})
+        kept[path.relative_to(folder).as_posix()] = _text(answer).digest
+    return kept
+
+
+def _text(answer: bytes) -> Text:
+    import msgspec
+
+    return msgspec.json.decode(answer, type=Text)
+
+
+def fetch(
+    client: Client,
+    *,
+    organisation: str,
+    key: str,
+    packages: Sequence[str] = (),
+    texts: Mapping[str, str] | None = None,
+    fallback: bool = True,
+) -> SourceSet:
+    """Ask for sources; the same key answers the same set."""
+    ask = {
+        "organisation": organisation,
+        "key": key,
+        "packages": list(packages),
+        "texts": dict(texts) if texts else None,
+        "fallback": fallback,
+    }
+    return client.post("/api/corpus/sources", ask, SourceSet)
+
+
+def source_set(client: Client, identity: str) -> SourceSet:
+    return client.get(f"/api/corpus/sources/{identity}", SourceSet)
+
+
+def build(
+    client: Client, *, organisation: str, key: str, sources: str, repository: str, recipe: Mapping[str, Any] | None = None
+) -> Version:
+    """Ask for a corpus version; the same key answers the same one."""
+    ask = {"organisation": organisation, "key": key, "sources": sources, "repository": repository, "recipe": dict(recipe or {})}
+    return client.post("/api/corpus/versions", ask, Version)
+
+
+def version(client: Client, name: str) -> Version:
+    """`name`: an id, organisation/name, or organisation/name@commit."""
+    return client.get(f"/api/corpus/versions/{name}", Version)
+
+
+def versions(client: Client, repository: str | None = None) -> list[Version]:
+    return client.get("/api/corpus/versions", list[Version], repository=repository)
+
+
+def datasheet(client: Client, name: str) -> Datasheet:
+    return client.get(f"/api/corpus/datasheets/{name}", Datasheet)

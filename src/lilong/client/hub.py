@@ -1,0 +1,27 @@
+"""The hub: repositories and their revisions. Files come and go through the Hugging Face clients with `HF_ENDPOINT`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lilong.client import Client
+from lilong.floors.hub.contract import Kind, Listed, Shown
+
+
+def repositories(
+    client: Client, kind: Kind = Kind.MODEL, *, search: str | None = None, organisation: str | None = None, limit: int = 100
+) -> list[Listed]:
+    """The newest first."""
+    return client.get("/api/hub/repositories", list[Listed], kind=kind.value, search=search, organisation=organisation, limit=limit)
+
+
+def shown(client: Client, name: str, kind: Kind = Kind.MODEL, ref: str | None = None) -> Shown:
+    """One revision with its card, files and statements. `name` may be `organisation/name@revision`."""
+    return client.get("/api/hub/revisions", Shown, kind=kind.value, name=name, ref=ref)
+
+
+def plain(value: Any) -> Any:
+    """As JSON would have it."""
+    import msgspec
+
+    return msgspec.to_builtins(value)

@@ -1,0 +1,74 @@
+"""What the console's own pages show, as plain data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from lilong.chain.service import ChainShown
+from lilong.floors import declared
+from lilong.ground.access import Actor
+from lilong.ground.floor import Room, load
+from lilong.ground.house import House
+
+_ROOMS = 6  # newest shown on a tier
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    floor: str
+    rooms: tuple[Room, ...]
+    lit: frozenset[str]  # digests of the rooms that the selected thing was made from, or touched
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    tiers: tuple[Tier, ...]  # the top floor first
+    selected: str
+    reached: int  # artifacts up and down the chain of what is selected
+
+
+def tower(house: House, actor: Actor, select: str) -> Tower:
+    """Every floor with what is on it; with a digest selected, all that its chain of evidence reaches is lit."""
+    reached: set[str] = set()
+    if select:
+
+        def walk(tx: Any) -> set[str]:
+            return {artifact.digest for graph in (house.evidence.down(tx, select), house.evidence.up(tx, select)) for artifact in graph.artifacts} | {select}
+
+        reached = house.db.read(walk)
+    tiers = []
+    for floor in reversed(declared()):
+        rooms = tuple(load(floor.rooms)(house, actor)[:_ROOMS]) if floor.rooms else ()
+        tiers.append(Tier(floor.name, rooms, frozenset(room.digest for room in rooms if room.digest in reached and room.digest is not None)))
+    return Tower(tuple(tiers), select, len(reached))
+
+
+def links_of(chain: ChainShown) -> dict[str, list[tuple[str, str | None]]]:
+    """For each finished step, what it made, with the page that shows it."""
+    found: dict[str, list[tuple[str, str | None]]] = {}
+    for step in chain.steps:
+        outputs = step.outputs or {}
+        lines: list[tuple[str, str | None]] = []
+        if outputs.get("repository"):
+            kind = "datasets" if step.uses == "corpus.build" else "models"
+            lines.append((f"{outputs['repository']}@{str(outputs.get('commit', ''))[:8]}", f"/{kind}/{outputs['repository']}"))
+        if outputs.get("number"):
+            lines.append((str(outputs["number"]), None))
+        if outputs.get("answer"):
+            lines.append((str(outputs["answer"])[:200], None))
+        if outputs.get("receipt"):
+            lines.append((f"receipt {outputs['receipt']}", None))
+        for job in outputs.get("jobs") or ([outputs["job"]] if outputs.get("job") else []):
+            lines.append((f"job {job[-8:]}", f"/jobs/{job}"))
+        found[step.name] = lines
+    return found
+
+
+def statement(house: House, actor: Actor, statement_id: str) -> dict[str, Any]:
+    """One statement with its place in the log, for its page."""
+    from lilong.operations.evidence_service import statement as shown
+
+    found = shown(house, actor, statement_id)
+    return {"statement": found, "predicate": json.dumps(found.predicate, indent=1, sort_keys=True, ensure_ascii=False)}

@@ -1,0 +1,53 @@
+"""`lilong dataset …`"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from lilong.cli_kit import common, show
+
+if TYPE_CHECKING:
+    from lilong.client import Client
+
+_COLUMNS = (("DATASET", "repository"), ("COMMIT", "commit"), ("STATE", "state"), ("DOCUMENTS", "figures.documents.kept"),
+            ("BYTES", "figures.bytes.kept"), ("HELD OUT", "figures.documents.held_out"), ("DROPPED", "figures.documents.dropped"), ("AT", "created_at"))  # fmt: skip
+_HEAD = ("id", "repository", "commit", "manifest", "statement", "state", "error", "job", "requested_by", "created_at", "finished_at")
+_TABLES = (
+    ("sources", (("SOURCE", "name"), ("VERSION", "version"), ("LICENCE", "licence"), ("DOCUMENTS", "documents"), ("BYTES", "bytes"), ("DROPPED", "dropped"))),
+    ("licences", (("LICENCE", "name"), ("DOCUMENTS", "documents"), ("BYTES", "bytes"))),
+    ("languages", (("LANGUAGE", "name"), ("DOCUMENTS", "documents"), ("BYTES", "bytes"))),
+    ("dropped", (("DROPPED FOR", "reason"), ("DOCUMENTS", "documents"))),
+    ("lost", (("FOR EXAMPLE", "uri"), ("WHY", "detail"))),
+)  # fmt: skip
+
+
+@click.group()
+def dataset() -> None:
+    """Corpus versions: what they are made of, and what was left out."""
+
+
+@dataset.command("list")
+@click.option("--repository", help="Only versions of this repository (organisation/name).")
+@click.option("--limit", default=50, show_default=True)
+@common
+def list_(client: Client, as_json: bool, repository: str | None, limit: int) -> None:
+    """Corpus versions, newest first."""
+    show(client.get("/api/corpus/versions", repository=repository, limit=limit), as_json, _COLUMNS)
+
+
+@dataset.command("show")
+@click.argument("name")
+@common
+def show_(client: Client, as_json: bool, name: str) -> None:
+    """One version: NAME is its id, organisation/name, or organisation/name@commit."""
+    found = client.get(f"/api/corpus/datasheets/{name}")
+    if as_json:
+        show(found, True)
+        return
+    show({key: found["version"][key] for key in _HEAD if found["version"][key] is not None}, False)
+    for part, columns in _TABLES:
+        if found[part]:
+            click.echo()
+            show(found[part], False, columns)

@@ -1,0 +1,47 @@
+"""`lilong model`: the models of the house."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from lilong.cli_kit import common, show
+
+
+@click.group()
+def model() -> None:
+    """Model repositories."""
+
+
+@model.command("list")
+@click.option("--search", help="Part of a name.")
+@click.option("--organisation", help="Only of this organisation.")
+@common
+def list_(client: Any, as_json: bool, search: str | None, organisation: str | None) -> None:
+    """List the models that you may see, the newest first."""
+    from lilong.client import hub
+
+    found = hub.repositories(client, search=search, organisation=organisation)
+    columns = (("MODEL", "repository.name"), ("COMMIT", "commit"), ("PRIVATE", "repository.private"), ("UPDATED", "updated_at"))
+    show(hub.plain(found), as_json, columns)
+
+
+@model.command("show")
+@click.argument("name")
+@common
+def show_(client: Any, as_json: bool, name: str) -> None:
+    """Show a model: NAME is organisation/name, or organisation/name@revision."""
+    from lilong.client import hub
+
+    found = hub.shown(client, name)
+    if as_json:
+        show(hub.plain(found), True)
+        return
+    revision = found.revision
+    show({"model": revision.repository.name, "commit": revision.commit, "manifest": revision.manifest, "message": revision.message,
+          "author": revision.author, "at": revision.at, **{key: found.metadata[key] for key in ("license", "base_model") if key in found.metadata}}, False)  # fmt: skip
+    show(hub.plain(revision.files), False, (("FILE", "path"), ("BYTES", "size"), ("SHA-256", "digest")))
+    show(hub.plain(found.statements), False, (("STATEMENT", "predicate_type"), ("ID", "id"), ("AT", "at"), ("REVOKED", "revoked")))
+    if found.card.strip():
+        click.echo("\n" + found.card.strip())

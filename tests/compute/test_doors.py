@@ -1,0 +1,148 @@
+"""The compute floor by HTTP, by the client and by the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+from click.testing import CliRunner
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+import lilong.client
+from lilong.client import Client, ServerError, compute
+from lilong.floors.compute.api import routes
+from lilong.floors.compute.commands import job as job_command
+from lilong.floors.compute.contract import PYTHON, JobAsk, JobState
+from lilong.floors.compute.work import run_until_idle
+from lilong.ground import web
+from lilong.ground.access import SYSTEM
+from lilong.ground.house import House
+
+ORGANISATION = "lantern-works"
+
+
+class AppTransport:
+    """The client's way to an app in this process."""
+
+    url = None
+
+    def __init__(self, house: House) -> None:
+        app = FastAPI()
+        app.state.house = house
+        web.install_errors(app)
+        app.include_router(routes.router)
+        self.client = TestClient(app, raise_server_exceptions=False)
+
+    def request(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | IO[bytes] | None
+    ) -> tuple[int, Mapping[str, str], Iterator[bytes]]:
+        answer = self.client.request(method, path, headers=dict(headers), content=body)
+        return answer.status_code, answer.headers, iter([answer.content])
+
+    def close(self) -> None:
+        pass
+
+
+def client_of(house: House, user: str) -> Client:
+    return Client(AppTransport(house), house.db.write(lambda tx: house.access.add_token(tx, SYSTEM, user, "test")[1]))
+
+
+@pytest.fixture
+def mei(house: House) -> Client:
+    return client_of(house, "mei")
+
+
+def ask(code: str, **given: object) -> JobAsk:
+    return JobAsk("test.run", ORGANISATION, (PYTHON, "-c", code), memory_mib=128, **given)
+
+
+def test_a_job_is_submitted_followed_and_read_by_the_client(house: House, mei: Client) -> None:
+    code = "from lilong.ground.work import Workspace; w = Workspace.here(); w.progress(1, 2, 'add'); print('said'); w.finish({'a': w.spec['a']})"
+    job = compute.submit(mei, ask(code, spec={"a": 7}))
+    run_until_idle(house)
+    done = compute.wait(mei, job.id)
+    assert done.state is JobState.SUCCEEDED
+    assert compute.logs(mei, job.id).text == "said\n"
+    assert compute.progress(mei, job.id)[0]["doing"] == "add"
+    assert json.loads(compute.output(mei, job.id, "result.json")) == {"a": 7}
+    assert [found.id for found in compute.jobs(mei, state=JobState.SUCCEEDED)] == [job.id]
+
+
+def test_a_job_of_another_organisation_is_answered_like_one_that_is_not_there(house: House, mei: Client) -> None:
+    job = compute.submit(mei, ask("pass"))
+    ada = client_of(house, "ada")
+    for verb in (compute.job, compute.cancel, compute.logs, compute.progress):
+        with pytest.raises(ServerError) as foreign:
+            verb(ada, job.id)
+        with pytest.raises(ServerError) as absent:
+            verb(ada, "job-0")
+        assert foreign.value.status_code == absent.value.status_code == 404
+        assert str(foreign.value) == str(absent.value).replace("job-0", job.id)
+    assert compute.jobs(ada) == []
+
+
+def test_nobody_comes_in_without_a_token(house: House) -> None:
+    with pytest.raises(ServerError) as refused:
+        compute.jobs(Client(AppTransport(house), None))
+    assert refused.value.status_code == 401
+
+
+def test_a_token_without_the_scope_is_refused(house: House) -> None:
+    secret = house.db.write(lambda tx: house.access.add_token(tx, SYSTEM, "mei", "narrow", ("jobs.read",))[1])
+    narrow = Client(AppTransport(house), secret)
+    assert compute.jobs(narrow) == []
+    with pytest.raises(ServerError) as refused:
+        compute.submit(narrow, ask("pass"))
+    assert refused.value.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"kind": "a.b"}, {"kind": "a.b", "organisation": ORGANISATION, "argv": ["python"], "cpus": "many"}, [1], "text"]
+)
+def test_a_body_that_is_no_job_is_refused_with_its_field(body: object, mei: Client) -> None:
+    with pytest.raises(ServerError) as refused:
+        mei.post("/api/compute/jobs", body)
+    assert refused.value.status_code == 422
+
+
+# --- the command line ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lilong_job(mei: Client, monkeypatch: pytest.MonkeyPatch):
+    @contextmanager
+    def opened(house: Path | None, url: str | None, token_file: Path | None) -> Iterator[Client]:
+        yield mei
+
+    monkeypatch.setattr(lilong.client, "opened", opened)
+
+    def run(*words: str):
+        return CliRunner().invoke(job_command, words, catch_exceptions=False)
+
+    return run
+
+
+def test_the_command_line_submits_shows_lists_and_prints_logs(house: House, lilong_job) -> None:
+    made = json.loads(
+        lilong_job("submit", "--organisation", ORGANISATION, "--memory-mib", "128", "--json", "--", "/usr/bin/printf", "-n %s", "hi").output
+    )
+    run_until_idle(house)
+    assert json.loads(lilong_job("show", made["id"], "--json").output)["state"] == "succeeded"
+    assert json.loads(lilong_job("list", "--json").output)[0]["id"] == made["id"]
+    assert made["id"] in lilong_job("list").output
+    assert lilong_job("logs", made["id"], "--follow").output == "-n hi"
+    assert json.loads(lilong_job("logs", made["id"], "--json").output) == {"job": made["id"], "text": "-n hi"}
+
+
+def test_the_command_line_cancels(house: House, lilong_job) -> None:
+    made = json.loads(
+        lilong_job("submit", "--organisation", ORGANISATION, "--memory-mib", "128", "--json", "--", "/usr/bin/sleep", "600").output
+    )
+    lilong_job("cancel", made["id"])
+    run_until_idle(house)
+    assert json.loads(lilong_job("show", made["id"], "--json").output)["state"] == "cancelled"
