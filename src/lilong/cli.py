@@ -13,6 +13,7 @@ from . import __version__
 _OWN = (
     ("up", "lilong.operations.commands:up", "Open the house and serve it."),
     ("down", "lilong.operations.commands:down", "Stop the server of a house."),
+    ("demo", "lilong.chain.demo:demo", "From raw text to a served model, with progress and a summary."),
     ("status", "lilong.operations.commands:status", "How the house is doing."),
     ("user", "lilong.operations.commands:user", "Users and their roles."),
     ("org", "lilong.operations.commands:org", "Organisations."),

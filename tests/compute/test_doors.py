@@ -139,6 +139,15 @@ def test_the_command_line_submits_shows_lists_and_prints_logs(house: House, lilo
     assert json.loads(lilong_job("logs", made["id"], "--json").output) == {"job": made["id"], "text": "-n hi"}
 
 
+def test_a_log_cannot_play_with_the_terminal(house: House, lilong_job) -> None:
+    made = compute.submit(client_of(house, "mei"), ask("print('\\x1b[31mred\\x1b[0m \\x1b]0;title\\x07 \\x9b2J')"))
+    run_until_idle(house)
+    assert (
+        lilong_job("logs", made.id, "--follow").output
+        == "red \N{REPLACEMENT CHARACTER}]0;title\N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER}2J\n"
+    )
+
+
 def test_the_command_line_cancels(house: House, lilong_job) -> None:
     made = json.loads(
         lilong_job("submit", "--organisation", ORGANISATION, "--memory-mib", "128", "--json", "--", "/usr/bin/sleep", "600").output

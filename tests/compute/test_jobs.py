@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from tests.compute.conftest import open_compute
 
 from lilong.floors.compute import service, store
 from lilong.floors.compute.backends.conformance import SERVICE
@@ -284,3 +286,18 @@ def test_the_blobs_that_jobs_need_are_known(house: House) -> None:
 def test_the_site_tells_what_it_has(house: House) -> None:
     facts = service.site(house, MEI)
     assert (facts.name, facts.cpus, facts.memory_mib) == ("local", 2, 4096)
+
+
+def test_the_queue_works_on_both_databases(database_url: str, tmp_path: Path) -> None:
+    house = open_compute(tmp_path / "house", database=database_url)
+    job = submitted(house, ask(RESULT, spec={"of": [1]}, key="k", attempts=2))
+    assert submitted(house, ask(RESULT, spec={"of": [1]}, key="k", attempts=2)).id == job.id
+    cancelled = submitted(house, ask())
+    service.cancel(house, MEI, cancelled.id)
+    run_until_idle(house)
+    assert [(found.id, found.state) for found in service.jobs(house, MEI)] == [
+        (cancelled.id, JobState.CANCELLED),
+        (job.id, JobState.SUCCEEDED),
+    ]
+    assert service.jobs(house, MEI, state=JobState.SUCCEEDED)[0].outputs[0].path == "result.json"
+    house.close()

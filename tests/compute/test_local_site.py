@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -175,9 +176,27 @@ def test_a_job_cannot_lend_the_house_another_socket_of_the_host(tmp_path: Path) 
         assert not probe.adopt(tmp_path / "service.sock", tmp_path / "ours")
 
 
+@pytest.mark.parametrize("network", [True, False])
+def test_a_job_reaches_the_network_only_if_it_was_asked_for(network: bool, best: LocalSite) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        token = f"{fresh()}.1"
+        best.submit(token, program(f"import socket; socket.create_connection(('127.0.0.1', {port}), 5); print('reached')", network=network))
+        until(best, token, finished)
+        assert ("reached" in best.logs(token, 0, 4000).text) == network, best.logs(token, 0, 4000).text
+
+
+def test_many_may_look_at_once_and_see_the_same(best: LocalSite) -> None:
+    token = f"{fresh()}.1"
+    job, attempt = token.split(".")
+    (best.root / job / attempt).mkdir(parents=True)
+    with ThreadPoolExecutor(8) as pool:
+        assert {sight.phase for sight in pool.map(best.find, [token] * 400)} == {Phase.NEVER}
+
+
 def test_what_a_job_left_can_always_be_removed(best: LocalSite) -> None:
     token = f"{fresh()}.1"
-    code = "import os\nos.chdir(os.environ['LILONG_OUT'])\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')\nos.chmod('..', 0)"
+    code = "import os\nos.chdir(os.environ['LILONG_OUT'])\nfor _ in range(400): os.mkdir('d'); os.chdir('d')\nos.chmod('..', 0)"
     best.submit(token, program(code))
     until(best, token, finished)
     with pytest.raises((sandbox.OutputRefused, PermissionError)):

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from lilong.floors.corpus.contract import BadRecipe
 from lilong.floors.corpus.curation import duplicates, licences, recipe
-from lilong.floors.corpus.curation.duplicates import Banding
 from lilong.floors.corpus.curation.policy import Policy, Rule, Verdict, decide, parse_policy
-from lilong.floors.corpus.curation.signals import SIGNALS, measure
+from lilong.floors.corpus.curation.profile import SIGNALS
+from lilong.floors.corpus.curation.recipe import Banding
+from lilong.floors.corpus.curation.signals import measure
 from lilong.floors.corpus.curation.split import held_out
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lilong.floors.corpus.curation.extract import Extracted, Unreadable, extract, text_format, tidy, unpack
+from lilong.floors.corpus.curation.extract import Extracted, Unreadable, extract, tidy, unpack
+from lilong.floors.corpus.curation.formats import text_format
 
 
 def text_of(path: str, source: str | bytes) -> str:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lilong.floors.corpus.curation import kernels
 from lilong.floors.corpus.curation.columns import Texts
+from lilong.floors.corpus.curation.profile import NGRAMS_DUP, NGRAMS_TOP
 
 WORD = 1 << 64
 texts = st.lists(st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=60), max_size=6)
@@ -108,8 +109,8 @@ def test_repetition_is_that_of_plain_python(documents: list[list[str]]) -> None:
     found = kernels.repetition(*kernels.tokenise(columns.data, columns.offsets))
     for row, tokens in zip(found, documents, strict=True):
         assert row[:3].tolist() == [sum(map(len, tokens)), max(map(len, tokens)), len(set(tokens))]
-        assert np.allclose(row[3:6], [plain_top_share(tokens, n) for n in kernels.NGRAMS_TOP])
-        assert np.allclose(row[6:], [plain_duplicate_share(tokens, n) for n in kernels.NGRAMS_DUP])
+        assert np.allclose(row[3:6], [plain_top_share(tokens, n) for n in NGRAMS_TOP])
+        assert np.allclose(row[6:], [plain_duplicate_share(tokens, n) for n in NGRAMS_DUP])
 
 
 def test_signatures_are_the_minima_of_the_stated_hashes() -> None:

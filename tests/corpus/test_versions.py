@@ -148,10 +148,14 @@ def test_a_licence_that_nobody_knows_is_refused_by_name(job, tmp_path: Path) -> 
     assert refused.code == 2 and "Sundays-only" in refused.message and "SPDX" in refused.message
 
 
-def test_a_licence_text_that_is_not_recognised_stops_the_build(job, tmp_path: Path) -> None:
+def test_a_licence_text_that_is_not_recognised_stops_the_build_until_a_person_has_read_it(job, tmp_path: Path) -> None:
     found = job("fetch", {}, texts=texts.folder(tmp_path / "texts", documents=3, licence="Read this on Sundays."))
     refused = job("build", {}, sources=found.out)
-    assert refused.code == 2 and "not recognised" in refused.message
+    assert refused.code == 6 and 'licences = { "texts" = "<SPDX>" }' in refused.message
+    wrong = job("build", {"recipe": {"licences": {"texts": "Sundays"}}}, sources=found.out)
+    assert wrong.code == 2 and "'Sundays', which is not an SPDX expression" in wrong.message
+    read = job("build", {"recipe": {"licences": {"texts": "LicenseRef-Sundays"}}}, sources=found.out)
+    assert list(read.result["licences"]) == ["LicenseRef-Sundays"]
 
 
 def test_a_licences_file_names_the_sources_of_a_folder(job, tmp_path: Path) -> None:

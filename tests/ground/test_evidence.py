@@ -167,6 +167,27 @@ def test_a_revocation_is_a_statement_that_lists_its_reach(house: House) -> None:
     assert (event.kind, event.body["by"]) == ("statement.revoked", revocation.id)
 
 
+def test_a_corrected_statement_beside_a_revoked_one_holds_up_what_rests_on_it(house: House) -> None:
+    made = chain(house)
+    house.db.write(lambda tx: house.evidence.revoke(tx, MEI, made["corpus"].id, "a licence was misspelt"))
+    undone = down(house, REPORT.digest).undone(REPORT.digest)
+    assert undone is not None and undone.id == made["corpus"].id
+    assert down(house, REPORT.digest).undone(BASE.digest) is None
+    issue(house, CORPUS, SOURCE, Artifact("GPL-2.0-only", LICENCE.digest, "licence"))
+    assert down(house, REPORT.digest).undone(REPORT.digest) is None
+
+
+def test_a_model_that_a_report_names_as_its_subject_was_judged_and_not_made_by_it(house: House) -> None:
+    certificate = Artifact("certificate", digest("certificate"), "certificate")
+    made = issue(house, MODEL, CORPUS)
+    judging = house.db.write(
+        lambda tx: house.evidence.issue(tx, MEI, predicate_type=TYPE, subjects=[MODEL, certificate], materials=[SOURCE], predicate={})
+    )
+    assert [step.id for step in down(house, MODEL.digest).steps] == [made.id]
+    assert certificate in up(house, MODEL.digest).artifacts
+    assert MODEL not in up(house, judging.id).artifacts
+
+
 def test_a_statement_is_revoked_once_and_a_revocation_never(house: House) -> None:
     made = issue(house, MODEL)
     revocation = house.db.write(lambda tx: house.evidence.revoke(tx, MEI, made.id, "wrong seed"))

@@ -219,6 +219,13 @@ def test_a_launch_survives_json() -> None:
     assert Launch.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 
+def test_on_macos_the_level_is_none_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert sandbox.problem_with.__wrapped__(Level.NONE) is None
+    for level in (Level.LANDLOCK, Level.BUBBLEWRAP):
+        assert sandbox.problem_with.__wrapped__(level) == "it needs Linux, and this is darwin"
+
+
 def test_gvisor_is_not_claimed() -> None:
     assert Level.GVISOR not in sandbox.available()
 

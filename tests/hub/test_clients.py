@@ -6,7 +6,10 @@ import hashlib
 import io
 import json
 import os
+import socket
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +25,8 @@ from huggingface_hub.errors import (
 )
 
 from lilong.floors.hub.contract import Hub, Kind
+from lilong.floors.hub.service import transfer
+from lilong.ground.access import SYSTEM, Actor
 
 from .conftest import LANTERN, Served
 
@@ -124,7 +129,9 @@ def test_a_commit_that_changes_nothing_is_the_head(api: Api, name: str) -> None:
 def test_files_are_copied_and_deleted(api: Api, name: str, tmp_path: Path) -> None:
     big = weights(2 * MIB)
     api("mei").create_repo(name)
-    api("mei").upload_folder(repo_id=name, folder_path=laid(tmp_path / "in", {"a.txt": b"a", "w.safetensors": big, "d/x.txt": b"x", "d/y.txt": b"y"}))
+    api("mei").upload_folder(
+        repo_id=name, folder_path=laid(tmp_path / "in", {"a.txt": b"a", "w.safetensors": big, "d/x.txt": b"x", "d/y.txt": b"y"})
+    )
     api("mei").create_commit(
         name,
         [
@@ -384,6 +391,77 @@ def test_an_upload_must_be_what_it_said(served: Served, api: Api, name: str) -> 
     assert _send("PUT", href, None, b"right")[0] == 200
 
 
+def test_a_link_that_has_expired_opens_nothing(served: Served) -> None:
+    digest = "sha256:" + hashlib.sha256(b"late").hexdigest()
+    link = transfer.Link("put", digest, 4, "mei", 1_000_000_000)
+    _, fresh = transfer.link(served.house, "put", digest, 4, Actor("mei"))
+    with pytest.raises(transfer.LinkNotUsable):
+        transfer.check_link(served.house, link, link.signature((served.house.settings.keys / "hub-links.key").read_bytes()))
+    with pytest.raises(transfer.LinkNotUsable):
+        transfer.check_link(served.house, link, fresh)
+
+
+def test_a_client_that_goes_away_leaves_nothing(served: Served, api: Api, name: str) -> None:
+    api("mei").create_repo(name)
+    content = os.urandom(4 * MIB)
+    digest = hashlib.sha256(content).hexdigest()
+    href = _batch(served, "mei", name, digest, len(content))["objects"][0]["actions"]["upload"]["href"]
+    parts = urllib.parse.urlsplit(href)
+    incoming = served.house.settings.blobs / "incoming"
+    with socket.create_connection((str(parts.hostname), int(parts.port or 0))) as line:
+        line.sendall(
+            f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content[: 3 * MIB]
+        )
+        _until(lambda: any(incoming.iterdir()))
+    _until(lambda: not any(incoming.iterdir()))
+    assert not served.house.blobs.has(f"sha256:{digest}")
+    assert "actions" in _batch(served, "mei", name, digest, len(content))["objects"][0]
+
+
+def test_a_file_beyond_the_limit_is_refused_before_it_is_sent(served: Served, api: Api, name: str) -> None:
+    api("mei").create_repo(name)
+    huge = (served.house.settings.max_file_mib << 20) + 1
+    assert _batch(served, "mei", name, "0" * 64, huge)["objects"][0]["error"]["code"] == 413
+    ask = {"files": [{"path": "a.txt", "size": huge, "sample": ""}]}
+    assert _post(served, "mei", f"/api/models/{name}/preupload/main", json.dumps(ask).encode())[0] == 413
+
+
+def test_git_lfs_fetches_what_a_repository_holds_and_nothing_else(served: Served, api: Api, name: str) -> None:
+    content = weights(2 * MIB)
+    digest = hashlib.sha256(content).hexdigest()
+    api("mei").create_repo(name, private=True)
+    api("mei").upload_file(path_or_fileobj=content, path_in_repo="w.safetensors", repo_id=name)
+    ask = {"operation": "download", "objects": [{"oid": digest, "size": len(content)}, {"oid": "0" * 64, "size": 1}]}
+    _, answer, _ = _post(served, "ada", f"/{name}.git/info/lfs/objects/batch", json.dumps(ask).encode())
+    found, missing = answer["objects"]
+    assert missing["error"]["code"] == 404
+    assert _send("GET", found["actions"]["download"]["href"], None)[1] == content
+    assert _post(served, "tom", f"/{name}.git/info/lfs/objects/batch", json.dumps(ask).encode())[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("not json", "not JSON"),
+        ('{"key": "patch", "value": {}}', "key must be one of"),
+        ('{"key": "file", "value": {"path": "a.txt", "content": "!!", "encoding": "base64"}}', "base64"),
+        ('{"key": "file", "value": {"content": "x"}}', "no path"),
+        ('{"key": "lfsFile", "value": {"path": "a", "algo": "sha256", "oid": "../../x"}}', "SHA-256"),
+        ('{"key": "header", "value": {"summary": "x", "parentCommit": "nonsense"}}', "parentCommit"),
+        ('{"key": "header", "value": {"summary": "x"}}', "there are none"),
+    ],
+)
+def test_a_commit_that_cannot_be_read_says_where(served: Served, api: Api, name: str, line: str, said: str) -> None:
+    api("mei").create_repo(name, exist_ok=True)
+    status, answer, _ = _post(served, "mei", f"/api/models/{name}/commit/main", line.encode())
+    assert (status in (400, 422), said in answer["error"]) == (True, True), answer
+
+
+@pytest.mark.parametrize("path", ["/api/models/a%00/b", "/api/models?search=%00", "/a/b/resolve/main/%00", "/api/models/a/b?blobs=%00"])
+def test_a_nul_in_a_url_is_refused(served: Served, path: str) -> None:
+    assert _get(served, "mei", path)[0] == 400
+
+
 def test_ranges_and_headers_of_a_file(served: Served, api: Api, name: str) -> None:
     content = weights(2 * MIB)
     api("mei").create_repo(name)
@@ -443,17 +521,25 @@ def test_other_floors_see_what_clients_committed(served: Served, api: Api, name:
     api("mei").create_repo(name)
     commit = api("mei").upload_file(path_or_fileobj=b"{}", path_in_repo="config.json", repo_id=name)
     hub: Hub = served.house.port(Hub)  # type: ignore[type-abstract]
-    from lilong.ground.access import SYSTEM
-
     revision = served.house.db.read(lambda tx: hub.revision(tx, SYSTEM, Kind.MODEL, name))
     assert (revision.commit, revision.author) == (commit.oid, "mei")
     assert revision.file("config.json").digest == "sha256:" + hashlib.sha256(b"{}").hexdigest()
 
 
+def _until(holds: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if holds():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came to that")
+
+
 # --- plain HTTP ---------------------------------------------------------------------------------------------------------
 
 
-def _send(method: str, url: str, token: str | None, body: bytes | None = None, headers: dict[str, str] | None = None) -> tuple[int, bytes, dict[str, str]]:
+def _send(
+    method: str, url: str, token: str | None, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> tuple[int, bytes, dict[str, str]]:
     request = urllib.request.Request(url, body, dict(headers or {}), method=method)
     if token:
         request.add_header("authorization", f"Bearer {token}")

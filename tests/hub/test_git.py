@@ -49,7 +49,9 @@ def entry(content: bytes, mode: str = "100644") -> Entry:
     return Entry(blob_id(io.BytesIO(content), len(content)), mode, "sha256:" + "0" * 64, len(content))
 
 
-def build(changes: dict[str, Entry | None], base: str = trees.EMPTY, known: dict[str, Folder] | None = None) -> tuple[str, dict[str, Folder]]:
+def build(
+    changes: dict[str, Entry | None], base: str = trees.EMPTY, known: dict[str, Folder] | None = None
+) -> tuple[str, dict[str, Folder]]:
     known = known or {}
     root, made = trees.change(known.__getitem__, base, changes)
     return root, {**known, **made}
@@ -164,7 +166,9 @@ def test_ignore_patterns_mean_what_git_means(repository: Path) -> None:
         "a.log", "keep.log", "sub/keep.log", "build/x", "sub/build/x", "cache/x", "sub/cache/y/z", "cache", "doc/a.tmp", "doc/in/a.tmp",
         "old/x", "a/old/x", "a/old/new", "#hash", "# not", "space", "x.o", "x.c", "name", "sub/name", "name/inside", "build",
     ]  # fmt: skip
-    said = git(repository, "check-ignore", "-z", "--no-index", "--stdin", stdin=b"".join(path.encode() + b"\0" for path in paths), check=False)
+    said = git(
+        repository, "check-ignore", "-z", "--no-index", "--stdin", stdin=b"".join(path.encode() + b"\0" for path in paths), check=False
+    )
     rules = ignore.parse(text)
     assert {path for path in paths if rules.ignores(path)} == {path.decode() for path in said.split(b"\0") if path}
 

@@ -10,7 +10,7 @@ import pytest
 
 from lilong.floors.hub import service, store
 from lilong.floors.hub.contract import EntryNotFound, Hub, Kind, RefMoved, RepositoryExists, RepositoryNotFound, Revision, RevisionNotFound
-from lilong.floors.hub.service import commits
+from lilong.floors.hub.service import checking, commits
 from lilong.floors.hub.service.commits import Ask, Put
 from lilong.ground import manifest
 from lilong.ground.access import SYSTEM, Actor
@@ -204,7 +204,9 @@ def test_the_tables_work_on_both_databases(tmp_path: Path, database_url: str) ->
         revision = publish(house, kept(house, a__txt=b"a", big__jsonl=b"x" * (2 << 20)))
         assert publish(house, kept(house, a__txt=b"a", big__jsonl=b"x" * (2 << 20))) == revision
         service.add_branch(house, mei, Kind.MODEL, NAME, "try")
-        service.commit(house, mei, Kind.MODEL, NAME, "try", Ask({"b.txt": Put(house.blobs.put(b"b").digest, 1)}, "b", parent=revision.commit[:10]))
+        service.commit(
+            house, mei, Kind.MODEL, NAME, "try", Ask({"b.txt": Put(house.blobs.put(b"b").digest, 1)}, "b", parent=revision.commit[:10])
+        )
         service.add_tag(house, mei, Kind.MODEL, NAME, "v1", "try")
         line = house.db.read(lambda tx: store.history(tx, *_opened(tx, "v1"), 10))
         assert [commit.title for commit in line] == ["b", "Publish"]
@@ -220,3 +222,38 @@ def _opened(tx: Tx, word: str) -> tuple[store.Held, str]:
     held = store.repository(tx, Kind.MODEL, NAME)
     assert held is not None
     return held, store.at(tx, held, word).id
+
+
+def test_a_flipped_byte_in_the_tables_is_found_and_named(house: House) -> None:
+    revision = publish(house, kept(house, README__md=b"# Tide\n", big__jsonl=b"x" * (2 << 20)))
+    assert list(service.problems(house)) == []
+    flips = {
+        "UPDATE hub_commits SET manifest = :wrong": f"commit {revision.commit} of {NAME}: its files have another manifest",
+        "UPDATE hub_commits SET content = CAST(:wrong AS BLOB)": f"commit {revision.commit} of {NAME}: its content has another id",
+        "UPDATE hub_refs SET target = :wrong": f"ref refs/heads/main of {NAME}: the commit sha256:{'1' * 64} is missing",
+    }
+    for sql, said in flips.items():
+
+        def broken(tx: Tx, sql: str = sql) -> None:
+            tx.run(sql, wrong="sha256:" + "1" * 64)
+            raise _Found(list(tx_problems(house, tx)))
+
+        with pytest.raises(_Found) as found:
+            house.db.write(broken)
+        assert found.value.args[0] == [said]
+    entries = house.db.read(lambda tx: bytes(tx.value("SELECT entries FROM hub_trees")))
+    flipped = entries.replace(b"README.md", b"READMF.md")
+    house.db.write(lambda tx: tx.run("UPDATE hub_trees SET entries = :entries", entries=flipped))
+    assert any("tree" in problem for problem in service.problems(house))
+    house.db.write(lambda tx: tx.run("UPDATE hub_trees SET entries = :entries", entries=entries))
+    house.blobs.collect({revision.file("README.md").digest, revision.file(".gitattributes").digest})
+    assert list(service.problems(house)) == [f"file big.jsonl: its bytes {revision.file('big.jsonl').digest} are missing"]
+
+
+class _Found(Exception):
+    """Carries what was found out of a transaction that is to be undone."""
+
+
+def tx_problems(house: House, tx: Tx) -> list[str]:
+    folders, _ = checking._folders(tx)
+    return checking._commits(tx, {key: folder for key, folder in folders.items() if not isinstance(folder, str)})

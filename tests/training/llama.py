@@ -23,7 +23,8 @@ class LlamaCpp:
         self._server = xllamacpp.Server(params)
 
     def log_probabilities(self, tokens: Sequence[int], vocabulary: int) -> np.ndarray[Any, Any] | None:
-        """Natural logarithms over the vocabulary for the token after `tokens`; None where the text most likely ends (the server tells no more then)."""
+        """Natural logarithms over the vocabulary for the token after `tokens`; None where that token is part of a
+        character: the server then holds it back."""
         ask = {"prompt": list(tokens), "max_tokens": 1, "logprobs": vocabulary, "temperature": 0.0}
         told = self._server.handle_completions(ask)["choices"][0]["logprobs"]
         if told is None:
@@ -53,7 +54,6 @@ def agreement(reference: list[np.ndarray[Any, Any]], llama: LlamaCpp, tokenizer:
         for length in range(1, len(ids) + 1):
             expected, found = rows[length - 1], llama.log_probabilities(ids[:length], rows.shape[1])
             if found is None:
-                same.append(expected.argmax() == tokenizer.eos_token_id)
                 continue
             same.append(expected.argmax() == found.argmax())
             divergences.append(float((np.exp(expected) * (expected - found)).sum()))

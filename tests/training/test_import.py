@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 from safetensors.numpy import load_file
+from tests.training.llama import LlamaCpp, agreement, torch_log_probabilities
+from tests.training.tiny import GGUF_NAME, SENTENCES, make_tiny_base, make_tiny_wheel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lilong.floors.training.contract import UnsafeModelFile, UnsupportedModel
 from lilong.floors.training.weights.base_model import import_wheel
 from lilong.floors.training.weights.gguf_file import GgufFile
 from lilong.ground.errors import BadInput
-from tests.training.llama import LlamaCpp, agreement, torch_log_probabilities
-from tests.training.tiny import GGUF_NAME, SENTENCES, make_tiny_base, make_tiny_wheel
 
 
 def silent(*_: object) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.training.corpora import make_corpus
+from tests.training.tiny import SENTENCES, tiny_tokenizer
 from tokenizers import Tokenizer
 
 from lilong.floors.training.contract import CorpusUnusable
 from lilong.floors.training.pretraining.passages import Passages, Place, TokenStream, check_enough
 from lilong.floors.training.pretraining.recipe import Recipe
-from tests.training.corpora import make_corpus
-from tests.training.tiny import SENTENCES, tiny_tokenizer
 
 SEPARATOR = 0
 TOKENIZER = tiny_tokenizer(400)
@@ -33,7 +33,7 @@ def test_every_character_belongs_to_exactly_one_passage(texts: list[str], charac
 
 
 def test_cuts_fall_after_white_space(tmp_path: Path) -> None:
-    passages = Passages(make_corpus(tmp_path, [" ".join(SENTENCES[:5]) * 4]), 128)
+    passages = Passages(make_corpus(tmp_path, [" ".join(SENTENCES[:5]) * 4], files=1), 128)
     assert all(passages.text(number)[-1].isspace() for number in range(len(passages) - 1))
 
 
@@ -81,7 +81,7 @@ def test_control_tokens_in_a_document_are_plain_text(tmp_path: Path) -> None:
 def test_a_corpus_that_is_too_small_is_refused_with_the_number_of_steps_it_allows(tmp_path: Path) -> None:
     passages = Passages(make_corpus(tmp_path), 128)
     check_enough(passages, tokenizer(), Recipe.parse({"steps": 4, "tokens_per_step": 512}))
-    with pytest.raises(CorpusUnusable, match="at most [1-9]"):
+    with pytest.raises(CorpusUnusable, match=r"at most [1-9]"):
         check_enough(passages, tokenizer(), Recipe.parse({"steps": 10_000, "tokens_per_step": 512}))
 
 

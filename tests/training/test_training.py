@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from tests.training.corpora import make_corpus
+from tests.training.llama import LlamaCpp, agreement, torch_log_probabilities
+from tests.training.tiny import SENTENCES, make_tiny_base
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lilong.floors.training.contract import CheckpointDamaged, TrainingDiverged, UnsafeModelFile, UnsupportedModel
@@ -22,9 +25,6 @@ from lilong.floors.training.pretraining.loop import Meter
 from lilong.floors.training.pretraining.loss import linear_cross_entropy
 from lilong.floors.training.pretraining.model import GGUF_NAME, open_base
 from lilong.floors.training.pretraining.run import run
-from tests.training.corpora import make_corpus
-from tests.training.llama import LlamaCpp, agreement, torch_log_probabilities
-from tests.training.tiny import SENTENCES, make_tiny_base
 
 RECIPE = {
     "steps": 6,
@@ -92,7 +92,8 @@ def test_the_fused_loss_equals_cross_entropy_over_all_logits(dtype: torch.dtype)
         (loss * 3).backward()
         found.append((loss.detach(), h.grad, w.grad))
     for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=2e-2 if dtype is torch.bfloat16 else 1e-5, atol=1e-5)
+        assert one is not None and other is not None
+        assert (one - other).norm() <= (5e-3 if dtype is torch.bfloat16 else 1e-5) * other.norm()
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 6])
@@ -185,8 +186,12 @@ def test_the_result_and_the_card_say_what_it_came_from(uninterrupted: Path) -> N
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(base: Path, corpus: Path, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "base")
+    tensors = load_file(base / "model.safetensors")
+    tensors["model.norm.weight"] *= 1e38
+    save_file(tensors, tmp_path / "base" / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(TrainingDiverged, match="learning rate"):
-        trained(base, corpus, tmp_path, learning_rate=0.99, gradient_clip=1e9, steps=12)
+        trained(tmp_path / "base", corpus, tmp_path)
     assert not (tmp_path / "out").exists()
 
 

@@ -72,6 +72,8 @@ def make_tiny_wheel(
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.write(model, f"tiny_llama/{GGUF_NAME}")
         archive.writestr("tiny_llama-1.0.dist-info/LICENSE", "Apache License 2.0. The weights are random numbers.\n")
+        archive.writestr("tiny_llama-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("tiny_llama-1.0.dist-info/RECORD", "")
         archive.writestr("tiny_llama-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-llama\nVersion: 1.0\n")
     return wheel
 

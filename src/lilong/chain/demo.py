@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib import resources
@@ -14,45 +17,54 @@ import click
 
 from lilong.client import Client, opened
 from lilong.ground.errors import BadInput
-from lilong.operations.commands import start_detached
+from lilong.operations.commands import start_detached, stop
 
 from . import rules
 from .reporters import best_for
 from .run import carry_out
 
-_PEOPLE = {"mei": ("Mei, engineer at Lantern Works", "owner", "lantern-works"), "tomas": ("Tomas, reviewer at Plum Lane", "reviewer", "lantern-works")}
 _ORGANISATIONS = {"lantern-works": "Lantern Works (fictional)", "plum-lane": "Plum Lane Review Board (fictional)"}
+_PEOPLE = {
+    "mei": ("Mei, engineer at Lantern Works", (("owner", "lantern-works"),)),
+    "tomas": ("Tomas, of the Plum Lane Review Board", (("member", "plum-lane"), ("reviewer", None))),
+}
+_TEXT_ENDINGS = {".txt", ".md", ".rst", ".html", ".htm", ".gz", ".toml", ""}
+_TEXT_LIMIT = 60 << 20  # bytes of one file
 
 
 @click.command()
 @click.option("--house", type=click.Path(path_type=Path), default=Path("demo-house"), show_default=True, help="The folder to open the house in.")
-@click.option("--texts", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Learn from the texts in this folder instead of Debian's documentation.")
+@click.option("--texts", type=click.Path(path_type=Path), help="Learn from the texts in this folder instead of Debian's documentation.")
 @click.option("--chain", "file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Another chain file.")
 @click.option("--port", type=int, help="Port of the server.")
 def demo(house: Path, texts: Path | None, file: Path | None, port: int | None) -> None:
     """From raw text to a served, registered, verifiable model, with progress and a summary."""
-    url = start_detached(house, {"port": port if port is not None else _free_port(house)})
-    with opened(house, None, None) as operator:
-        furnish(operator, house)
-    source = file.read_text(encoding="utf-8") if file else first_chain()
-    with ExitStack() as stack:
-        mei = stack.enter_context(opened(None, url, house / "run" / "mei.token"))
-        tomas = stack.enter_context(opened(None, url, house / "run" / "tomas.token"))
-        if texts is not None:
-            source = with_texts(source, mei, texts)
-        outputs = carry_out(rules.parse(source), {"": mei, "reviewer": tomas}, best_for())
-    with opened(house, None, None) as operator:
-        finish(operator, house, outputs)
+    if texts is not None and not texts.is_dir():
+        raise BadInput(field="texts", problem=f"{texts} is not a folder", way_out="Name a folder with text files and their LICENSE.")
+    began = time.monotonic()
+    url = start_detached(house, {"port": port if port is not None else 0})
+    try:
+        with ExitStack() as stack:
+            operator = stack.enter_context(opened(house, None, None))
+            furnish(operator, house)
+            mei = stack.enter_context(opened(None, url, house / "run" / "mei.token"))
+            tomas = stack.enter_context(opened(None, url, house / "run" / "tomas.token"))
+            source = file.read_text(encoding="utf-8") if file else first_chain()
+            if texts is not None:
+                source = with_texts(source, mei, texts)
+            outputs = carry_out(rules.parse(source), {"": mei, "reviewer": tomas}, best_for())
+            tell(operator, house, outputs, time.monotonic() - began)
+            if not os.environ.get("CI") and sys.stdout.isatty():
+                link = operator.post("/api/house/sign-in-links", {"user": "mei"})["url"]
+                click.echo(f"\nThe server runs on. Look at it (this link signs Mei in, once): {link}\nStop it with: lilong down --house {house}")
+    finally:
+        if os.environ.get("CI") or not sys.stdout.isatty():
+            stop(house)
 
 
 def first_chain() -> str:
     """The chain file that ships with the package; `examples/first-chain.toml` in a checkout."""
-    packaged = resources.files("lilong.chain") / "first-chain.toml"
-    return packaged.read_text(encoding="utf-8")
-
-
-def _free_port(house: Path) -> int | None:
-    return None if not os.environ.get("CI") else 0
+    return (resources.files("lilong.chain") / "first-chain.toml").read_text(encoding="utf-8")
 
 
 def furnish(operator: Client, house: Path) -> None:
@@ -62,13 +74,61 @@ def furnish(operator: Client, house: Path) -> None:
         if name not in there:
             operator.post("/api/house/organisations", {"name": name, "title": title})
     people = {user["name"] for user in operator.get("/api/house/users")}
-    for name, (title, role, organisation) in _PEOPLE.items():
+    for name, (title, grants) in _PEOPLE.items():
         if name not in people:
             operator.post("/api/house/users", {"name": name, "title": title})
-        operator.post("/api/house/grants", {"user": name, "role": role, "organisation": organisation})
+        for role, organisation in grants:
+            operator.post("/api/house/grants", {"user": name, "role": role, "organisation": organisation})
         file = house / "run" / f"{name}.token"
         if not file.exists():
             made = operator.post("/api/house/tokens", {"title": "demo", "user": name})
             with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
                 out.write(made["secret"] + "\n")
-    operator.post("/api/house/grants", {"user": "tomas", "role": "member", "organisation": "plum-lane"})
+
+
+def with_texts(source: str, client: Client, folder: Path) -> str:
+    """The chain with the files of a folder as its sources; their bytes are given to the house first."""
+    organisation = rules.parse(source).organisation
+    digests = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and not file.is_symlink() and file.suffix.lower() in _TEXT_ENDINGS and file.stat().st_size <= _TEXT_LIMIT:
+            _, content = client.send("POST", "/api/corpus/texts", file.read_bytes(), {"organisation": organisation})
+            digests[file.relative_to(folder).as_posix()] = json.loads(content)["digest"]
+    if not digests:
+        raise BadInput(field="texts", problem=f"{folder} holds no text files", way_out=f"Known endings: {', '.join(sorted(filter(None, _TEXT_ENDINGS)))}.")
+    lines = ",\n".join(f"  {json.dumps(path)}: {json.dumps(digest)}".replace('": "', '" = "') for path, digest in digests.items()).replace(",\n", ", ")
+    changed, count = re.subn(r"packages = \[[^\]]*\]", lambda _: "packages = []\ntexts = { " + lines.replace("\n", " ") + " }", source, count=1)
+    if not count:
+        raise BadInput(field="texts", problem="the chain fetches no packages that texts could stand in for", way_out="Name the texts in the chain file.")
+    return changed
+
+
+def tell(operator: Client, house: Path, outputs: Mapping[str, Mapping[str, Any]], seconds: float) -> None:
+    """The summary at the end: what the model learned from, whether it is better, where it runs, its number, an answer, the proof."""
+    from lilong.operations.evidence_commands import checked
+
+    learned, compared, stacks = outputs["corpus"]["figures"], outputs["evaluation"]["figures"], outputs["compatibility"]["rows"]
+    click.echo("\n── What the model learned from")
+    click.echo(f"   {learned['documents']:,} documents, {learned['bytes'] / 1e6:.1f} MB of text; held out {learned['held_out']['documents']:,}")
+    for licence, counted in sorted(learned["licences"].items(), key=lambda item: -item[1]["bytes"]):
+        click.echo(f"   {licence:<28} {counted['documents']:>6,} documents {counted['bytes'] / 1e6:8.1f} MB")
+    if learned.get("note"):
+        click.echo(f"   {learned['note']}")
+    click.echo("── Base against new model")
+    for name, task in compared.items():
+        models, difference = task["models"], task["difference"]
+        click.echo(f"   {name}: base {_interval(models['base'])}, new {_interval(models['new'])}, difference {_interval(difference)} {task['unit']}, n = {task['n']}")
+        click.echo(f"   {task['verdict']['question']} {task['verdict']['answer']}. {task['verdict']['reason']}")
+    click.echo("── Runs correctly on")
+    for row in stacks:
+        click.echo(f"   {row['stack']:<14} {row['verdict']:<11} {row['reason']}")
+    click.echo(f"── Registered as {outputs['review']['number']}")
+    answer = outputs["answer"]
+    click.echo(f"── Asked: {answer['question']}\n   It answered: {' '.join(str(answer['answer']).split())}\n   Receipt: {answer['receipt']}")
+    click.echo(f"── {checked(operator)}")
+    click.echo(f"   Finished in {int(seconds) // 60} min {int(seconds) % 60:02d} s.")
+    click.echo(f"\nWalk from that answer down to the documents and licences:\n   {Path(sys.argv[0]).name if sys.argv else 'lilong'} trace {answer['receipt']} --house {house}")
+
+
+def _interval(estimate: Mapping[str, Any]) -> str:
+    return f"{estimate['estimate']:.4f} [{estimate['low']:.4f}, {estimate['high']:.4f}]"

@@ -12,6 +12,7 @@
 
 `${step.field}` stands for an output of another step and makes this one wait for it. A step's key is the digest of what it uses
 and of its inputs with every reference filled in, so a changed step runs again, and only what depends on its outputs with it.
+`after = ["step"]` waits for a step without using its outputs; `as = "name"` has another person carry the step out.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ VERBS: dict[str, str] = {
     "serving.ask": "/v1/chat/completions",
 }
 _REFERENCE = re.compile(r"\$\{([A-Za-z0-9_-]+)\.([A-Za-z0-9_.-]+)\}")
-_STEP_KEYS = {"uses", "why", "with", "as"}
+_STEP_KEYS = {"uses", "why", "with", "as", "after"}
 
 
 class BadChain(BadInput):
@@ -61,10 +62,11 @@ class Step:
     why: str
     inputs: Mapping[str, Any]  # references not yet filled in
     acts_as: str  # whose token carries it out; "" for the one who runs the chain
+    after: tuple[str, ...] = ()  # steps to wait for whose outputs it does not name
 
     @property
     def needs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(_references(self.inputs)))
+        return tuple(dict.fromkeys([*_references(self.inputs), *self.after]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,10 @@ def _step(name: str, table: Any) -> Step:
     inputs = table.get("with", {})
     if not isinstance(inputs, dict):
         raise BadChain(f"{place} with", "it is not a table", "Write with = { … }")
-    return Step(name, uses, str(table.get("why", "")), inputs, str(table.get("as", "")))
+    after = table.get("after", [])
+    if not isinstance(after, list) or not all(isinstance(item, str) for item in after):
+        raise BadChain(f"{place} after", "it is not a list of steps", 'Write after = ["step"]')
+    return Step(name, uses, str(table.get("why", "")), inputs, str(table.get("as", "")), tuple(after))
 
 
 def _only(table: Mapping[str, Any], known: set[str], place: str) -> None:
@@ -134,7 +139,7 @@ def _ordered(steps: Mapping[str, Step]) -> tuple[Step, ...]:
             raise BadChain(f"[step.{name}]", f"it needs itself: {' → '.join((*path[path.index(name):], name))}", "Break the circle")
         for need in steps[name].needs:
             if need not in steps:
-                raise BadChain(f"[step.{name}] with", f"there is no step {need!r}", _nearest(need, steps))
+                raise BadChain(f"[step.{name}]", f"there is no step {need!r}", _nearest(need, steps))
             visit(need, (*path, name))
         done[name] = steps[name]
 

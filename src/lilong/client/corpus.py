@@ -8,19 +8,31 @@ from typing import Any
 
 from lilong.client import Client
 from lilong.floors.corpus.contract import Datasheet, SourceSet, Text, Version
+from lilong.floors.corpus.curation.formats import DECLARATION, EVIDENCE, MAX_FILE, text_format
 from lilong.ground.errors import BadInput
 
 
 def keep_folder(client: Client, organisation: str, folder: Path) -> dict[str, str]:
-    """Upload the regular files of a folder; path -> digest, as `sources` takes it. Links are left out. Idempotent. Raises BadInput."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
+    """Upload a folder's texts and what says their licence; path -> digest, as `sources` takes it. Links and files of other kinds
+    are left out. Idempotent. Raises BadInput."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink() and _wanted(path)]
     if not files:
-        raise BadInput(field="texts", problem=f"the folder {folder} holds no files", way_out="Put texts and their licence in it.")
+        raise BadInput(
+            field="texts", problem=f"{folder} holds no texts", way_out="Put .txt, .md, .rst, .html or man files in it, and a LICENSE."
+        )
     kept = {}
     for path in files:
+        if path.stat().st_size > MAX_FILE:
+            raise BadInput(
+                field="texts", problem=f"{path} is larger than {MAX_FILE >> 20} MiB", way_out="Split it, or move it out of the folder."
+            )
         _, answer = client.send("POST", "/api/corpus/texts", path.read_bytes(), {"organisation": organisation})
         kept[path.relative_to(folder).as_posix()] = _text(answer).digest
     return kept
+
+
+def _wanted(path: Path) -> bool:
+    return text_format(path.as_posix()) is not None or path.name == DECLARATION or EVIDENCE.fullmatch(path.name) is not None
 
 
 def _text(answer: bytes) -> Text:

@@ -20,8 +20,13 @@ def shown(client: Client, name: str, kind: Kind = Kind.MODEL, ref: str | None = 
     return client.get("/api/hub/revisions", Shown, kind=kind.value, name=name, ref=ref)
 
 
+def signature(client: Client, name: str, kind: Kind = Kind.MODEL) -> dict[str, str]:
+    """`signature`: the `model.sig` of a revision, for OpenSSF model-signing's own tool; `public_key`: the PEM it verifies with."""
+    return client.get("/api/hub/signatures", dict[str, str], kind=kind.value, name=name)
+
+
 def plain(value: Any) -> Any:
     """As JSON would have it."""
     import msgspec
 
-    return msgspec.to_builtins(value)
+    return msgspec.json.decode(msgspec.json.encode(value))

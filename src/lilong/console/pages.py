@@ -9,6 +9,8 @@ from fastapi import Form, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from lilong.chain import service as chains
+from lilong.floors.serving.contract import AskAsk
+from lilong.floors.serving.service import asking
 from lilong.ground.access import PUBLIC, SIGNED_IN
 from lilong.ground.errors import LilongError, NotFound
 from lilong.ground.pages import LANGUAGES, THEMES, page
@@ -93,6 +95,29 @@ async def chain(request: Request, organisation: str, name: str) -> Response:
 @routes.get("/evidence/{statement}", allow="evidence.read")
 async def evidence(request: Request, statement: str) -> Response:
     return page(request, "evidence.html", **await call(views.statement, request, statement))
+
+
+@routes.get("/models", allow="hub.read")
+async def models(request: Request) -> Response:
+    return page(request, "models.html", models=await call(views.models, request))
+
+
+@routes.get("/models/{organisation}/{name}", allow="hub.read")
+async def model(request: Request, organisation: str, name: str) -> Response:
+    shown = await call(views.model, request, f"{organisation}/{name}")
+    return page(request, "model.html", model=shown, charts=views.charts(shown), question="", answer=None, error=None)
+
+
+@routes.post("/models/{organisation}/{name}/ask", allow="serving.use")
+async def ask(request: Request, organisation: str, name: str, served: Annotated[str, Form()], question: Annotated[str, Form()]) -> Response:
+    """Ask a deployment of this model; the answer comes as a part of the model's page."""
+    shown = await call(views.model, request, f"{organisation}/{name}")
+    answer, error = None, None
+    try:
+        answer = await asking.ask(request.app.state.house, await call(asking.key, request), AskAsk(served, question[:4000], max_tokens=96))
+    except LilongError as problem:
+        error = str(problem)
+    return page(request, "model.html", model=shown, charts=views.charts(shown), question=question, answer=answer, error=error)
 
 
 def _local(target: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from lilong.chain.service import ChainShown
 from lilong.floors import declared
 from lilong.ground.access import Actor
+from lilong.ground.draw import Interval, intervals
 from lilong.ground.floor import Room, load
 from lilong.ground.house import House
 
@@ -72,3 +73,51 @@ def statement(house: House, actor: Actor, statement_id: str) -> dict[str, Any]:
 
     found = shown(house, actor, statement_id)
     return {"statement": found, "predicate": json.dumps(found.predicate, indent=1, sort_keys=True, ensure_ascii=False)}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShown:
+    """A model with everything that the floors know of it."""
+
+    shown: Any  # hub.contract.Shown
+    reports: tuple[Any, ...]  # evaluation.contract.ReportShown, the newest first
+    certificates: tuple[Any, ...]  # compat.contract.Certificate
+    registrations: tuple[Any, ...]
+    deployments: tuple[Any, ...]
+
+
+def models(house: House, actor: Actor) -> list[Any]:
+    from lilong.floors.hub.contract import Kind
+    from lilong.floors.hub.service import reading
+    from lilong.floors.hub.store import Wanted
+
+    return [one for _, one in reading.listed(house, actor, Kind.MODEL, Wanted())]
+
+
+def model(house: House, actor: Actor, name: str) -> ModelShown:
+    """Raises RepositoryNotFound."""
+    from lilong.floors.compat import service as compat
+    from lilong.floors.evaluation import service as evaluation
+    from lilong.floors.governance import service as governance
+    from lilong.floors.hub.contract import Kind
+    from lilong.floors.hub.service import reading
+    from lilong.floors.serving.service import deployments
+
+    shown = reading.show(house, actor, Kind.MODEL, name)
+    manifest = shown.revision.manifest
+    return ModelShown(
+        shown=shown,
+        reports=tuple(evaluation.report(house, actor, run.id) for run in evaluation.reports(house, actor, manifest)[:3]),
+        certificates=tuple(one for one in compat.certificates(house, actor, name) if one.manifest == manifest),
+        registrations=tuple(one for one in governance.listed(house, actor) if one.manifest == manifest),
+        deployments=tuple(one for one in deployments.listed(house, actor) if one.manifest == manifest),
+    )
+
+
+def charts(shown: ModelShown) -> list[dict[str, Any]]:
+    """For each task of the newest report, base and new model with their intervals, and the same for their difference."""
+    found = []
+    for task in shown.reports[0].tasks if shown.reports else ():
+        pair = [Interval(label, e.estimate, e.low, e.high) for label, e in (("base", task.base), ("new", task.new)) if None not in (e.low, e.estimate, e.high)]
+        found.append({"task": task, "chart": intervals(pair, title=f"{task.task}: base and new model", unit=task.unit)})
+    return found

@@ -13,7 +13,7 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,6 +130,32 @@ class Claim:
             return cls(predicate_type, tuple(Artifact.from_descriptor(value) for value in statement["subject"]), materials, predicate)
         except (KeyError, TypeError, ValueError, AttributeError, BadInput) as cause:
             raise BadEnvelope(place="The payload", problem=f"it is not a statement of a house ({cause})") from cause
+
+
+def fallen(makings: Mapping[str, tuple[Sequence[Artifact], Sequence[Artifact]]], revoked: Collection[str]) -> dict[str, str]:
+    """What no longer holds, and the revoked statement at the root of it: digests of artifacts and ids of statements.
+
+    `makings`: statement id → (what it made, what that rests on). A statement falls when it is revoked or when something it rests on
+    has fallen; an artifact falls when every statement that made it has. So a corrected statement beside a revoked one holds it up.
+    """
+    down: dict[str, str] = {}
+    changed = True
+    while changed:
+        changed = False
+        for identity, (_, made_of) in makings.items():
+            cause = identity if identity in revoked else next((down[each.digest] for each in made_of if each.digest in down), None)
+            if cause is not None and identity not in down:
+                down[identity] = cause
+                changed = True
+        makers: dict[str, list[str]] = {}
+        for identity, (made, _) in makings.items():
+            for artifact in made:
+                makers.setdefault(artifact.digest, []).append(identity)
+        for digest, all_of in makers.items():
+            if digest not in down and all(identity in down for identity in all_of):
+                down[digest] = down[all_of[0]]
+                changed = True
+    return down
 
 
 def pae(payload: bytes, payload_type: str = PAYLOAD_TYPE) -> bytes:

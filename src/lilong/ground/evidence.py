@@ -117,6 +117,12 @@ class Graph:
     def revoked(self) -> list[Step]:
         return [step for step in self.steps if step.revoked_by is not None]
 
+    def undone(self, digest: str) -> Step | None:
+        """Of a walk down: the revoked statement by which an artifact or statement of it no longer holds; None if it does."""
+        makings = {step.id: (step.subjects, step.materials) for step in self.steps if step.predicate_type != REVOCATION}
+        cause = envelopes.fallen(makings, {step.id for step in self.revoked}).get(digest)
+        return None if cause is None else next(step for step in self.steps if step.id == cause)
+
 
 _Direction = Literal["down", "up"]
 # From a digest, the statements that it enters by one of the first roles, and on to what these name in one of the second.

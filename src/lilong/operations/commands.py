@@ -73,16 +73,21 @@ def start_detached(house: Path, overrides: dict[str, Any]) -> str:
 @_HOUSE
 def down(house: Path) -> None:
     """Stop the server of a house. Jobs that run go on, and the next server finds them again."""
+    url = stop(house)
+    click.echo(f"Stopped {url}." if url else f"No server has {house} open.")
+
+
+def stop(house: Path) -> str | None:
+    """End the server that has this house open, and wait for its end; its address."""
     from lilong.ground.house import running
 
     server = running(house)
     if server is None:
-        click.echo(f"No server has {house} open.")
-        return
+        return None
     os.kill(server.pid, signal.SIGTERM)
     while running(house) is not None:
         time.sleep(0.05)
-    click.echo(f"Stopped {server.url}.")
+    return server.url
 
 
 @click.command()

@@ -6,5 +6,6 @@ floor = Floor(
     name="compat",
     start="lilong.floors.compat.service:start",
     api="lilong.floors.compat.api:routes",
+    rooms="lilong.floors.compat.pages:rooms",
     commands=(("certificate", "lilong.floors.compat.commands:certificate", "On which software a model runs correctly."),),
 )

@@ -6,5 +6,7 @@ floor = Floor(
     name="compute",
     start="lilong.floors.compute.service:start",
     api="lilong.floors.compute.api:routes",
+    pages="lilong.floors.compute.pages:routes",
+    rooms="lilong.floors.compute.pages:rooms",
     commands=(("job", "lilong.floors.compute.commands:job", "Submit, follow and cancel jobs."),),
 )

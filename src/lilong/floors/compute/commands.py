@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from lilong.client import Client
 
 _ENDED = ("succeeded", "failed", "cancelled", "lost")
+_CONTROL = re.compile(r"\x1b(?!\[[0-9;]{0,20}m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 _COLUMNS = (("ID", "id"), ("STATE", "state"), ("KIND", "ask.kind"), ("TITLE", "ask.title"), ("ATTEMPT", "attempt"), ("SUBMITTED", "created_at"), ("WAITS FOR", "waits_for"))  # fmt: skip
 
 
@@ -77,13 +79,18 @@ def _parts(client: Client, job_id: str, follow: bool, attempt: int | None, *, qu
         over = not follow or client.get(f"/api/compute/jobs/{job_id}")["state"] in _ENDED
         part = client.get(f"/api/compute/jobs/{job_id}/logs", offset=offset, attempt=attempt)
         if part["text"]:
-            click.echo("" if quiet else part["text"], nl=False)
+            click.echo("" if quiet else _harmless(part["text"]), nl=False)
             parts.append(part["text"])
             offset = part["next"]
         elif over:
             return parts
         else:
             time.sleep(0.3)
+
+
+def _harmless(text: str) -> str:
+    """Colours may stay; other control sequences could make a terminal show, or do, what the job wants."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 @job.command("cancel")

@@ -7,7 +7,10 @@ from starlette.responses import Response
 
 from lilong.floors.compute import service
 from lilong.floors.compute.contract import FINISHED
+from lilong.ground.access import Actor
 from lilong.ground.draw import curve
+from lilong.ground.floor import Room
+from lilong.ground.house import House
 from lilong.ground.pages import page
 from lilong.ground.web import Routes, call
 
@@ -30,3 +33,8 @@ async def job(request: Request, job_id: str) -> Response:
         request, "compute/job.html", job=shown, working=shown.state not in FINISHED, progress=progress[-1] if progress else None,
         log=log, points=points, chart=curve(points, title="Training loss by step", x_label="step", y_label="loss (nats a token)"),
     )  # fmt: skip
+
+
+def rooms(house: House, actor: Actor) -> list[Room]:
+    """For the tower."""
+    return [Room(job.ask.title or job.ask.kind, job.state.value, f"/jobs/{job.id}") for job in service.jobs(house, actor, limit=6)]

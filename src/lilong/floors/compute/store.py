@@ -27,6 +27,10 @@ class Entry:
     token: str
     order: rules.Waiting
 
+    @property
+    def holds_resources(self) -> bool:
+        return self.job.state in _ACTIVE
+
 
 def add(tx: Tx, job_id: str, ask: JobAsk, submitted_by: str, now: str) -> None:
     place = int(tx.value("SELECT COALESCE(MAX(place), 0) FROM compute_jobs") or 0) + 1
@@ -72,6 +76,14 @@ def jobs(
     rows = tx.rows(f"SELECT * FROM compute_jobs WHERE {' AND '.join(where)} ORDER BY place DESC LIMIT :limit", limit=limit, **given)
     outputs = _outputs(tx, [row["id"] for row in rows])
     return [_job(row, outputs.get(row["id"], ())) for row in rows]
+
+
+def entry(tx: Tx, job_id: str) -> Entry:
+    """Raises JobNotFound."""
+    row = tx.row("SELECT * FROM compute_jobs WHERE id = :id", id=job_id)
+    if row is None:
+        raise JobNotFound(name=job_id)
+    return _entry(row)
 
 
 def queued(tx: Tx) -> list[Entry]:

@@ -45,6 +45,7 @@ log = structlog.get_logger("lilong.compute")
 
 LOOK_S = 0.2  # between two looks at what runs
 REST_S = 5.0  # between two looks when nothing runs and nothing was written
+_BREATH_S = 0.03  # after a write: others often follow, and one look serves them all
 _ALIVE_S = 30.0
 
 
@@ -95,6 +96,7 @@ class Dispatcher:
                 self._stop.wait(LOOK_S)
             else:
                 self._wake.wait(REST_S)
+                self._stop.wait(_BREATH_S)
             self._wake.clear()
 
     def step(self) -> bool:
@@ -166,8 +168,8 @@ class Dispatcher:
 
     def _attend(self, entry: Entry) -> None:
         """Bring one attempt forward. Read again: the entry may be older than what another thread has done."""
-        current = next((other for other in self._house.db.read(store.active) if other.job.id == entry.job.id), None)
-        if current is None:
+        current = self._house.db.read(lambda tx: store.entry(tx, entry.job.id))
+        if not current.holds_resources:
             return
         if current.cancel_requested:
             self.site.cancel(current.token)

@@ -6,5 +6,7 @@ floor = Floor(
     name="corpus",
     start="lilong.floors.corpus.service:start",
     api="lilong.floors.corpus.api:routes",
+    pages="lilong.floors.corpus.pages:routes",
+    rooms="lilong.floors.corpus.pages:rooms",
     commands=(("dataset", "lilong.floors.corpus.commands:dataset", "Corpus versions: sources, licences, what was dropped and why."),),
 )

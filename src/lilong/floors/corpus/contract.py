@@ -250,6 +250,10 @@ class UnknownLicence(BadInput):
     """The source '{source}' names the licence '{licence}', which is not an SPDX expression. Use one such as CC-BY-4.0, or LicenseRef-<name>, in licences.toml."""
 
 
+class LicenceNotRecognised(Refused):
+    """The evidence of the source '{source}' names no licence that is known here. Read it, and add to the recipe: licences = {{ "{source}" = "<SPDX>" }}."""
+
+
 class EmptyCorpus(Refused):
     """Nothing is left of {documents} documents after filtering. Most were dropped for: {reasons}. Loosen these rules in the recipe."""
 

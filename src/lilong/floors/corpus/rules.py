@@ -56,6 +56,12 @@ def check_key(key: str) -> None:
         raise BadInput(field="key", problem="it is empty or longer than 200 characters", way_out="Give a text that names this request.")
 
 
+def build_memory_mib(archive_bytes: int) -> int:
+    """What a build is given. Measured: 504 MiB for 24 MiB of packages, 380 of them for what does not grow with the texts; kept
+    apart by a factor of four, because packages compress text up to ten times."""
+    return 1536 + 24 * -(-archive_bytes // (1 << 20))
+
+
 def organisation_of(repository: str) -> str:
     """The organisation of `organisation/name`. Raises BadInput."""
     organisation, _, name = repository.partition("/")

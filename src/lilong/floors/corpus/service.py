@@ -29,6 +29,7 @@ from lilong.floors.corpus.contract import (
     VersionPublished,
     VersionRequested,
 )
+from lilong.floors.corpus.curation import recipe
 from lilong.floors.hub.contract import Hub, Kind, Revision
 from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.db import Tx
@@ -39,7 +40,7 @@ from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
 FETCH, BUILD = "corpus.fetch", "corpus.build"
-FETCH_MIB, BUILD_MIB = 1024, 3072
+FETCH_MIB = 1024
 _PROGRAM = (PYTHON, "-m", "lilong.floors.corpus.work")
 _PAGE = 200
 
@@ -147,10 +148,11 @@ def source_sets(house: House, actor: Actor, limit: int = 50) -> list[SourceSet]:
 def build(house: House, actor: Actor, ask: BuildAsk) -> Version:
     """Make a corpus version. The same key answers the same one; a failed one is tried again.
 
-    Raises Forbidden, BadInput, SourceSetNotFound, SourcesNotReady, AskedOtherwise. A bad recipe fails in the job, with its reason.
+    Raises Forbidden, BadInput, BadRecipe, SourceSetNotFound, SourcesNotReady, AskedOtherwise.
     """
     rules.check_key(ask.key)
     owner = rules.organisation_of(ask.repository)
+    recipe.parse(ask.recipe)
     return house.db.write(lambda tx: _build(house, tx, actor, ask, owner))
 
 
@@ -172,7 +174,7 @@ def _build(house: House, tx: Tx, actor: Actor, ask: BuildAsk, owner: str) -> Ver
     attempt = known[0].attempt + 1 if known else 1
     job = house.port(Compute).submit(tx, actor, JobAsk(  # type: ignore[type-abstract]
         kind=BUILD, organisation=ask.organisation, argv=(*_PROGRAM, "build"), inputs={"sources": store.tree(tx, sources.id)},
-        spec={"name": ask.repository, "recipe": ask.recipe}, memory_mib=BUILD_MIB, timeout_s=7200, attempts=2, key=f"{identity}.{attempt}",
+        spec={"name": ask.repository, "recipe": ask.recipe}, memory_mib=rules.build_memory_mib(sum(one["bytes"] for one in sources.sources)), timeout_s=7200, attempts=2, key=f"{identity}.{attempt}",
         title=f"Build {ask.repository}",
     ))  # fmt: skip
     now = stamp(house.clock.now())

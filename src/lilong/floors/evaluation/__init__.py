@@ -6,5 +6,7 @@ floor = Floor(
     name="evaluation",
     start="lilong.floors.evaluation.service:start",
     api="lilong.floors.evaluation.api:routes",
+    pages="lilong.floors.evaluation.pages:routes",
+    rooms="lilong.floors.evaluation.pages:rooms",
     commands=(("report", "lilong.floors.evaluation.commands:report", "Test reports: new model against base, with intervals."),),
 )

@@ -285,7 +285,7 @@ def revoke(house: House, actor: Actor, name: str, ask: RevokeAsk) -> Registratio
 
 
 def suspend(house: House, recorded: Recorded) -> None:
-    """A statement was revoked: suspend every registration that rests on it, near or far. Idempotent."""
+    """A statement was revoked: suspend every registration that no longer holds for it, near or far. Idempotent."""
 
     def write(tx: Tx) -> None:
         reason = f"{house.evidence.get(tx, recorded.subject).predicate_type} was revoked: {recorded.body['reason']}"
@@ -293,6 +293,8 @@ def suspend(house: House, recorded: Recorded) -> None:
             registration = store.by_artifact(tx, artifact.digest)
             if registration is None or registration.state is not State.REGISTERED:
                 continue
+            if house.evidence.down(tx, artifact.digest).undone(artifact.digest) is None:
+                continue  # another statement says the same and holds
             after = replace(registration, state=State.SUSPENDED, reason=reason, changed_at=stamp(house.clock.now()))
             store.update(tx, after)
             told = RegistrationSuspended(after.id, after.organisation, str(after.number), recorded.subject, reason)
@@ -311,10 +313,10 @@ def may_be_served(house: House, model: str, stack: str, tx: Tx | None = None) ->
     known = store.of_model(tx, model, stack)
     for registration in known:
         if registration.state is State.REGISTERED and registration.artifact is not None:
-            fallen = house.evidence.down(tx, registration.artifact).revoked
-            if not fallen:
+            undone = house.evidence.down(tx, registration.artifact).undone(registration.artifact)
+            if undone is None:
                 return Answer(True, f"it is registered as {registration.number} for {stack}")
-            return Answer(False, f"its registration {registration.number} rests on {fallen[0].predicate_type}, which was revoked")
+            return Answer(False, f"its registration {registration.number} rests on {undone.predicate_type}, which was revoked")
     if known:
         number = f" ({known[0].number})" if known[0].number else ""
         because = f": {known[0].reason}" if known[0].reason else ""
@@ -370,8 +372,8 @@ def _claimed(house: House, tx: Tx, statement: Statement) -> rules.Claimed:
     broken = ""
     if statement.revoked_by is not None:
         broken = f"it was revoked: {_reason(house.evidence.get(tx, statement.revoked_by).predicate)}"
-    elif fallen := house.evidence.down(tx, statement.id).revoked:
-        broken = f"it rests on {fallen[0].predicate_type}, which was revoked"
+    elif (undone := house.evidence.down(tx, statement.id).undone(statement.id)) is not None:
+        broken = f"it rests on {undone.predicate_type}, which was revoked"
     return rules.Claimed(
         statement.id, statement.predicate_type, parse_stamp(statement.at), statement.claim.made, statement.claim.made_of, statement.predicate, broken
     )

@@ -6,5 +6,6 @@ floor = Floor(
     name="hub",
     start="lilong.floors.hub.service:start",
     api="lilong.floors.hub.api:routes",
+    rooms="lilong.floors.hub.pages:rooms",
     commands=(("model", "lilong.floors.hub.commands:model", "Models and their evidence."),),
 )

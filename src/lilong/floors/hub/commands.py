@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -45,3 +46,20 @@ def show_(client: Any, as_json: bool, name: str) -> None:
     show(hub.plain(found.statements), False, (("STATEMENT", "predicate_type"), ("ID", "id"), ("AT", "at"), ("REVOKED", "revoked")))
     if found.card.strip():
         click.echo("\n" + found.card.strip())
+
+
+@model.command("signature")
+@click.argument("name")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default="here", help="Folder for the two files."
+)
+@common
+def signature_(client: Any, as_json: bool, name: str, out: Path) -> None:
+    """Write model.sig and model.pub for a downloaded model: model_signing verify key DIR --signature model.sig --public_key model.pub."""
+    from lilong.client import hub
+
+    made = hub.signature(client, name)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "model.sig").write_text(made["signature"])
+    (out / "model.pub").write_text(made["public_key"])
+    show({"signature": str(out / "model.sig"), "public_key": str(out / "model.pub")}, as_json)

@@ -154,7 +154,7 @@ _COMMIT = "id, tree, parent, manifest, author, message, at"
 
 
 def _commit(row: Row) -> Commit:
-    return Commit(*(row[key] for key in ("id", "tree", "parent", "manifest", "author", "message", "at")))
+    return Commit(*(row[key] for key in _COMMIT.split(", ")))
 
 
 def commit(tx: Tx, held: Held, identity: str) -> Commit | None:
@@ -273,7 +273,10 @@ def folder(tx: Tx, identity: str) -> Folder:
     content = tx.value("SELECT entries FROM hub_trees WHERE id = :id", id=identity)
     if content is None:
         raise Corrupt(place=f"tree {identity}", problem="it is missing")
-    return {name: Entry(i, mode, digest, size, large) for name, mode, i, digest, size, large in msgspec.msgpack.decode(content)}
+    try:
+        return {name: Entry(i, mode, digest, size, large) for name, mode, i, digest, size, large in msgspec.msgpack.decode(content)}
+    except (msgspec.DecodeError, ValueError, TypeError) as problem:
+        raise Corrupt(place=f"tree {identity}", problem=str(problem)) from problem
 
 
 def encoded(folder: Folder) -> bytes:
@@ -332,3 +335,29 @@ def known_to(tx: Tx, actor: Actor, digests: Iterable[str], seen: tuple[str, Mapp
         ):  # fmt: skip
             known.add(digest)
     return known
+
+
+# --- everything, for checking -------------------------------------------------------------------------------------------
+
+
+def folder_ids(tx: Tx) -> list[str]:
+    return [row["id"] for row in tx.rows("SELECT id FROM hub_trees ORDER BY id")]
+
+
+def commits(tx: Tx) -> list[tuple[str, Commit, bytes]]:
+    """(repository's name, commit, git's bytes) of every commit."""
+    rows = tx.rows(
+        "SELECT r.organisation, r.name, c.* FROM hub_commits c JOIN hub_repositories r ON r.id = c.repository ORDER BY r.organisation, r.name, c.at"
+    )
+    return [
+        (f"{row['organisation']}/{row['name']}", Commit(*(row[key] for key in _COMMIT.split(", "))), bytes(row["content"])) for row in rows
+    ]
+
+
+def dangling_refs(tx: Tx) -> list[tuple[str, str, str]]:
+    """(repository's name, ref, target) of every ref whose commit is not there."""
+    rows = tx.rows(
+        "SELECT r.organisation, r.name AS short, f.name, f.target FROM hub_refs f JOIN hub_repositories r ON r.id = f.repository "
+        "WHERE NOT EXISTS (SELECT 1 FROM hub_commits c WHERE c.repository = f.repository AND c.id = f.target)"
+    )
+    return [(f"{row['organisation']}/{row['short']}", row["name"], row["target"]) for row in rows]

@@ -6,6 +6,7 @@ floor = Floor(
     name="serving",
     start="lilong.floors.serving.service:start",
     api="lilong.floors.serving.api:routes",
+    rooms="lilong.floors.serving.pages:rooms",
     commands=(
         ("deployment", "lilong.floors.serving.commands:deployment", "Serve models, list and stop what is served."),
         ("receipt", "lilong.floors.serving.commands:receipt", "Look up what an answer was and what it cost."),

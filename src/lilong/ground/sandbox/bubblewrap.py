@@ -10,13 +10,12 @@ import subprocess
 from base64 import b64encode
 from pathlib import Path
 
-from lilong.ground.sandbox.levels import Bind, Launch, Sandbox
+from lilong.ground.sandbox.levels import ETC_NETWORK, Bind, Launch, Sandbox
 from lilong.ground.sandbox.syscalls import deny_filter
 
 NOBODY = 65534
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "mime.types", "nsswitch.conf")
-_ETC_NETWORK = ("resolv.conf", "hosts", "ssl", "ca-certificates", "pki", "services", "protocols", "gai.conf")
 _SYS = ("/sys/devices/system/cpu", "/sys/devices/system/node")
 """How many cores and memory nodes there are: OpenMP and llama.cpp read it."""
 _HIDDEN = (
@@ -100,7 +99,7 @@ def _system(network: bool) -> list[str]:
             words += ["--symlink", os.readlink(path).lstrip("/"), str(path)]
         elif path.is_dir():
             words += ["--ro-bind", str(path), str(path)]
-    for name in _ETC + (_ETC_NETWORK if network else ()):
+    for name in _ETC + (ETC_NETWORK if network else ()):
         # a symlink such as resolv.conf often leads out of /etc: bind what it leads to
         real = Path("/etc", name).resolve()
         if real.exists():

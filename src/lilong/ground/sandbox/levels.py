@@ -11,6 +11,11 @@ from typing import Any
 from lilong.ground.errors import Refused
 
 MIB = 1 << 20
+# Under /etc, for jobs with network: names, certificates, and where the package tools find their registries. Not apt's auth.conf.d.
+ETC_NETWORK = (
+    "resolv.conf", "hosts", "ssl", "ca-certificates", "pki", "services", "protocols", "gai.conf", "pip.conf", "xdg/pip",
+    *(f"apt/{name}" for name in ("apt.conf", "apt.conf.d", "sources.list", "sources.list.d", "preferences.d", "trusted.gpg.d", "keyrings")),
+)  # fmt: skip
 
 
 class Level(enum.IntEnum):
@@ -45,7 +50,7 @@ class Limits:
     memory_bytes: int | None = None
     """Resident memory of the whole tree."""
     processes: int | None = 512
-    """Processes and threads of the whole tree."""
+    """Processes of the whole tree."""
     file_bytes: int | None = None
     """Largest single file (RLIMIT_FSIZE)."""
     folder_bytes: int | None = None

@@ -91,11 +91,12 @@ def _child_of(info: int) -> int | None:
 
 def _limit_processes(pid: int, limits: Limits) -> None:
     # Set from outside once the user namespace is there: the kernel then counts the processes of this namespace only.
-    # Root itself is never held by this limit; the supervisor's watch over the tree is.
+    # It counts threads too, so it is twice the number of processes; and root's own are never held by it, while the
+    # supervisor's watch over the tree holds for everybody.
     if limits.processes is None or not LINUX:
         return
     try:
-        resource.prlimit(pid, resource.RLIMIT_NPROC, (limits.processes, limits.processes))
+        resource.prlimit(pid, resource.RLIMIT_NPROC, (2 * limits.processes, 2 * limits.processes))
     except (PermissionError, ProcessLookupError):
         return
 

@@ -8,15 +8,13 @@
     proofs/<seq>.json           that an entry is in the log; proofs/consistency-<size>.json: that it only grew since
     artifacts/<hex>             small things that statements name, by their digest
     files/<org>/<name>@<commit>/…   the files of repositories; signatures/<hex>.sig: their OpenSSF signatures
-    receipt.json                where the bundle is about an answer: its record, and the way to the sealed segment
 
 Every signature is checked, every file read and hashed, every entry proved to be in the log, and the statements must lead from the
-subject down to sources and licences. The key is told in the findings: who does not trust the bundle's own passes the right one.
+subject down to sources and licences. An answer's record is an artifact, and its statement holds the way to its sealed segment. The key is told in the findings: who does not trust the bundle's own passes the right one.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -26,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from lilong.ground import log, manifest
-from lilong.ground.envelope import REVOCATION, Artifact, Claim, open_envelope, statement_id
+from lilong.ground.envelope import REVOCATION, Artifact, Claim, fallen, open_envelope, statement_id
 from lilong.ground.errors import LilongError
 from lilong.ground.events import Recorded
 from lilong.ground.signing import HOUSE, PublicKey
@@ -71,7 +69,7 @@ class _Check:
         if not self.index or self.notes:
             return
         for check in (self.check_keys, self.check_index, self.check_files, self.check_checkpoint, self.check_events,
-                      self.check_statements, self.check_manifests, self.check_receipt, self.check_links):  # fmt: skip
+                      self.check_statements, self.check_manifests, self.check_answers, self.check_links):  # fmt: skip
             with self.at("bundle.json"):
                 check()
 
@@ -228,10 +226,14 @@ class _Check:
         for event in self._of_kind("statement.revoked"):
             if event.subject in self.claims and event.subject not in revoked:
                 self.notes.add(f"events/{event.seq}.json", "it revokes a statement, and the revocation is not in the bundle")
-        for identity, revocation in revoked.items():
-            if identity in self.claims:
-                what = f"{self.claims[identity].predicate_type} was revoked: {revocation.predicate.get('reason')}"
-                self.notes.add(f"statements/{identity.removeprefix('sha256:')}.json", what)
+        makings = {identity: (claim.made, claim.made_of) for identity, claim in self.claims.items() if claim.predicate_type != REVOCATION}
+        undone = fallen(makings, revoked)
+        judged = {self.index["subject"]["digest"]: self.index["subject"]["name"]}
+        judged.update({each.digest: each.name for claim in self.claims.values() for each in claim.subjects if each.kind == "registration"})
+        for cause in sorted({undone[digest] for digest in judged if digest in undone}):
+            names = ", ".join(name for digest, name in judged.items() if undone.get(digest) == cause)
+            why = f"{self.claims[cause].predicate_type} was revoked: {revoked[cause].predicate.get('reason')}"
+            self.notes.add(f"statements/{cause.removeprefix('sha256:')}.json", f"{why}; {names} no longer holds")
 
     def check_manifests(self) -> None:
         for digest, entry in self.index["manifests"].items():
@@ -245,22 +247,23 @@ class _Check:
                 if self.index["files"].get(place, {}).get("sha256") != expected.removeprefix("sha256:"):
                     self.notes.add(place, f"it is not the file of {entry['name']} that the statements are about")
 
-    def check_receipt(self) -> None:
-        """The receipt is a leaf of its segment, whose head is what a usage statement seals, and it names the deployment statement."""
-        if self.index.get("receipt") is None:
-            return
-        with self.at("receipt.json"):
-            value = json.loads(self.read("receipt.json"))
-            record = base64.b64decode(value["record"], validate=True)
-            path, head = [bytes.fromhex(each) for each in value["path"]], bytes.fromhex(value["root"])
-            if not log.verify_inclusion(log.leaf_hash(record), value["index"], value["records"], path, head):
-                self.notes.add("receipt.json", "its proof does not lead to the head of its segment")
-            sealed = {subject.digest for claim in self.claims.values() for subject in claim.subjects}
-            if f"sha256:{head.hex()}" not in sealed:
-                self.notes.add("receipt.json", "no statement seals the segment that it stands in")
-            receipt = json.loads(record)
-            if receipt["id"] != self.index["receipt"] or receipt["statement"] not in self.claims:
-                self.notes.add("receipt.json", "it is not about the deployment of this bundle")
+    def check_answers(self) -> None:
+        """The record of an answer is a leaf of its segment, a usage statement seals the segment's head, and the model is the one below."""
+        sealed = {subject.digest for claim in self.claims.values() for subject in claim.subjects if subject.kind == "usage"}
+        models = {artifact.digest for claim in self.claims.values() for artifact in claim.materials if artifact.kind == "model"}
+        for claim in self.claims.values():
+            for answer in (subject for subject in claim.subjects if subject.kind == "answer"):
+                place = f"artifacts/{answer.digest.removeprefix('sha256:')}"
+                with self.at(place):
+                    record, told = self.read(place), claim.predicate
+                    path, root = [bytes.fromhex(each) for each in told["path"]], bytes.fromhex(told["root"])
+                    if not log.verify_inclusion(log.leaf_hash(record), told["index"], told["records"], path, root):
+                        self.notes.add(place, "its proof does not lead to the head of its segment")
+                    if f"sha256:{told['root']}" not in sealed:
+                        self.notes.add(place, "no statement seals the segment that it stands in")
+                    receipt = json.loads(record)
+                    if receipt["id"] != answer.name or receipt["revision"] not in models:
+                        self.notes.add(place, "it is not about a model of this bundle")
 
     def check_links(self) -> None:
         """From the subject down, everything that was made of something has a statement that says of what, to sources and licences."""

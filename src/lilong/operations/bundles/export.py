@@ -6,7 +6,6 @@ about, revocations of any of these, their log entries with proofs, the keys, and
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -55,18 +54,6 @@ class Held:
     files: Mapping[str, Blob]
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiptRecord:
-    """An answer's record as it stands in its segment, with the audit path to the segment's head (RFC 6962)."""
-
-    id: str
-    record: bytes
-    index: int
-    records: int
-    root: bytes
-    path: tuple[bytes, ...]
-
-
 @dataclass(slots=True)
 class Package:
     """A bundle before it is written: path → its bytes, or the blob that holds them."""
@@ -84,11 +71,10 @@ def gather(
     held: Callable[[Tx, str], Held | None],
     *,
     files: Files = "subject",
-    receipt: ReceiptRecord | None = None,
 ) -> Package:
     """Everything for a bundle about `subject`. `held` answers which files a manifest digest stands for.
 
-    `files`: those of the models that the subject is or is made of directly, of every repository met, or of none.
+    `files`: those of the models nearest to the subject, of every repository met, or of none.
     """
     signer, origin = house.keys.house(), origin_of(house.settings.name)
 
@@ -99,7 +85,7 @@ def gather(
 
     note = house.db.write(sign_now)
     checkpoint = log.Checkpoint.parse(log.open_note(note, [log.Verifier(origin, signer.public.raw())]))
-    return house.db.read(lambda tx: _Gathering(house, tx, origin, checkpoint, note, held).package(subject, files, receipt))
+    return house.db.read(lambda tx: _Gathering(house, tx, origin, checkpoint, note, held).package(subject, files))
 
 
 class _Gathering:
@@ -115,7 +101,7 @@ class _Gathering:
     def put(self, place: str, value: bytes | Blob | dict[str, Any]) -> None:
         self.package_.entries[place] = _json(value) if isinstance(value, dict) else value
 
-    def package(self, subject: Artifact, files: Files, receipt: ReceiptRecord | None) -> Package:
+    def package(self, subject: Artifact, files: Files) -> Package:
         steps, nearest = self.steps(subject)
         events: dict[int, Recorded] = {}
         known = self.house.evidence.keys(self.tx)
@@ -131,27 +117,27 @@ class _Gathering:
         self.key(PublicKey.of("models", self.house.keys.models().public_key()), events)
         self.log(events)
         self.files(steps, nearest, files)
-        if receipt is not None:
-            self.put("receipt.json", {
-                "record": base64.b64encode(receipt.record).decode(), "index": receipt.index, "records": receipt.records,
-                "root": receipt.root.hex(), "path": [each.hex() for each in receipt.path],
-            })  # fmt: skip
-        self.index(subject, receipt)
+        self.index(subject)
         return self.package_
 
     def steps(self, subject: Artifact) -> tuple[list[Step], set[str]]:
         """The statements that go in, and the digests of the models that the bundle is about."""
         graph = self.house.evidence.down(self.tx, subject.digest)
         met = {step.id: step for step in graph.steps}
-        nearest = {artifact.digest for artifact in graph.artifacts if artifact.kind in _IN_REPOSITORIES and graph.depths[artifact.digest] <= 1}
-        models = {artifact.digest for artifact in graph.artifacts if artifact.kind == "model" and artifact.digest in nearest}
+        held = [artifact for artifact in graph.artifacts if artifact.kind in _IN_REPOSITORIES]
+        closest = min((graph.depths[artifact.digest] for artifact in held), default=0)
+        nearest = {artifact.digest for artifact in held if graph.depths[artifact.digest] == closest}
+        models = {artifact.digest for artifact in held if artifact.kind == "model" and artifact.digest in nearest}
         for digest in sorted(models or nearest):
             for statement in self.house.evidence.about(self.tx, digest, "material"):
-                if any(each.kind in _JUDGEMENTS for each in statement.subjects):
+                if statement.revoked_by is None and any(each.kind in _JUDGEMENTS for each in statement.subjects):
                     met.update({step.id: step for step in self.house.evidence.down(self.tx, statement.id).steps})
         for step in list(met.values()):
-            if step.revoked_by is not None:
-                met.update({each.id: each for each in self.house.evidence.down(self.tx, step.revoked_by).steps if each.id == step.revoked_by})
+            beside = [step.revoked_by] if step.revoked_by else []
+            if any(artifact.kind == "answer" for artifact in step.subjects):
+                beside.append(str(self.house.evidence.get(self.tx, step.id).predicate["seal"]))
+            for identity in beside:
+                met.update({each.id: each for each in self.house.evidence.down(self.tx, identity).steps if each.id == identity})
         return sorted((step for step in met.values() if step.seq < self.checkpoint.size), key=lambda step: step.seq), models or nearest
 
     def key(self, key: PublicKey, events: dict[int, Recorded]) -> None:
@@ -195,13 +181,12 @@ class _Gathering:
                 self.put(f"signatures/{_hex(artifact.digest)}.sig", manifest.sign(held.name, digests, key))
         self.put("model-key.pem", PublicKey.of("models", key.public_key()).pem.encode())
 
-    def index(self, subject: Artifact, receipt: ReceiptRecord | None) -> None:
+    def index(self, subject: Artifact) -> None:
         signer = self.house.keys.house()
         value = {
             "format": FORMAT,
             "origin": self.origin,
             "subject": {"name": subject.name, "digest": subject.digest, "kind": subject.kind},
-            "receipt": receipt.id if receipt else None,
             "exported_at": stamp(self.house.clock.now()),
             "size": self.checkpoint.size,
             "manifests": self.manifests,

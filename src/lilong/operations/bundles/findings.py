@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 Progress = Callable[[str, int, int], None]  # what is being looked at, how far, of how much
 
@@ -48,3 +49,11 @@ class Notes(list[Problem]):
         problem = Problem(place, what)
         if problem not in self:
             self.append(problem)
+
+
+def plain(findings: Findings) -> dict[str, Any]:
+    """Findings in JSON."""
+    return {
+        "statements": findings.statements, "events": findings.events, "files": findings.files, "bytes": findings.size, "key": findings.key,
+        "problems": [{"place": problem.place, "what": problem.what} for problem in findings.problems], "summary": findings.summary(),
+    }  # fmt: skip

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -49,6 +49,7 @@ _TOKEN = re.compile(r"(?P<job>[a-z0-9][a-z0-9-]{0,60})\.(?P<attempt>[1-9][0-9]{0
 _SOCKET_NAME = "service.sock"
 _SOCKET_PATH_BYTES = 100  # sockaddr_un has 108, 104 on macOS
 _PROGRESS_BYTES = 64 << 20
+_STOP_S = 10
 
 
 class LocalSite:
@@ -91,7 +92,7 @@ class LocalSite:
     def submit(self, token: str, task: Task) -> None:
         folder = self._folder(token)
         folder.mkdir(parents=True, exist_ok=True)
-        lock = _lock(folder)
+        lock = _own(folder)
         if lock is None:
             raise AlreadySubmitted(token=token)
         try:
@@ -273,18 +274,15 @@ class LocalSite:
         return False
 
     def stop(self) -> None:
-        running = [folder for folder in self._run_folders() if self._wake(folder)]
-        until = time.monotonic() + 10
-        while time.monotonic() < until and any(not (folder / "exit.json").exists() for folder in running):
-            time.sleep(0.05)
+        left = [order.parent for order in self.root.glob("*/*/start.json") if not (order.parent / "exit.json").exists()]
+        woken: set[Path] = set()
+        end = time.monotonic() + _STOP_S
+        while (left := [folder for folder in left if _held(folder)]) and time.monotonic() < end:
+            woken |= {folder for folder in left if folder not in woken and self._wake(folder)}
+            time.sleep(0.03)
         for process in self._supervisors:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(2)
-
-    def _run_folders(self) -> Iterator[Path]:
-        for running in self.root.glob("*/*/running.json"):
-            if not (running.parent / "exit.json").exists():
-                yield running.parent
 
     def tidy(self, token: str, *, last: bool) -> None:
         folder = self._folder(token)
@@ -301,6 +299,12 @@ class LocalSite:
         if match is None:
             raise BadInput(field="token", problem=f"{token[:100]!r} is not a job and an attempt", way_out="Give <job>.<attempt>.")
         return self.root / match["job"] / match["attempt"]
+
+
+_NETWORK_ENVIRONMENT = (
+    "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+    "PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_DEFAULT_TIMEOUT",
+)  # fmt: skip
 
 
 def _environment(token: str, seen: Mapping[str, str], tmp: str, task: Task) -> dict[str, str]:
@@ -320,7 +324,10 @@ def _environment(token: str, seen: Mapping[str, str], tmp: str, task: Task) -> d
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
     }
-    if not task.network:
+    if task.network:
+        # What tells the package tools of proxies, certificates and registries; an address that carries a password stays outside.
+        env.update({key: value for key in _NETWORK_ENVIRONMENT if (value := os.environ.get(key)) and "@" not in value})
+    else:
         env["HF_HUB_OFFLINE"] = "1"  # else the hub clients spend minutes on finding out that there is no network
     source = str(Path(lilong.__file__).parents[1])
     if not source.startswith((sys.prefix, sys.base_prefix)):
@@ -334,15 +341,25 @@ def _part(job_id: str) -> str:
     return job_id
 
 
-def _lock(folder: Path) -> int | None:
-    """The folder's lock, or None while somebody holds it."""
+def _lock(folder: Path, how: int = fcntl.LOCK_SH) -> int | None:
+    """The folder's lock, or None while a supervisor (or a submit) holds it. Those who only look share it with one another."""
     handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         return None
     return handle
+
+
+def _own(folder: Path) -> int | None:
+    """The folder's lock for oneself alone; None if it is held for longer than a look takes."""
+    for _ in range(20):
+        handle = _lock(folder, fcntl.LOCK_EX)
+        if handle is not None or (folder / "running.json").exists():
+            return handle
+        time.sleep(0.05)
+    return None
 
 
 def _held(folder: Path) -> bool:
@@ -389,10 +406,10 @@ def _whole_characters(data: bytes) -> bytes:
 
 
 def _remove(path: Path) -> None:
-    """Remove what a job left, however deep, and whatever modes it set on its folders. Links are removed, not followed."""
+    """Remove what a job left, however deep, and whatever modes it set. Links are removed, not followed."""
     if path.is_symlink() or path.is_file() or path.is_socket():
         path.unlink(missing_ok=True)
     elif path.is_dir() and seams.run(["rm", "-rf", "--", str(path)]).returncode != 0:
-        # only folders: a file of the input may be a hard link, and its mode that of a blob
-        seams.run(["find", str(path), "-type", "d", "-exec", "chmod", "u+rwx", "{}", ";"])
+        # Only what a job could write can be in the way, and no blob has a second name there.
+        seams.run(["chmod", "-R", "u+rwX", "--", str(path)])
         seams.run(["rm", "-rf", "--", str(path)])

@@ -26,6 +26,7 @@ TICK = 0.25  # seconds between two looks at limits and the cancel file
 CALM_TICK = 0.5
 GRACE = 1.0  # seconds between the polite and the certain end; "within two seconds" is promised
 _FOLDER_LOOK = 5.0
+_SINGLE_SYNCS = 200  # more files than this are quicker to force to the disk all at once
 
 
 def supervise(folder: Path, lock: int | None = None) -> None:
@@ -41,6 +42,7 @@ def supervise(folder: Path, lock: int | None = None) -> None:
     if (folder / "cancel").exists():
         watch.leave_word("cancelled", None)
         return
+    watch.listen()  # before anybody can know whom to signal
     me = os.getpid()
     write_durably(folder / "running.json", json.dumps({"supervisor": [me, tree.start_time(me)], "child": None}).encode())
     tree.become_subreaper()
@@ -75,20 +77,26 @@ class Watch:
         self.started: Started | None = None
         self.next_folder_look = self.began + _FOLDER_LOOK
         self.problem = ""
+        self.stop_asked = False
+        self.wake_read, self._wake_write = os.pipe()
+
+    def listen(self) -> None:
+        """From now on a signal to end is noted, and wakes the loop as the end of a child does."""
+        os.set_blocking(self.wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        signal.set_wakeup_fd(self._wake_write)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._note_stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def _note_stop(self, *_: object) -> None:
+        self.stop_asked = True
 
     # --- start and loop -----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         read, write = os.pipe()
         os.set_blocking(read, False)
-        wake_read, wake_write = os.pipe()
-        os.set_blocking(wake_read, False)
-        os.set_blocking(wake_write, False)
-        signal.set_wakeup_fd(wake_write)
-        stop = {"asked": False}
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: stop.update(asked=True))
-        signal.signal(signal.SIGCHLD, lambda *_: None)
         try:
             self.started = start(self.launch, write)
         except OSError as error:
@@ -101,16 +109,16 @@ class Watch:
         probe = Probe(Path(self.order["socket"]), self.folder / "socket") if self.order.get("socket") else None
         with selectors.DefaultSelector() as selector:
             selector.register(read, selectors.EVENT_READ)
-            selector.register(wake_read, selectors.EVENT_READ)
+            selector.register(self.wake_read, selectors.EVENT_READ)
             while not self._over():
                 calm = time.monotonic() - self.began > 60 and self.wish is None
                 for key, _ in selector.select(CALM_TICK if calm else TICK):
-                    if key.fd == wake_read:
-                        self._drain(wake_read)
+                    if key.fd == self.wake_read:
+                        self._drain(self.wake_read)
                     elif not self._pump(read):
                         selector.unregister(read)  # every writer has closed it; the tree may live on
                 self._reap()
-                self._look(stop["asked"])
+                self._look()
                 if probe is not None and probe.ready.is_set() and self.wish is None:
                     write_durably(self.folder / "ready.json", json.dumps({"at": time.time()}).encode())
                     probe = None
@@ -180,10 +188,10 @@ class Watch:
 
     # --- limits -------------------------------------------------------------------------------------------------------------
 
-    def _look(self, stop_asked: bool) -> None:
+    def _look(self) -> None:
         now = time.monotonic()
         if self.wish is None:
-            ending = self._reason_to_end(now, stop_asked)
+            ending = self._reason_to_end(now)
             if ending is not None:
                 self.wish = Wish(ending, now)
                 self._ask_to_end()
@@ -191,11 +199,11 @@ class Watch:
             self.wish.killed = True
             self._kill()
 
-    def _reason_to_end(self, now: float, stop_asked: bool) -> str | None:
+    def _reason_to_end(self, now: float) -> str | None:
         limits = self.launch.limits
         if (self.folder / "cancel").exists():
             return "cancelled"
-        if stop_asked:
+        if self.stop_asked:
             return "stopped"
         if now - self.began > float(self.order["timeout_s"]):
             self.problem = f"it ran longer than the {self.order['timeout_s']} s it had asked for"
@@ -296,18 +304,24 @@ def _told(status: int | None, wrapped: bool) -> tuple[int | None, int | None]:
 
 
 def _make_durable(folder: str) -> None:
-    """fsync what the job left: after a power cut, the word that it succeeded must not outlive its results."""
+    """Force what the job left to the disk: after a power cut, the word that it succeeded must not outlive its results."""
+    found: list[str] = []
     waiting = [folder]
-    while waiting:
+    while waiting and len(found) < _SINGLE_SYNCS:
         at = waiting.pop()
+        found.append(at)
+        with contextlib.suppress(OSError), os.scandir(at) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    found.append(entry.path)
+    if len(found) >= _SINGLE_SYNCS:
+        os.sync()
+        return
+    for path in found:
         with contextlib.suppress(OSError):
-            with os.scandir(at) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                    elif entry.is_file(follow_symlinks=False):
-                        _sync(entry.path)
-            _sync(at)
+            _sync(path)
 
 
 def _sync(path: str) -> None:

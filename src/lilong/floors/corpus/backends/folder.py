@@ -20,11 +20,8 @@ from typing import Any
 
 from lilong.floors.corpus.backends.source_set import FetchedSource, SourceSet, file_digest, keep_evidence, pack
 from lilong.floors.corpus.contract import BadRecipe, NoTexts, UnknownLicence
-from lilong.floors.corpus.curation.extract import MAX_FILE, text_format
+from lilong.floors.corpus.curation.formats import DECLARATION, EVIDENCE, MAX_FILE, text_format
 from lilong.floors.corpus.curation.licences import of_copyright, spdx
-
-DECLARATION = "licences.toml"
-_EVIDENCE = re.compile(r"(?:LICEN[SC]E|COPYING|copyright)(?:[.-][\w.]+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,7 @@ class FolderOfTexts:
             path.relative_to(self.folder.resolve()).as_posix(): path.read_bytes()
             for path in sorted(top.rglob("*"))
             if path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_FILE
-            and text_format(path.name) is not None and not _EVIDENCE.fullmatch(path.name)
+            and text_format(path.name) is not None and not EVIDENCE.fullmatch(path.name)
         }  # fmt: skip
         if not files:
             raise NoTexts(folder=entry.get("path", "."))
@@ -97,7 +94,7 @@ class FolderOfTexts:
             return str(entry["statement"])
         for folder in dict.fromkeys((top, self.folder)):
             for path in sorted(folder.iterdir()):
-                if path.is_file() and _EVIDENCE.fullmatch(path.name):
+                if path.is_file() and EVIDENCE.fullmatch(path.name):
                     return path.read_text(encoding="utf-8", errors="replace")
         return ""
 

@@ -6,30 +6,16 @@ Nothing is deleted here. The answer is a component per document; who stays is an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lilong.floors.corpus.curation import kernels
+from lilong.floors.corpus.curation.recipe import Banding
 
 Signatures = npt.NDArray[np.uint32]
 Indices = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Banding:
-    """`bands` x `rows` of a signature; pairs equal in a whole band are compared and joined from `similarity` on (share of equal
-    entries, an estimate of the Jaccard index). A pair of Jaccard index s becomes a candidate with 1 - (1 - s^rows)^bands."""
-
-    bands: int
-    rows: int
-    similarity: float
-
-    def caught(self, jaccard: float) -> float:
-        """Probability that a pair with this Jaccard index is compared at all (the S-curve)."""
-        return 1.0 - (1.0 - jaccard**self.rows) ** self.bands
 
 
 def band_keys(signatures: Signatures, banding: Banding) -> npt.NDArray[np.uint64]:

@@ -16,6 +16,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from lilong.floors.corpus.curation.profile import NGRAMS_DUP, NGRAMS_TOP
+
 LETTER, DIGIT, PUNCTUATION, SYMBOL, BLANK, HAN, KANA, UPPER = 1, 2, 4, 8, 16, 32, 64, 128
 CONTROL = SYMBOL | BLANK
 COUNTS = (
@@ -24,8 +26,6 @@ COUNTS = (
     "dup_lines", "dup_line_characters", "line_characters", "paragraphs", "dup_paragraphs", "dup_paragraph_characters",
 )  # fmt: skip
 """What `count` counts, column by column. Lines are the ones that are not blank; a paragraph is what blank lines part."""
-NGRAMS_TOP = (2, 3, 4)
-NGRAMS_DUP = (5, 6, 7, 8, 9, 10)
 _FIRST_UNKNOWN = 0x32400
 F = TypeVar("F", bound=Callable[..., Any])
 

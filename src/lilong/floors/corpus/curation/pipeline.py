@@ -6,18 +6,20 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import pyarrow as pa
 
-from lilong.floors.corpus.contract import EmptyCorpus, NoLicence, UnknownLicence
-from lilong.floors.corpus.curation import duplicates, licences, policy, split
-from lilong.floors.corpus.curation.extract import MAX_FILE, Unreadable, extract, text_format, unpack
+from lilong.floors.corpus.contract import EmptyCorpus, LicenceNotRecognised, NoLicence, UnknownLicence
+from lilong.floors.corpus.curation import licences, policy, split
+from lilong.floors.corpus.curation.extract import Unreadable, extract, unpack
+from lilong.floors.corpus.curation.formats import MAX_FILE, text_format
 from lilong.floors.corpus.curation.recipe import Recipe
-from lilong.floors.corpus.curation.signals import Measured, measure
+
+if TYPE_CHECKING:
+    from lilong.floors.corpus.curation.signals import Measured
 
 EXCERPT = 240
 _FORMAT_ORDER = {"html": 0, "roff": 1, "plain": 2, "rst": 3}
@@ -102,13 +104,15 @@ Progress = Callable[[int, int, str], None]
 
 
 def curate(sources: Sequence[Source], open_files: Callable[[Source], Files], recipe: Recipe, progress: Progress) -> Corpus:
-    """Make a corpus. Raises NoLicence, UnknownLicence, EmptyCorpus. `progress(step, of, doing)` counts sources and then stages."""
+    """Make a corpus. Raises NoLicence, LicenceNotRecognised, UnknownLicence, EmptyCorpus. `progress(step, of, doing)` counts sources and then stages."""
     of = len(sources) + 4
     seen = _Seen()
     for step, source in enumerate(sources):
         progress(step, of, f"reading {source.name}")
         _read(source, open_files(source), recipe, seen)
     documents = _exact(seen)
+    from lilong.floors.corpus.curation.signals import measure  # compiles its kernels, which a source that is refused need not wait for
+
     progress(len(sources), of, f"measuring {len(documents)} documents")
     measured = measure(
         [document.text for document in documents], words=recipe.words, characters=recipe.characters,
@@ -156,8 +160,11 @@ def _read(source: Source, files: Files, recipe: Recipe, seen: _Seen) -> None:
         else:
             candidates.append(path)
     seen.candidates += len(candidates)
-    if candidates and recipe.require_licence:
-        _demand_licence(source, len(candidates))
+    said = dict(recipe.licences).get(source.name)
+    if said is not None:
+        source = replace(source, licence=said, documents_of=None)
+    if candidates:
+        _check_licence(source, len(candidates), recipe.require_licence)
     if recipe.max_documents or recipe.max_bytes:
         candidates.sort(key=lambda path: (split.rank(recipe.seed, f"{source.name}/{path}"), path))
     found: list[Document] = []
@@ -178,14 +185,14 @@ def _read(source: Source, files: Files, recipe: Recipe, seen: _Seen) -> None:
     seen.documents += sorted(found, key=lambda document: document.uri)
 
 
-def _demand_licence(source: Source, documents: int) -> None:
-    if not source.evidence.strip():
+def _check_licence(source: Source, documents: int, required: bool) -> None:
+    if source.licence is not None and licences.spdx(source.licence) is None:
+        raise UnknownLicence(source=source.name, licence=source.licence)
+    if required and not source.evidence.strip():
         way_out = "Put a LICENSE file or a licences.toml beside the texts, or set require_licence = false in the recipe."
         raise NoLicence(source=source.name, documents=documents, way_out=way_out)
-    if source.licence is None:
-        raise UnknownLicence(source=source.name, licence="(not recognised in its evidence)")
-    if licences.spdx(source.licence) is None:
-        raise UnknownLicence(source=source.name, licence=source.licence)
+    if required and source.licence is None:
+        raise LicenceNotRecognised(source=source.name)
 
 
 def _document(source: Source, path: str, data: bytes, recipe: Recipe) -> Document | Dropped:
@@ -229,6 +236,10 @@ def _judge(documents: Sequence[Document], measured: Measured, recipe: Recipe, se
 
 
 def _cluster(documents: Sequence[Document], measured: Measured, kept: list[int], recipe: Recipe) -> _Clusters:
+    import numpy as np
+
+    from lilong.floors.corpus.curation import duplicates
+
     signatures = np.ascontiguousarray(measured.signatures[kept])
     near = duplicates.clusters(signatures, recipe.near)
     family = duplicates.joined(near, duplicates.clusters(signatures, recipe.family))

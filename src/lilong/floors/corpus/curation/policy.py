@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from lilong.floors.corpus.contract import BadRecipe
-from lilong.floors.corpus.curation.signals import SIGNALS
+from lilong.floors.corpus.curation.profile import SIGNALS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,8 @@ def decide(policy: Policy, languages: Sequence[str], signals: pa.Table) -> list[
 
     `languages` are the ones that are wanted (none given: all are); a document in another is dropped before any rule is asked.
     """
+    import numpy as np
+
     found: list[str] = signals.column("language").to_pylist()
     verdicts: list[Verdict | None] = [None] * signals.num_rows
     if languages:

@@ -11,12 +11,25 @@ from importlib import resources
 from typing import Any
 
 from lilong.floors.corpus.contract import BadRecipe
-from lilong.floors.corpus.curation.duplicates import Banding
 from lilong.floors.corpus.curation.policy import Policy, parse_policy
 
 DEFAULT = "documentation"
 _LIMITS = ("max_documents", "max_bytes")
 _NEAR = ("bands", "rows", "words", "characters", "similarity", "family_bands", "family_rows", "family_similarity", "namesakes")
+
+
+@dataclass(frozen=True, slots=True)
+class Banding:
+    """`bands` x `rows` of a signature; pairs equal in a whole band are compared and joined from `similarity` on (share of equal
+    entries, an estimate of the Jaccard index). A pair of Jaccard index s becomes a candidate with 1 - (1 - s^rows)^bands."""
+
+    bands: int
+    rows: int
+    similarity: float
+
+    def caught(self, jaccard: float) -> float:
+        """Probability that a pair with this Jaccard index is compared at all (the S-curve)."""
+        return 1.0 - (1.0 - jaccard**self.rows) ** self.bands
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +43,7 @@ class Recipe:
     held_out: float
     require_licence: bool
     allow_licences: tuple[str, ...]
+    licences: tuple[tuple[str, str], ...]  # source -> SPDX expression, where a person has read the evidence
     exclude: tuple[str, ...]
     max_documents: int
     max_bytes: int
@@ -81,6 +95,7 @@ def parse(value: Mapping[str, Any]) -> Recipe:
         held_out=_share(base, "held_out"),
         require_licence=bool(base["require_licence"]),
         allow_licences=_strings(base, "allow_licences"),
+        licences=_licences(base["licences"]),
         exclude=_strings(base, "exclude"),
         max_documents=_whole(limits, "max_documents", 0),
         max_bytes=_whole(limits, "max_bytes", 0),
@@ -104,6 +119,14 @@ def _strings(table: Mapping[str, Any], key: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
         raise BadRecipe(field=key, problem=f"{value!r} is not a list of texts", way_out='Write it as ["one", "two"].')
     return tuple(value)
+
+
+def _licences(value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
+        raise BadRecipe(
+            field="licences", problem=f"{value!r} is not a table of texts", way_out='Write it as { source = "SPDX expression" }.'
+        )
+    return tuple(sorted(value.items()))
 
 
 def _whole(table: Mapping[str, Any], key: str, least: int) -> int:

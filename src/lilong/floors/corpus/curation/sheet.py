@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from lilong.floors.corpus.curation.pipeline import Corpus, reasons
+from lilong.floors.corpus.curation.profile import PROFILE
 from lilong.floors.corpus.curation.recipe import Recipe
-from lilong.floors.corpus.curation.signals import PROFILE
 
 SAMPLES_PER_REASON = 5
 SAMPLES_KEPT = 8

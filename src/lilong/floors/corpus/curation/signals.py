@@ -1,8 +1,4 @@
-"""A table of numbers per document, the profile `lilong-text-1`: what a policy may look at.
-
-The fractions follow the ideas of Rae et al. 2021 (Gopher, appendix A1) and of C4, over this project's own tokens, so their values
-are close to, but never the same as, those of other tools; hence a name of its own.
-"""
+"""The numbers of the profile (see profile.py), computed for many documents at once."""
 
 from __future__ import annotations
 
@@ -16,45 +12,11 @@ import pyarrow as pa
 from lilong.floors.corpus.curation import kernels
 from lilong.floors.corpus.curation.columns import Texts
 from lilong.floors.corpus.curation.language import identify
+from lilong.floors.corpus.curation.profile import NGRAMS_DUP, NGRAMS_TOP, SIGNALS
 
-PROFILE = "lilong-text-1"
 BATCH_BYTES = 8 << 20
 _C = {name: index for index, name in enumerate(kernels.COUNTS)}
 Floats = npt.NDArray[np.float64]
-
-SIGNALS: dict[str, str] = {
-    "bytes": "UTF-8 bytes",
-    "characters": "Unicode code points",
-    "words": "tokens: runs of letters and digits; each Han or kana character is one",
-    "lines": "lines that are not blank",
-    "paragraphs": "runs of lines that are not blank",
-    "letter_fraction": "letters among visible characters",
-    "digit_fraction": "digits among visible characters",
-    "punctuation_fraction": "punctuation among visible characters",
-    "symbol_fraction": "symbols among visible characters",
-    "blank_fraction": "blanks among all characters",
-    "upper_fraction": "capital letters among letters",
-    "han_fraction": "Han characters among letters",
-    "control_characters": "control characters other than tab and line ends",
-    "replacement_characters": "U+FFFD, which a wrong decoding leaves",
-    "mean_line_length": "characters per line",
-    "longest_line": "characters",
-    "short_line_fraction": "lines of fewer than 30 characters",
-    "bullet_line_fraction": "lines that start with a bullet",
-    "ellipsis_line_fraction": "lines that end with an ellipsis",
-    "ended_line_fraction": "lines that end with a closing mark such as a full stop",
-    "dup_line_fraction": "lines that occurred before in the document",
-    "dup_line_char_fraction": "visible characters in such lines",
-    "dup_paragraph_fraction": "paragraphs that occurred before in the document",
-    "dup_paragraph_char_fraction": "visible characters in such paragraphs",
-    "mean_word_length": "characters per token",
-    "longest_word": "characters",
-    "unique_word_fraction": "distinct tokens among tokens",
-    **{f"top_{n}gram_fraction": f"token characters in the weightiest repeated {n}-gram" for n in kernels.NGRAMS_TOP},
-    **{f"dup_{n}gram_fraction": f"token characters in {n}-grams that occurred before" for n in kernels.NGRAMS_DUP},
-    "language_score": "how sure the language identification is",
-}
-"""Every numeric signal of the profile and what it means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +87,10 @@ def _table(
         "mean_word_length": _share(repetition[:, 0], words), "longest_word": repetition[:, 1],
         "unique_word_fraction": _share(repetition[:, 2], words),
     }  # fmt: skip
-    for column, n in enumerate(kernels.NGRAMS_TOP):
+    for column, n in enumerate(NGRAMS_TOP):
         values[f"top_{n}gram_fraction"] = repetition[:, 3 + column]
-    for column, n in enumerate(kernels.NGRAMS_DUP):
-        values[f"dup_{n}gram_fraction"] = repetition[:, 3 + len(kernels.NGRAMS_TOP) + column]
+    for column, n in enumerate(NGRAMS_DUP):
+        values[f"dup_{n}gram_fraction"] = repetition[:, 3 + len(NGRAMS_TOP) + column]
     values["language_score"] = np.array([score for _, score in languages], np.float64)
     columns = {name: pa.array(values[name], pa.float64()) for name in SIGNALS}
     return pa.table({"language": pa.array([label for label, _ in languages], pa.string()), **columns})

@@ -13,9 +13,10 @@ import anyio.to_thread
 from fastapi import Request, Response
 from starlette.responses import JSONResponse, StreamingResponse
 
-from lilong.floors.hub.contract import EntryNotFound
+from lilong.floors.hub.contract import EntryNotFound, RepositoryNotFound
 from lilong.floors.hub.git.trees import Entry
 from lilong.floors.hub.service import reading
+from lilong.floors.hub.store import Commit, Held
 from lilong.ground.access import PUBLIC
 from lilong.ground.house import House
 
@@ -49,7 +50,7 @@ async def tree(request: Request) -> Response:
     return JSONResponse(shown, headers=headers)
 
 
-def _expand(house: House, held: Any, commit: Any, shown: list[dict[str, Any]]) -> None:
+def _expand(house: House, held: Held, commit: Commit, shown: list[dict[str, Any]]) -> None:
     last = reading.last_commits(house, held, commit, [line["path"] for line in shown])
     for line in shown:
         line["lastCommit"] = shapes.last_commit(last[line["path"]])
@@ -92,6 +93,12 @@ async def resolve_dataset(request: Request) -> Response:
 @routes.route("HEAD", "/datasets/{organisation}/{name}/resolve/{rest:path}", allow=PUBLIC)
 async def resolve_dataset_head(request: Request) -> Response:
     return await _resolve(request)
+
+
+@routes.get("/{name}/resolve/{rest:path}", allow=PUBLIC)
+async def resolve_canonical(request: Request) -> Response:
+    """Names without an organisation, such as `gpt2`: there are none here."""
+    raise RepositoryNotFound(kind="model", name=request.path_params["name"])
 
 
 async def _resolve(request: Request) -> Response:

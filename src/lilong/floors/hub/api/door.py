@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from urllib.parse import quote, unquote
 import anyio
 import anyio.from_thread
 import anyio.to_thread
+from anyio.lowlevel import RunVar
 from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -48,6 +48,7 @@ class HubRoutes(Routes):
         def add(handler: Handler) -> Handler:
             async def endpoint(request: Request) -> Response:
                 try:
+                    _check_text(request)
                     request.state.actor = await _enter(request, allow)
                     return await handler(request)
                 except ClientDisconnect:
@@ -76,6 +77,12 @@ class HubRoutes(Routes):
 
 
 routes = HubRoutes()
+
+
+def _check_text(request: Request) -> None:
+    """No name has a NUL, and not every database takes one. Raises NotAsked."""
+    if "%00" in sent_path(request) or b"%00" in request.scope.get("query_string", b""):
+        raise NotAsked(field="URL", problem="it has a NUL character")
 
 
 async def _enter(request: Request, allow: str) -> Actor:
@@ -213,9 +220,13 @@ def text_of(body: Mapping[str, Any], field: str, default: str | None = None) -> 
     value = body.get(field)
     if value is None and default is not None:
         return default
-    if not isinstance(value, str):
-        raise NotAsked(field=field, problem="it must be a string")
+    if not isinstance(value, str) or not _is_plain(value):
+        raise NotAsked(field=field, problem="it must be a string of characters that Unicode has, without NUL")
     return value
+
+
+def _is_plain(text: str) -> bool:
+    return not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text)
 
 
 def kind_of(body: Mapping[str, Any]) -> Kind:
@@ -274,13 +285,15 @@ def pulled(request: Request, limit: int) -> Iterator[bytes]:
 
 
 _UPLOADS = 64  # threads that may wait for slow clients at the same time
-_uploading: dict[int, anyio.CapacityLimiter] = {}
+_uploading: RunVar[anyio.CapacityLimiter] = RunVar("hub uploads")
 
 
 async def take(function: Callable[..., Any], *args: Any) -> Any:
     """Like `work`, for what reads a body: slow clients wait in threads of their own and keep nobody else waiting."""
-    loop = id(asyncio.get_running_loop())
-    limiter = _uploading.setdefault(loop, anyio.CapacityLimiter(_UPLOADS))
+    limiter = _uploading.get(None)
+    if limiter is None:
+        limiter = anyio.CapacityLimiter(_UPLOADS)
+        _uploading.set(limiter)
     return await anyio.to_thread.run_sync(lambda: function(*args), limiter=limiter)
 
 

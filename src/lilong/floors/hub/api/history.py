@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from typing import Any
 
@@ -152,6 +153,8 @@ def _ask(house: House, actor: Actor, kind: Kind, lines: Iterable[bytes]) -> Ask:
     """Read a commit's lines; small files go into the house as they come, large ones must be there already."""
     head: dict[str, Any] = {}
     puts: dict[str, Put] = {}
+    waiting: list[tuple[str, bytes]] = []
+    weight = 0
     large: dict[str, tuple[str, int | None]] = {}
     removed: dict[str, set[str]] = {"deletedFile": set(), "deletedFolder": set()}
     for number, line in enumerate(lines, 1):
@@ -167,14 +170,21 @@ def _ask(house: House, actor: Actor, kind: Kind, lines: Iterable[bytes]) -> Ask:
         path = intake.path(path.rstrip("/"))
         if key == "file":
             files.check_name(kind, path)
-            puts[path] = service.kept(house, _content(number, value))
+            waiting.append((path, _content(number, value)))
+            weight += len(waiting[-1][1])
             large.pop(path, None)
+            if len(waiting) >= _TOGETHER or weight >= _TOGETHER_BYTES:
+                puts |= _kept(house, waiting)
+                waiting, weight = [], 0
         elif key == "lfsFile":
             size = value.get("size")
             large[path] = (_digest(number, value), size if isinstance(size, int) else None)
+            puts |= _kept(house, waiting)
+            waiting, weight = [], 0
             puts.pop(path, None)
         else:
             removed[key].add(path)
+    puts |= _kept(house, waiting)
     sizes = transfer.sizes_of(house, actor, {digest for digest, _ in large.values()})
     for path, (digest, said) in large.items():
         if said is not None and said != sizes[digest]:
@@ -185,7 +195,20 @@ def _ask(house: House, actor: Actor, kind: Kind, lines: Iterable[bytes]) -> Ask:
         raise BadLine(number=1, problem="parentCommit is not the id of a commit")
     summary, description = str(head.get("summary") or ""), str(head.get("description") or "")
     message = f"{summary}\n\n{description}" if description else summary
+    message = message.replace("\0", "").encode(errors="replace").decode()
     return Ask(puts, message[:65536], removed["deletedFile"], removed["deletedFolder"], parent)
+
+
+_TOGETHER = 256  # small files made durable side by side: each waits for the disk, and the disk takes many at once
+_TOGETHER_BYTES = 32 << 20
+
+
+def _kept(house: House, contents: list[tuple[str, bytes]]) -> dict[str, Put]:
+    if not contents:
+        return {}
+    with ThreadPoolExecutor(min(16, len(contents))) as pool:
+        found = pool.map(lambda content: service.kept(house, content[1]), contents)
+        return dict(zip((path for path, _ in contents), found, strict=True))
 
 
 _KEYS = {"header", "file", "lfsFile", "deletedFile", "deletedFolder"}
@@ -211,7 +234,7 @@ def _content(number: int, value: dict[str, Any]) -> bytes:
             return base64.b64decode(content, validate=True)
         except (binascii.Error, ValueError):
             raise BadLine(number=number, problem="its content is not base64") from None
-    return content.encode()
+    return content.encode(errors="replace")
 
 
 def _digest(number: int, value: dict[str, Any]) -> str:

@@ -34,9 +34,17 @@ async def repositories(request: Request) -> Response:
     return _json([listed for _, listed in found])
 
 
+def _named(request: Request) -> tuple[str, str]:
+    """`organisation/name` and the revision, from `name` (which may end with @revision) and `ref`."""
+    name, _, ref = request.query_params.get("name", "").partition("@")
+    return name, ref or request.query_params.get("ref", "main")
+
+
 @routes.get("/api/hub/revisions", allow=SIGNED_IN)
 async def revision(request: Request) -> Response:
-    query = request.query_params
-    name, _, ref = query.get("name", "").partition("@")
-    word = ref or query.get("ref", "main")
-    return _json(await work(service.show, house_of(request), actor_of(request), _kind(request), name, word))
+    return _json(await work(service.show, house_of(request), actor_of(request), _kind(request), *_named(request)))
+
+
+@routes.get("/api/hub/signatures", allow=SIGNED_IN)
+async def signature(request: Request) -> Response:
+    return _json(await work(service.signature, house_of(request), actor_of(request), _kind(request), *_named(request)))

@@ -12,15 +12,33 @@ from lilong.ground.db import Tx
 from lilong.ground.house import House
 
 from . import transfer
+from .checking import problems
 from .commits import commit, create, kept, publish
-from .reading import ANONYMOUS, listed, opened, revision_of, show
+from .reading import ANONYMOUS, Signature, listed, opened, revision_of, show, signature
 from .refs import add_branch, add_tag, delete_branch, delete_tag
 from .repositories import delete, namespace
 
 T = TypeVar("T")
 
 __all__ = [
-    "ANONYMOUS", "HouseHub", "add_branch", "add_tag", "commit", "create", "delete", "delete_branch", "delete_tag", "kept", "listed", "namespace", "publish", "show", "start",
+    "ANONYMOUS",
+    "HouseHub",
+    "Signature",
+    "add_branch",
+    "add_tag",
+    "commit",
+    "create",
+    "delete",
+    "delete_branch",
+    "delete_tag",
+    "kept",
+    "listed",
+    "namespace",
+    "problems",
+    "publish",
+    "show",
+    "signature",
+    "start",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from lilong.floors.hub.rules import files, names
 from lilong.floors.hub.store import Commit, Held
 from lilong.ground import intake, manifest
 from lilong.ground.access import Actor
+from lilong.ground.blobs import digest_of
 from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput
 from lilong.ground.house import House
@@ -78,8 +79,10 @@ class PointerNotTaken(BadInput):
 
 
 def kept(house: House, data: bytes) -> Put:
-    blob = house.blobs.put(data)
-    return Put(blob.digest, blob.size)
+    digest = digest_of(data)
+    if not house.blobs.has(digest):
+        house.blobs.put(data)
+    return Put(digest, len(data))
 
 
 def draft(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice, pairwise
+
+from cryptography.hazmat.primitives import serialization
 
 from lilong.floors.hub import store
 from lilong.floors.hub.contract import About, EntryNotFound, File, Kind, Listed, RepositoryNotFound, Revision, Shown
@@ -11,6 +14,7 @@ from lilong.floors.hub.git import trees
 from lilong.floors.hub.git.trees import Entry, Folder, Load
 from lilong.floors.hub.rules import card
 from lilong.floors.hub.store import Commit, Held, Wanted
+from lilong.ground import manifest
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput
@@ -132,6 +136,23 @@ def show(house: House, actor: Actor, kind: Kind, name: str, word: str = "main") 
         return Shown(revision_of(tx, held, commit), about.text, about.metadata, short)
 
     return house.db.read(read)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A `model.sig` for a download of a revision, and the key that it verifies with."""
+
+    signature: str
+    public_key: str  # PEM, EC P-256
+
+
+def signature(house: House, actor: Actor, kind: Kind, name: str, word: str = "main") -> Signature:
+    """For `model_signing verify key DIR --signature model.sig --public_key FILE`. Raises RepositoryNotFound, RevisionNotFound."""
+    held, commit = pinned(house, actor, kind, name, word)
+    files = {path: entry.digest for path, entry in all_files(house, commit).items()}
+    key = house.keys.models()
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return Signature(manifest.sign(f"{held.name}@{commit.id}", files, key).decode(), public.decode())
 
 
 def history(house: House, held: Held, commit: Commit, limit: int) -> list[Commit]:

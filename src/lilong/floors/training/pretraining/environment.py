@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "numpy", "pyarrow")
+TRAINING = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "numpy", "pyarrow")
+IMPORTING = ("safetensors", "gguf", "numpy")
 
 
-def environment(threads: int) -> dict[str, Any]:
+def environment(packages: Sequence[str], threads: int) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in _PACKAGES},
+        "packages": {name: version(name) for name in packages},
         "threads": threads,
         "machine": platform.machine(),
         "cpu": _cpu(),
@@ -22,14 +24,16 @@ def environment(threads: int) -> dict[str, Any]:
     }
 
 
-def code_digest() -> str:
-    """SHA-256 over the paths and contents of this floor's own Python files, in the order of their paths."""
+def code_listing() -> bytes:
+    """One line (SHA-256, path) for each of this floor's own Python files: its digest stands for the code."""
     root = Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py"), key=lambda path: path.relative_to(root).as_posix()):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{content}  {path.relative_to(root).as_posix()}\n".encode())
-    return f"sha256:{digest.hexdigest()}"
+    paths = sorted(root.rglob("*.py"), key=lambda path: path.relative_to(root).as_posix())
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  lilong/floors/training/{path.relative_to(root).as_posix()}\n" for path in paths]
+    return "".join(lines).encode()
+
+
+def code_digest() -> str:
+    return f"sha256:{hashlib.sha256(code_listing()).hexdigest()}"
 
 
 def _cpu() -> str:

@@ -35,7 +35,7 @@ class Passages:
             raise CorpusUnusable("it has no data/train-*.parquet", "Give a published corpus version.")
         try:
             tables = [pq.read_table(file, columns=list(_COLUMNS)) for file in files]
-            table = pa.concat_tables(tables)
+            table = pa.concat_tables(tables, promote_options="default")
             text = table["text"].combine_chunks().cast(pa.large_string())
         except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, OSError) as problem:
             raise CorpusUnusable(f"its Parquet files cannot be read ({problem})", "Publish the corpus version again.") from problem

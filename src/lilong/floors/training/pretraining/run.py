@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lilong.floors.training.pretraining import checkpoint
-from lilong.floors.training.pretraining.environment import code_digest, environment
+from lilong.floors.training.pretraining.environment import TRAINING, code_digest, code_listing, environment
 from lilong.floors.training.pretraining.loop import Meter, Tell, Trained, train
 from lilong.floors.training.pretraining.model import GGUF_NAME, Base, open_base, write_model
 from lilong.floors.training.pretraining.passages import Passages
@@ -39,6 +39,7 @@ def run(base: Path, corpus: Path, out: Path, state: Path, spec: Mapping[str, Any
     name = str(spec.get("name") or "model")
     write_model(opened, trained.model, out, name)
     (out / "loss.jsonl").write_text("".join(json.dumps(row) + "\n" for row in trained.training.losses))
+    (out / "code.txt").write_bytes(code_listing())
     result = _result(spec, recipe, opened, passages, trained, name, licence)
     (out / "README.md").write_text(trained_card(result))
     result["files"] = {path.name: file_digest(path) for path in sorted(out.iterdir()) if path.name != "result.json"}
@@ -82,7 +83,7 @@ def _result(
         "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
         "gguf": GGUF_NAME,
         "code_digest": code_digest(),
-        "environment": environment(recipe.threads),
+        "environment": environment(TRAINING, recipe.threads),
     }
 
 

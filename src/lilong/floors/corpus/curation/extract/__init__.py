@@ -16,23 +16,14 @@ from dataclasses import dataclass
 from lilong.floors.corpus.curation.extract.html import html_text
 from lilong.floors.corpus.curation.extract.roff import ROFF_REDIRECT, roff_text
 from lilong.floors.corpus.curation.extract.rst import rst_text
-
-MAX_FILE = 32 << 20
-"""Bytes; a larger file is no document."""
+from lilong.floors.corpus.curation.formats import text_format
 
 MAX_UNPACKED = 32 << 20
 """Bytes that one compressed file may grow to."""
 
-_MAN = re.compile(r"(?:^|/)man\d[a-z]*/[^/]+\.\d[a-z]*$")
 _ROFF_CODING = re.compile(rb"-\*-.*?coding:\s*([\w.-]+)", re.IGNORECASE)
 _HTML_CHARSET = re.compile(rb"<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _LATIN_1 = frozenset({"iso8859-1", "cp1252"})
-_FORMATS = {
-    ".html": "html", ".htm": "html", ".xhtml": "html",
-    ".rst": "rst", ".rst.txt": "rst",
-    ".txt": "plain", ".text": "plain", ".md": "plain", ".markdown": "plain",
-}  # fmt: skip
-_NAMES = frozenset({"README", "NEWS", "FAQ", "METADATA", "LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS"})
 _BLANK_LINES = re.compile(r"\n{3,}")
 _LINE_ENDS = re.compile(r"[ \t]+(?=\n)")
 
@@ -51,19 +42,6 @@ class Unreadable:
 
     reason: str
     detail: str
-
-
-def text_format(path: str) -> str | None:
-    """How a file of this name would be read: html, rst, roff or plain; None where it is no text."""
-    name = path.removesuffix(".gz")
-    if _MAN.search(name):
-        return "roff"
-    last = name.rsplit("/", 1)[-1]
-    lower = last.lower()
-    for ending, how in sorted(_FORMATS.items(), key=lambda item: -len(item[0])):
-        if lower.endswith(ending):
-            return how
-    return "plain" if last.split(".")[0] in _NAMES and "." not in last.strip(".") else None
 
 
 def unpack(path: str, data: bytes) -> bytes | Unreadable:

@@ -1,0 +1,364 @@
+"""Evidence as verbs: find a thing by the name people have for it, walk from it, take its proof away, check the house."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lilong.floors.governance.contract import RegistrationNotFound, Registrations
+from lilong.floors.hub.contract import Hub, Kind, Revision
+from lilong.floors.serving.contract import Serving
+from lilong.ground import log
+from lilong.ground.access import Actor
+from lilong.ground.blobs import Blob
+from lilong.ground.db import Tx
+from lilong.ground.errors import BadInput, LilongError, NotFound
+from lilong.ground.events import SqlNodes, origin_of
+from lilong.ground.evidence import Artifact, Statement, Step
+from lilong.ground.house import House
+from lilong.operations.bundles.audit import house_key, verify_house
+from lilong.operations.bundles.export import Files, Held, Package, gather
+from lilong.operations.bundles.findings import plain
+
+Direction = Literal["down", "up"]
+_IN_REPOSITORIES = ("model", "corpus")
+_TELL_EVERY = 0.3  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a walk begins, and whose it is (None: of the house)."""
+
+    artifact: Artifact
+    organisation: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactShown:
+    """An artifact of a walk. A private one of an organisation whose hub one may not read keeps its digest and kind only."""
+
+    digest: str
+    kind: str
+    name: str
+    depth: int
+    hidden: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepShown:
+    id: str
+    predicate_type: str
+    at: str
+    actor: str
+    depth: int
+    revoked_by: str | None
+    subjects: tuple[str, ...]  # digests
+    materials: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A walk: `down` to what a thing was made from, or `up` to all that it touched. Nearest first."""
+
+    start: ArtifactShown
+    direction: str
+    artifacts: tuple[ArtifactShown, ...]
+    statements: tuple[StepShown, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatementShown:
+    id: str
+    predicate_type: str
+    at: str
+    actor: str
+    seq: int
+    revoked_by: str | None
+    signers: tuple[str, ...]  # who holds the keys
+    subjects: tuple[Artifact, ...]
+    materials: tuple[Artifact, ...]
+    predicate: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StatementListed:
+    id: str
+    predicate_type: str
+    at: str
+    actor: str
+    seq: int
+    revoked_by: str | None
+    subjects: tuple[str, ...]  # names
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeAsk:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class InclusionProof:
+    """That event `seq` is in the log of `size` events: its leaf hash, and the audit path (hex, from the leaf upwards)."""
+
+    seq: int
+    size: int
+    leaf: str
+    path: tuple[str, ...]
+
+
+class NothingSuch(NotFound):
+    """There is nothing called '{name}' that you may see. Give a receipt, organisation/name@revision, a registration number or a digest."""
+
+
+# --- finding -----------------------------------------------------------------------------------------------------------------
+
+
+def find(house: House, actor: Actor, of: str) -> Found:
+    """By receipt, `organisation/name@revision`, registration number, statement id or artifact digest.
+
+    Raises NothingSuch, or what the floor that knows such names raises.
+    """
+    if of.startswith("sha256:"):
+        return house.db.read(lambda tx: _by_digest(house, tx, actor, of))
+    if of.startswith("LL-"):
+        return house.db.read(lambda tx: _by_number(house, tx, actor, of))
+    if "/" in of:
+        return house.db.read(lambda tx: _by_revision(house, tx, actor, of))
+    evidence = house.port(Serving).evidence_of(actor, of)  # type: ignore[type-abstract]
+    return Found(Artifact(of, evidence.digest, "answer"), evidence.receipt.organisation)
+
+
+def _by_revision(house: House, tx: Tx, actor: Actor, of: str) -> Found:
+    name, _, ref = of.partition("@")
+    failure: LilongError = NothingSuch(name=of)
+    for kind, artifact_kind in ((Kind.MODEL, "model"), (Kind.DATASET, "corpus")):
+        try:
+            revision = house.port(Hub).revision(tx, actor, kind, name, ref or "main")  # type: ignore[type-abstract]
+        except NotFound as problem:
+            failure = problem
+            continue
+        return Found(Artifact(_called(revision), revision.manifest, artifact_kind), revision.repository.organisation)
+    raise failure
+
+
+def _by_number(house: House, tx: Tx, actor: Actor, number: str) -> Found:
+    registration = house.port(Registrations).numbered(tx, number)  # type: ignore[type-abstract]
+    hidden = RegistrationNotFound(kind="registration", name=number)
+    if registration is None or registration.artifact is None:
+        raise hidden
+    house.access.require(tx, actor, "governance.read", registration.organisation, hidden=hidden)
+    return Found(Artifact(number, registration.artifact, "registration"), registration.organisation)
+
+
+def _by_digest(house: House, tx: Tx, actor: Actor, digest: str) -> Found:
+    known = house.evidence.named(tx, digest)
+    if known is None:
+        try:
+            known = Artifact(house.evidence.get(tx, digest).predicate_type, digest, "statement")
+        except NotFound:
+            raise NothingSuch(name=digest) from None
+    return Found(known, _readable(house, tx, actor, digest))
+
+
+def _readable(house: House, tx: Tx, actor: Actor, digest: str) -> str | None:
+    """The organisation by which the actor may read of a digest; None for the house's own readers. Raises NothingSuch."""
+    if house.access.allowed(tx, actor, "evidence.read"):
+        return None
+    for artifact in house.evidence.down(tx, digest).of_kind(*_IN_REPOSITORIES):
+        revision = house.port(Hub).by_manifest(tx, artifact.digest)  # type: ignore[type-abstract]
+        if revision is not None and house.access.allowed(tx, actor, "evidence.read", revision.repository.organisation):
+            return revision.repository.organisation
+    raise NothingSuch(name=digest)
+
+
+def _called(revision: Revision) -> str:
+    return f"{revision.repository.name}@{revision.commit[:12]}"
+
+
+# --- walking -----------------------------------------------------------------------------------------------------------------
+
+
+def trace(house: House, actor: Actor, of: str, direction: Direction = "down") -> Trace:
+    found = find(house, actor, of)
+
+    def read(tx: Tx) -> Trace:
+        walk = house.evidence.down if direction == "down" else house.evidence.up
+        graph = walk(tx, found.artifact.digest)
+        shown = tuple(_shown(house, tx, actor, artifact, graph.depths[artifact.digest]) for artifact in graph.artifacts)
+        start = next((each for each in shown if each.digest == found.artifact.digest), None)
+        first = start or ArtifactShown(found.artifact.digest, found.artifact.kind, found.artifact.name, 0, False)
+        return Trace(first, direction, shown, tuple(_step(step) for step in graph.steps))
+
+    return house.db.read(read)
+
+
+def _step(step: Step) -> StepShown:
+    subjects, materials = tuple(each.digest for each in step.subjects), tuple(each.digest for each in step.materials)
+    return StepShown(step.id, step.predicate_type, step.at, step.actor, step.depth, step.revoked_by, subjects, materials)
+
+
+def _shown(house: House, tx: Tx, actor: Actor, artifact: Artifact, depth: int) -> ArtifactShown:
+    if artifact.kind in _IN_REPOSITORIES:
+        revision = house.port(Hub).by_manifest(tx, artifact.digest)  # type: ignore[type-abstract]
+        private = revision is not None and revision.repository.private
+        if revision is not None and private and not house.access.allowed(tx, actor, "hub.read", revision.repository.organisation):
+            return ArtifactShown(artifact.digest, artifact.kind, f"a private {artifact.kind}", depth, True)
+    return ArtifactShown(artifact.digest, artifact.kind, artifact.name, depth, False)
+
+
+# --- statements --------------------------------------------------------------------------------------------------------------
+
+
+def statements(house: House, actor: Actor, limit: int = 100, before: int | None = None) -> list[StatementListed]:
+    """The newest first: all of the house for who may read the house's evidence."""
+
+    def read(tx: Tx) -> list[StatementListed]:
+        house.access.require(tx, actor, "evidence.read")
+        return [
+            StatementListed(each.id, each.predicate_type, each.at, each.actor, each.seq, each.revoked_by, tuple(s.name for s in each.subjects))
+            for each in house.evidence.recent(tx, max(1, min(limit, 1000)), before)
+        ]
+
+    return house.db.read(read)
+
+
+def statement(house: House, actor: Actor, identity: str) -> StatementShown:
+    """Raises NothingSuch."""
+
+    def read(tx: Tx) -> StatementShown:
+        known = _statement(house, tx, actor, identity)
+        keys = house.evidence.keys(tx)
+        return StatementShown(
+            known.id, known.predicate_type, known.at, known.actor, known.seq, known.revoked_by,
+            tuple(keys[keyid].holder for keyid in known.signers), known.subjects, known.materials, known.predicate,
+        )  # fmt: skip
+
+    return house.db.read(read)
+
+
+def envelope(house: House, actor: Actor, identity: str) -> bytes:
+    """The DSSE envelope, byte for byte. Raises NothingSuch."""
+
+    def read(tx: Tx) -> bytes:
+        return house.evidence.envelope(tx, _statement(house, tx, actor, identity).id)
+
+    return house.db.read(read)
+
+
+def _statement(house: House, tx: Tx, actor: Actor, identity: str) -> Statement:
+    try:
+        known = house.evidence.get(tx, identity)
+    except NotFound:
+        raise NothingSuch(name=identity) from None
+    _readable(house, tx, actor, identity)
+    return known
+
+
+def revoke(house: House, actor: Actor, identity: str, ask: RevokeAsk) -> StatementShown:
+    """Take a statement back. Registrations and deployments that rest on it follow by event. Raises NothingSuch, Conflict, Forbidden."""
+
+    def write(tx: Tx) -> str:
+        known = _statement(house, tx, actor, identity)
+        house.access.require(tx, actor, "evidence.revoke")
+        return house.evidence.revoke(tx, actor, known.id, ask.reason).id
+
+    return statement(house, actor, house.db.write(write))
+
+
+# --- proofs ------------------------------------------------------------------------------------------------------------------
+
+
+def bundle(house: House, actor: Actor, of: str, files: Files = "subject") -> Package:
+    """The evidence of a thing, ready to be written. Raises what `find` raises, Forbidden."""
+    if files not in ("subject", "all", "none"):
+        raise BadInput(field="files", problem=f"{files!r} is not a choice", way_out="Take subject, all or none.")
+    found = find(house, actor, of)
+    house.db.read(lambda tx: house.access.require(tx, actor, "evidence.export", found.organisation))
+
+    def held(tx: Tx, digest: str) -> Held | None:
+        revision = house.port(Hub).by_manifest(tx, digest)  # type: ignore[type-abstract]
+        if revision is None or not _may_take(house, tx, actor, revision):
+            return None
+        return Held(_called(revision), {file.path: Blob(file.digest, file.size) for file in revision.files})
+
+    return gather(house, found.artifact, held, files=files)
+
+
+def _may_take(house: House, tx: Tx, actor: Actor, revision: Revision) -> bool:
+    return not revision.repository.private or house.access.allowed(tx, actor, "hub.read", revision.repository.organisation)
+
+
+def checkpoint(house: House) -> str:
+    """The signed note over the log as it is now."""
+    origin = origin_of(house.settings.name)
+    return house.db.write(lambda tx: house.events.checkpoint(tx, house.keys.house(), origin))
+
+
+def key(house: House) -> str:
+    return house_key(house)
+
+
+def inclusion(house: House, seq: int, size: int | None = None) -> InclusionProof:
+    """Raises NotFound, BadInput."""
+
+    def read(tx: Tx) -> InclusionProof:
+        of = house.events.size(tx) if size is None else min(size, house.events.size(tx))
+        leaf = house.events.get(tx, seq).leaf
+        return InclusionProof(seq, of, leaf.hex(), tuple(each.hex() for each in log.inclusion(SqlNodes(tx), seq, of)))
+
+    return house.db.read(read)
+
+
+def consistency(house: House, old: int, new: int) -> tuple[str, ...]:
+    """The proof (hex) that the log of `new` events begins with that of `old`. Raises BadInput."""
+
+    def read(tx: Tx) -> tuple[str, ...]:
+        if new > house.events.size(tx):
+            raise BadInput(field="new", problem="the log is not that long", way_out="Give a size that a checkpoint names.")
+        return tuple(each.hex() for each in log.consistency(SqlNodes(tx), old, new))
+
+    return house.db.read(read)
+
+
+Told = Mapping[str, Any]
+
+
+def verification(house: House) -> Iterator[Told]:
+    """Check the whole house: how far it is, now and then, and in the end {'findings': …}."""
+    told: queue.SimpleQueue[Told | None] = queue.SimpleQueue()
+    last = 0.0
+
+    def progress(doing: str, done: int, of: int) -> None:
+        nonlocal last
+        now = house.clock.monotonic()
+        if now - last > _TELL_EVERY:
+            last = now
+            told.put({"doing": doing, "done": done, "of": of})
+
+    def check() -> None:
+        try:
+            told.put({"findings": plain(verify_house(house, progress=progress))})
+        except Exception as problem:
+            told.put({"error": f"the check itself failed: {problem!r}"})
+        finally:
+            told.put(None)
+
+    thread = threading.Thread(target=check, name="verification", daemon=True)
+    thread.start()
+    while (line := told.get()) is not None:
+        yield line
+    thread.join()
+
+
+def seal_the_log(house: House) -> None:
+    """A chore: sign a checkpoint when the log has grown."""
+
+    def write(tx: Tx) -> None:
+        size = house.events.size(tx)
+        if size and tx.row("SELECT 1 FROM ground_checkpoints WHERE size = :size", size=size) is None:
+            house.events.checkpoint(tx, house.keys.house(), origin_of(house.settings.name))
+
+    house.db.write(write)

@@ -1,0 +1,41 @@
+"""Every text of every page has its Chinese words, and nothing is left over from pages that are gone."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import lilong
+
+SRC = Path(lilong.__file__).parent
+TEMPLATES = sorted(SRC.glob("console/templates/*.html")) + sorted(SRC.glob("floors/*/templates/**/*.html"))
+
+
+def catalogue() -> dict[str, str]:
+    words: dict[str, str] = json.loads((SRC / "console" / "words" / "zh.json").read_text(encoding="utf-8"))
+    return words
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_every_text_of_a_page_has_its_chinese_words(template: Path) -> None:
+    texts = {double or single for double, single in re.findall(r"""_\(\s*(?:"([^"]+)"|'([^']+)')""", template.read_text(encoding="utf-8"))}
+    assert texts - set(catalogue()) == set()
+
+
+def test_every_state_has_its_chinese_words() -> None:
+    from lilong.chain.service import STATES
+    from lilong.floors import ORDER
+    from lilong.floors.compat.contract import Verdict
+    from lilong.floors.compute.contract import JobState
+    from lilong.floors.governance.contract import Standing, State
+
+    states = {*STATES, *ORDER, *(s.value for kind in (JobState, State, Standing, Verdict) for s in kind)}
+    assert states - set(catalogue()) == set()
+
+
+def test_translations_keep_their_placeholders() -> None:
+    for english, chinese in catalogue().items():
+        assert set(re.findall(r"\{\w+\}", english)) == set(re.findall(r"\{\w+\}", chinese)), english
