@@ -59,5 +59,23 @@ def test_a_limit_that_does_not_exist_is_refused() -> None:
         Recipe.parse({"limits": {"minutes": 3}})
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"positions": "many"}, {"positions": 1}, {"length": True}, {"prompts": -1}, {"stacks": "llama.cpp"}, {"stacks": []}, {"stacks": [3]},
+        {"limits": 5}, {"limits": {"threads": 0}}, {"limits": {"case_seconds": None}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_recipe_that_makes_no_sense_is_refused_in_words(spec: dict[str, object]) -> None:
+    with pytest.raises(BadInput, match="recipe"):
+        Recipe.parse(spec)
+
+
+def test_an_empty_recipe_is_the_default_one() -> None:
+    assert Recipe.parse({}) == Recipe()
+    assert Recipe.parse({"limits": {"memory_bytes": None}}) == Recipe()
+
+
 def test_the_splitting_strings_are_all_different() -> None:
     assert len(set(SPLITS)) == len(SPLITS)

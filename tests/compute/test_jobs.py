@@ -301,3 +301,20 @@ def test_the_queue_works_on_both_databases(database_url: str, tmp_path: Path) ->
     ]
     assert service.jobs(house, MEI, state=JobState.SUCCEEDED)[0].outputs[0].path == "result.json"
     house.close()
+
+
+def test_a_promised_level_that_is_missing_runs_nothing_and_says_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = open_compute(tmp_path / "house", sandbox="bubblewrap")
+    monkeypatch.setattr("lilong.ground.sandbox.problem_with", lambda level: None if level is Level.NONE else "`bwrap` is not installed")
+    job = submitted(house, ask())
+    run_until_idle(house)
+    done = now(house, job)
+    assert done.state is JobState.FAILED
+    assert done.exit is not None and "apt-get install bubblewrap" in done.exit.reason
+    assert "job-started" not in kinds(house, job)
+    house.close()
+
+
+def test_a_setting_that_names_no_level_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="auto, none, landlock, bubblewrap"):
+        open_compute(tmp_path / "house", sandbox="bubblewarp")

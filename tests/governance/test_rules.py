@@ -38,7 +38,8 @@ def claim(requirement: str, model: Artifact = MODEL, hours_ago: float = 1, **cha
     }
     subjects, materials = made[requirement]
     predicate = ROWS if requirement == "compatibility" else {}
-    first = Claimed(digest_of(f"{requirement}{model.digest}{hours_ago}".encode()), TYPES[requirement], NOW - timedelta(hours=hours_ago), subjects, materials, predicate)
+    at, judged = NOW - timedelta(hours=hours_ago), tuple(each for each in materials if each.kind == "model")
+    first = Claimed(digest_of(f"{requirement}{model.digest}{hours_ago}".encode()), TYPES[requirement], at, subjects, materials, predicate, judged)
     return replace(first, **changes)
 
 
@@ -93,6 +94,11 @@ def test_a_report_older_than_the_revision_is_stale() -> None:
 def test_a_report_on_an_earlier_revision_is_stale() -> None:
     assert standings(instead("report", claim("report", EARLIER)))["report"] is Standing.STALE
     assert standings(instead("compatibility", claim("compatibility", EARLIER)))["compatibility"] is Standing.STALE
+
+
+def test_a_report_in_which_the_model_was_only_the_base_does_not_count() -> None:
+    assert standings(instead("report", claim("report", judged=(EARLIER,))))["report"] is Standing.STALE
+    assert standings(replace(instead("report", claim("report", judged=(EARLIER,))), earlier=frozenset()))["report"] is Standing.MISSING
 
 
 def test_a_report_ages() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lilong.floors.governance import service
+from lilong.app import open_house_with_floors
+from lilong.floors.governance import service, work
 from lilong.floors.governance.contract import (
     MAY_BE_SERVED,
     NotIndependent,
@@ -27,13 +27,14 @@ from lilong.floors.governance.contract import (
 )
 from lilong.floors.hub.contract import Hub, Kind, Revision
 from lilong.ground.access import SYSTEM, Actor
+from lilong.ground.config import load
 from lilong.ground.db import Tx
 from lilong.ground.envelope import open_envelope
 from lilong.ground.errors import BadInput, Conflict, Forbidden
 from lilong.ground.evidence import Artifact, Statement
 from lilong.ground.house import House
 from lilong.operations.bundles.audit import verify_house
-from tests.conftest import deliver_all
+from tests.conftest import deliver_all, furnish
 from tests.governance.test_rules import ROWS, TYPES
 
 MEI, LI, BO, ANYBODY = Actor("mei"), Actor("li"), Actor("bo"), Actor("anybody")
@@ -88,7 +89,11 @@ def people(house: House, tx: Tx) -> None:
 
 
 @pytest.fixture
-def street(house: House) -> Iterator[Street]:
+def street(house: House) -> Street:
+    return lay_street(house)
+
+
+def lay_street(house: House) -> Street:
     house.db.write(lambda tx: people(house, tx))
     dataset = published(house, Kind.DATASET, "lantern-works/handbooks", "data/0.parquet")
     model = published(house, Kind.MODEL, "lantern-works/handbook-model", "README.md", "config.json")
@@ -103,7 +108,7 @@ def street(house: House) -> Iterator[Street]:
     made.statements["training"] = made.issue(TYPES["training"], subject, corpus, buildDefinition={})
     made.statements["report"] = made.issue(TYPES["report"], kept("report", "report"), subject)
     made.statements["compatibility"] = made.issue(TYPES["compatibility"], kept("certificate", "certificate"), subject, **ROWS)
-    yield made
+    return made
 
 
 def test_a_request_tells_at_once_how_each_requirement_stands(street: Street) -> None:
@@ -112,9 +117,8 @@ def test_a_request_tells_at_once_how_each_requirement_stands(street: Street) -> 
     assert {result.id: result.standing for result in registration.decision.requirements} == dict.fromkeys(
         ("corpus", "training", "report", "compatibility", "card"), Standing.MET
     )
-    assert registration.decision == service.preview(street.house, MEI, registration.model, "house", "llama.cpp").__class__(
-        registration.decision.profile, registration.decision.version, registration.decision.at, registration.decision.requirements
-    )
+    shown = service.preview(street.house, MEI, registration.model, "house", "llama.cpp")
+    assert shown.requirements == registration.decision.requirements
 
 
 def test_asking_twice_with_one_key_is_one_request(street: Street) -> None:
@@ -247,3 +251,29 @@ def test_a_house_may_lay_down_a_profile_of_its_own(street: Street) -> None:
     source = f'name = "card"\nversion = 1\nsource = "s"\nowner = "o"\ndated = {shipped.dated}\nreview_by = {shipped.review_by}\ntitle = {{en = "Card", zh = "卡"}}\n'
     (folder / "card.toml").write_text(source + '[[requirements]]\nid = "card"\nfile = "README.md"\ntext = {en = "A card.", zh = "模型卡。"}\n')
     assert [result.id for result in street.request(profile="card").decision.requirements] == ["card"]
+
+
+def test_the_log_is_signed_when_it_has_grown_and_only_then(street: Street) -> None:
+    def sizes() -> list[int]:
+        return [row["size"] for row in street.house.db.read(lambda tx: tx.rows("SELECT size FROM ground_checkpoints ORDER BY size"))]
+
+    work.seal_the_log(street.house)
+    work.seal_the_log(street.house)
+    street.request()
+    work.seal_the_log(street.house)
+    assert sizes() == [street.house.db.read(street.house.events.size) - 1, street.house.db.read(street.house.events.size)]
+
+
+def test_a_registration_lives_and_falls_on_either_database(tmp_path: Path, database_url: str) -> None:
+    house = open_house_with_floors(load(tmp_path / "house", {"database": database_url}, environment={}))
+    try:
+        house.db.write(lambda tx: furnish(house, tx))
+        street = lay_street(house)
+        registration = street.registered()
+        assert street.may_be_served()
+        assert verify_house(house).problems == ()
+        street.revoke(street.statements["corpus"].id)
+        assert service.shown(house, MEI, str(registration.number)).state is State.SUSPENDED
+        assert street.request(key="k2").decision.requirements[0].standing is Standing.REVOKED
+    finally:
+        house.close()

@@ -177,6 +177,24 @@ def test_a_corrected_statement_beside_a_revoked_one_holds_up_what_rests_on_it(ho
     assert down(house, REPORT.digest).undone(REPORT.digest) is None
 
 
+THINGS = [Artifact(f"thing {number}", digest(f"thing {number}"), "model") for number in range(6)]
+makings = st.dictionaries(
+    st.sampled_from([digest(f"maker {number}") for number in range(8)]),
+    st.tuples(st.lists(st.sampled_from(THINGS), min_size=1, max_size=2), st.lists(st.sampled_from(THINGS), max_size=2)),
+)
+
+
+@given(makings=makings, data=st.data())
+def test_revoking_more_holds_up_nothing_and_a_new_maker_of_its_own_does(makings: dict[str, tuple[list[Artifact], list[Artifact]]], data: st.DataObject) -> None:
+    revoked = data.draw(st.sets(st.sampled_from(sorted(makings)))) if makings else set()
+    less = data.draw(st.sets(st.sampled_from(sorted(revoked)))) if revoked else set()
+    down = envelopes.fallen(makings, revoked)
+    assert set(envelopes.fallen(makings, less)) <= set(down)
+    assert set(down.values()) <= revoked
+    thing = data.draw(st.sampled_from(THINGS))
+    assert thing.digest not in envelopes.fallen({**makings, digest("new"): ([thing], [])}, revoked)
+
+
 def test_a_model_that_a_report_names_as_its_subject_was_judged_and_not_made_by_it(house: House) -> None:
     certificate = Artifact("certificate", digest("certificate"), "certificate")
     made = issue(house, MODEL, CORPUS)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lilong.ground import manifest
+from lilong.ground import log, manifest
 from lilong.ground.access import Actor
 from lilong.ground.blobs import Blob
 from lilong.ground.db import Tx
@@ -205,6 +205,54 @@ def test_a_revoked_statement_is_a_problem_of_the_bundle(chain: Chain, tmp_path: 
     assert "a source was not free" in problem.what
 
 
+def answered(chain: Chain, record: bytes, **changes: object) -> Artifact:
+    """An answer's statement over its record, which is the second of three in a sealed segment."""
+    house, nodes = chain.house, log.MemoryNodes()
+    for number, entry in enumerate((b"first", record, b"third")):
+        log.append(nodes, number, log.leaf_hash(entry))
+    root = log.root(nodes, 3).hex()
+    deployment = Artifact("tea", house.blobs.put(b"deployment").digest, "deployment")
+    answer = Artifact("rcpt-1", house.blobs.put(record).digest, "answer")
+
+    def issue(subject: Artifact, material: Artifact, **predicate: object) -> Statement:
+        return house.db.write(
+            lambda tx: house.evidence.issue(tx, MEI, predicate_type=TYPE, subjects=[subject], materials=[material], predicate=predicate)
+        )
+
+    issue(deployment, chain.subject)
+    seal = issue(Artifact("segment", f"sha256:{root}", "usage"), deployment)
+    path = [each.hex() for each in log.inclusion(nodes, 1, 3)]
+    issue(answer, deployment, **{"index": 1, "records": 3, "root": root, "path": path, "seal": seal.id, **changes})
+    return answer
+
+
+def test_an_answer_is_proved_from_its_record_to_the_licences(chain: Chain, tmp_path: Path) -> None:
+    record = json.dumps({"id": "rcpt-1", "revision": chain.subject.digest}).encode()
+    out = chain.export(tmp_path / "out", answered(chain, record))
+    findings = verify(out)
+    assert findings.problems == ()
+    assert (out / "files" / "northwind" / "tea@0123456789ab" / "model.safetensors").exists()
+    assert findings.statements == 8
+
+
+@pytest.mark.parametrize(
+    ("record", "changes"),
+    [
+        ({"id": "rcpt-2"}, {}),
+        ({"revision": "sha256:" + "0" * 64}, {}),
+        ({}, {"index": 2}),
+        ({}, {"records": 2}),
+        ({}, {"path": []}),
+        ({}, {"root": "00" * 32}),
+    ],
+)
+def test_an_answer_whose_record_or_proof_is_not_right_is_found(chain: Chain, tmp_path: Path, record: dict[str, str], changes: dict[str, object]) -> None:
+    content = json.dumps({"id": "rcpt-1", "revision": chain.subject.digest, **record}).encode()
+    answer = answered(chain, content, **changes)
+    problems = verify(chain.export(tmp_path / "out", answer)).problems
+    assert {problem.place for problem in problems} == {f"artifacts/{answer.digest.removeprefix('sha256:')}"}
+
+
 def test_a_folder_that_is_no_bundle_is_never_replaced_and_a_broken_stream_leaves_nothing(chain: Chain, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
@@ -304,6 +352,16 @@ def test_every_changed_byte_of_a_blob_is_found_at_its_place(chain: Chain) -> Non
         file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
         assert {problem.place for problem in verify_house(chain.house).problems} == {f"blob sha256:{file.parent.name}{file.name}"}
         file.write_bytes(content)
+
+
+def test_a_blob_that_a_statement_names_or_a_repository_holds_is_missed(chain: Chain) -> None:
+    held = next(blobs for blobs in chain.held.values() if "tokenizer/vocab.json" in blobs.files)
+    report = chain.statements["report"].subjects[0].digest
+    for digest, what in ((report, "report report of tea"), (held.files["tokenizer/vocab.json"].digest, "northwind/tea@0123456789ab/tokenizer/vocab.json")):
+        name = digest.removeprefix("sha256:")
+        (chain.house.settings.blobs / name[:2] / name[2:]).unlink()
+        problems = verify_house(chain.house, held=lambda _tx, each: chain.held.get(each)).problems
+        assert f"blob {digest}: it is missing, and it is {what}" in [str(problem) for problem in problems]
 
 
 def test_an_erased_body_is_no_problem(chain: Chain) -> None:

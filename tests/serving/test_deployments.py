@@ -14,12 +14,15 @@ from tests.training.tiny import make_tiny_base
 from lilong.floors.compat.contract import Certified
 from lilong.floors.hub.contract import Hub, Kind
 from lilong.floors.serving import service
-from lilong.floors.serving.contract import AskAsk, DeployAsk, NameTaken, NotServable, ReceiptNotFound
+from lilong.floors.serving.contract import AskAsk, DeployAsk, Deployment, NameTaken, NotServable, ReceiptNotFound, Terminal
+from lilong.floors.serving.gateway.segments import SegmentReader
 from lilong.floors.serving.service import asking
+from lilong.floors.serving.service.plane import Plane
 from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.errors import Forbidden
 from lilong.ground.evidence import Artifact
 from lilong.ground.gates import Answer
+from lilong.operations.backup import backup, restore
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +43,7 @@ def test_a_deployment_is_served_metered_sealed_and_traced_to_its_model(served: S
     house = served.house
     row = served.ready(served.deploy())
     assert row.state == "ready", row.error
-    client = served.client(served.token())
-    until(lambda: "tiny" in {each.id for each in client.models.list().data})
+    client = served.client(served.token())  # both the deployment and the token work as soon as one is told of them
     answer = client.completions.with_raw_response.create(model="tiny", prompt="hello", max_tokens=4)
     shown = service.receipt(house, MEI, answer.headers["x-lilong-receipt"])
     assert (shown.receipt.organisation, shown.receipt.deployment, shown.receipt.revision) == (MINE, row.id, row.manifest)
@@ -95,6 +97,20 @@ def test_a_stopped_deployment_leaves_the_gateway_and_frees_its_name(served: Serv
     client = served.client(served.token())
     until(lambda: _lists(client) == [])
     assert served.ready(served.deploy(key="k2")).state == "ready"
+
+
+@pytest.mark.slow
+def test_a_deployment_begun_anew_leaves_the_evidence_of_earlier_answers_as_it_was(served: Served) -> None:
+    row = served.ready(served.deploy())
+    secret = served.token()
+    earlier = _answer(served.url, secret)
+    assert earlier is not None
+    service.stop(served.house, MEI, row.id)
+    assert served.ready(row).state == "stopped"
+    again = served.ready(served.deploy(parallel=1))
+    assert (again.id, again.attempt, again.state) == (row.id, 2, "ready")
+    assert again.artifact != row.artifact
+    assert service.evidence_of(served.house, MEI, earlier).deployment == row.artifact
 
 
 @pytest.mark.slow
@@ -195,6 +211,17 @@ def test_a_deployment_is_refused_with_the_reason_and_the_way_out(served: Served)
     with pytest.raises(NotServable, match=r"it has no registration\. Register it first"):
         served.deploy()
     assert service.listed(served.house, MEI) == []
+
+
+def test_a_backup_takes_the_receipts_and_they_are_found_in_the_restored_house(served: Served, tmp_path: Path) -> None:
+    house = served.house
+    gateway = house.port(Plane).gateway
+    ticket = gateway.meter.begin(asking.key(house, MEI), MINE, Deployment("dep-1", "m", "unix:/m", "sha256:r"), "sha256:q")
+    ticket.deliver(3)
+    kept = gateway.meter.finish(ticket, Terminal.COMPLETED, 1, 3, "").id
+    backup(house.settings.house, tmp_path / "house.tar")
+    restore(tmp_path / "house.tar", tmp_path / "elsewhere")
+    assert SegmentReader(tmp_path / "elsewhere" / "segments").find(kept).completion_tokens == 3
 
 
 def test_only_those_with_the_permission_deploy_and_look(served: Served) -> None:

@@ -206,6 +206,8 @@ def test_a_client_that_goes_stops_the_engine_and_is_billed_what_it_was_sent(gate
     until(lambda: [each for each in gateway.receipts.all_records() if each.id == receipt])
     record = gateway.receipts.find(receipt)
     assert record.state == "client_gone"
+    said = "".join(f"w{n} " for n in range(record.completion_tokens))
+    assert record.response == "sha256:" + hashlib.sha256(said.encode()).hexdigest()
     assert len(got) <= record.completion_tokens <= len(got) + 5
     assert record.prompt_tokens == 7
 
@@ -215,6 +217,36 @@ def test_a_client_that_goes_before_an_unstreamed_answer_stops_the_engine_too(gat
         client(gateway).completions.create(model="stub", prompt="mute=1", timeout=0.5)
     until(lambda: upstream_saw(gateway)["cancelled"] == 1)
     until(lambda: [each.state for each in gateway.receipts.all_records()] == ["client_gone"])
+
+
+def test_a_client_that_reads_slowly_gets_everything(gateway: LiveGateway) -> None:
+    ask = b'{"model":"stub","prompt":"tokens=20000","stream":true}'
+    head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {len(ask)}\r\n\r\n"
+    got = b""
+    with socket.create_connection(("127.0.0.1", gateway.port)) as link:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        link.sendall(head.encode() + ask)
+        time.sleep(0.5)
+        while b"data: [DONE]" not in got[-64:]:
+            got += link.recv(1 << 16)
+    assert got.count(b'"text": "w') == 20000
+    (receipt,) = gateway.receipts.all_records()
+    assert (receipt.state, receipt.completion_tokens) == ("completed", 20000)
+
+
+def test_more_connections_at_once_than_the_model_servers_backlog_holds_are_all_served(gateway: LiveGateway) -> None:
+    ask = b'{"model":"stub","prompt":"tokens=3 gap=0.1","stream":true}'
+    head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {len(ask)}\r\n\r\n"
+    links = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(150)]
+    for link in links:
+        link.sendall(head.encode() + ask)
+    for link in links:
+        got = b""
+        while not got.endswith(b"0\r\n\r\n"):
+            got += link.recv(1 << 16)
+        assert b"data: [DONE]" in got
+        link.close()
+    assert {each.state for each in gateway.receipts.all_records()} == {"completed"}
 
 
 def test_an_upstream_that_closed_a_kept_connection_is_asked_again(gateway: LiveGateway) -> None:

@@ -105,7 +105,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--socket", required=True)
     asked = parser.parse_args()
-    server = await asyncio.get_running_loop().create_unix_server(Exchange, asked.socket)
+    server = await asyncio.get_running_loop().create_unix_server(Exchange, asked.socket, backlog=5)
     print("ready", flush=True)
     async with server:
         await server.serve_forever()

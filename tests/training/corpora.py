@@ -12,7 +12,11 @@ from tests.training.tiny import SENTENCES
 
 def make_corpus(folder: Path, texts: Sequence[str] | None = None, *, files: int = 2) -> Path:
     """Write `texts` (by default 60 documents in two languages, about 9,000 tokens of the tiny tokenizer) and return the folder."""
-    documents = list(texts) if texts is not None else [" ".join(SENTENCES[(i + j) % 7] + f" ({i * j})" for j in range(1 + i % 9)) for i in range(60)]
+    documents = (
+        list(texts)
+        if texts is not None
+        else [" ".join(SENTENCES[(i + j) % 7] + f" ({i * j})" for j in range(1 + i % 9)) for i in range(60)]
+    )
     (folder / "data").mkdir(parents=True)
     for number in range(files):
         part = documents[number::files]

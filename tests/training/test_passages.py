@@ -23,7 +23,9 @@ def tokenizer() -> Tokenizer:
 
 
 @settings(max_examples=40, deadline=None)
-@given(texts=st.lists(st.text(st.sampled_from("ab c\n井"), max_size=400), min_size=1, max_size=6).filter(any), characters=st.integers(64, 200))
+@given(
+    texts=st.lists(st.text(st.sampled_from("ab c\n井"), max_size=400), min_size=1, max_size=6).filter(any), characters=st.integers(64, 200)
+)
 def test_every_character_belongs_to_exactly_one_passage(texts: list[str], characters: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         passages = Passages(make_corpus(Path(folder) / "c", texts, files=1), characters)

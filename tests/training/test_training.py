@@ -97,7 +97,9 @@ def test_the_fused_loss_equals_cross_entropy_over_all_logits(dtype: torch.dtype)
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 6])
-def test_an_interrupted_training_ends_like_an_uninterrupted_one(base: Path, corpus: Path, tmp_path: Path, uninterrupted: Path, stop_after: int) -> None:
+def test_an_interrupted_training_ends_like_an_uninterrupted_one(
+    base: Path, corpus: Path, tmp_path: Path, uninterrupted: Path, stop_after: int
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         trained(base, corpus, tmp_path, stop_after)
     result = trained(base, corpus, tmp_path)

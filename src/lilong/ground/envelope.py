@@ -86,6 +86,11 @@ class Claim:
         """What the made things rest on: the materials, and what was judged."""
         return (*self.materials, *(subject for subject in self.subjects if self._judges(subject)))
 
+    @property
+    def judged(self) -> tuple[Artifact, ...]:
+        """What the statement is a judgement of: the subjects that it did not make; where there are none, its materials."""
+        return tuple(subject for subject in self.subjects if self._judges(subject)) or self.materials
+
     def _judges(self, subject: Artifact) -> bool:
         judging = self.predicate_type in _JUDGING or any(each.kind in _JUDGEMENTS for each in self.subjects)
         return judging and subject.kind not in _JUDGEMENTS

@@ -125,25 +125,29 @@ def trace(client: Client, as_json: bool, of: str, direction: str) -> None:
 
 
 def _tree(found: dict[str, Any]) -> Iterator[str]:
-    """The walk as an outline: each thing under the first that led to it, with the statement that says so."""
+    """The walk as an outline: each thing under the first that led to it, each statement once, above what it leads to."""
     artifacts = {artifact["digest"]: artifact for artifact in found["artifacts"]} | {found["start"]["digest"]: found["start"]}
     down = found["direction"] == "down"
     onward: dict[str, list[tuple[dict[str, Any], list[str]]]] = {}
     for step in found["statements"]:
-        enter, leave = (step["subjects"], step["materials"]) if down else (step["materials"], step["subjects"])
+        enter, leave = (step["subjects"], step["materials"]) if down else (step["materials"], [*step["subjects"], step["id"]])
         for digest in [*enter, step["id"]]:
             onward.setdefault(digest, []).append((step, leave))
-    met = set()
+    met: set[str] = set()
 
     def walk(digest: str, depth: int) -> Iterator[str]:
         met.add(digest)
         if digest in artifacts:
-            yield f"{'  ' * depth}{artifacts[digest]['kind']} {artifacts[digest]['name']}  {digest[:7 + _HEX]}"
+            yield f"{'  ' * depth}{artifacts[digest]['kind']} {artifacts[digest]['name']}  {digest[: 7 + _HEX]}"
         for step, leave in onward.get(digest, []):
-            revoked = "  REVOKED" if step["revoked_by"] else ""
-            yield f"{'  ' * depth}  · {step['predicate_type']}  {step['at'][:19]}Z  {step['id'][:7 + _HEX]}{revoked}"
+            if step["id"] in met and step["id"] != digest:
+                continue
+            met.add(step["id"])
+            short = "/".join(step["predicate_type"].split("/")[-2:])
+            revoked = ", REVOKED" if step["revoked_by"] else ""
+            yield f"{'  ' * depth}  {'from' if down else 'in'} {short}, {step['at'][:19]}Z, {step['id'][: 7 + _HEX]}{revoked}"
             for other in leave:
                 if other not in met:
-                    yield from walk(other, depth + 1)
+                    yield from walk(other, depth + 2)
 
     yield from walk(found["start"]["digest"], 0)

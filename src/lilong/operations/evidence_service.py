@@ -12,7 +12,7 @@ from lilong.floors.governance.contract import RegistrationNotFound, Registration
 from lilong.floors.hub.contract import Hub, Kind, Revision
 from lilong.floors.serving.contract import Serving
 from lilong.ground import log
-from lilong.ground.access import Actor
+from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.blobs import Blob
 from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput, LilongError, NotFound
@@ -26,6 +26,7 @@ from lilong.operations.bundles.findings import plain
 Direction = Literal["down", "up"]
 _IN_REPOSITORIES = ("model", "corpus")
 _TELL_EVERY = 0.3  # seconds
+_PAGES = 10  # of statements are looked through for those that one may read
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,10 @@ def _readable(house: House, tx: Tx, actor: Actor, digest: str) -> str | None:
     """The organisation by which the actor may read of a digest; None for the house's own readers. Raises NothingSuch."""
     if house.access.allowed(tx, actor, "evidence.read"):
         return None
-    for artifact in house.evidence.down(tx, digest).of_kind(*_IN_REPOSITORIES):
+    met = {each.digest: each for step in house.evidence.down(tx, digest).steps for each in (*step.subjects, *step.materials)}
+    for artifact in met.values():
+        if artifact.kind not in _IN_REPOSITORIES:
+            continue
         revision = house.port(Hub).by_manifest(tx, artifact.digest)  # type: ignore[type-abstract]
         if revision is not None and house.access.allowed(tx, actor, "evidence.read", revision.repository.organisation):
             return revision.repository.organisation
@@ -213,16 +217,33 @@ def _shown(house: House, tx: Tx, actor: Actor, artifact: Artifact, depth: int) -
 
 
 def statements(house: House, actor: Actor, limit: int = 100, before: int | None = None) -> list[StatementListed]:
-    """The newest first: all of the house for who may read the house's evidence."""
+    """The newest first, of those that the actor may read."""
 
     def read(tx: Tx) -> list[StatementListed]:
-        house.access.require(tx, actor, "evidence.read")
-        return [
-            StatementListed(each.id, each.predicate_type, each.at, each.actor, each.seq, each.revoked_by, tuple(s.name for s in each.subjects))
-            for each in house.evidence.recent(tx, max(1, min(limit, 1000)), before)
-        ]
+        found: list[StatementListed] = []
+        first, wanted = before, max(1, min(limit, 1000))
+        for _ in range(_PAGES):
+            page = house.evidence.recent(tx, wanted, first)
+            found += [_listed(each) for each in page if _may_read(house, tx, actor, each.id)]
+            if len(found) >= wanted or len(page) < wanted:
+                break
+            first = page[-1].seq
+        return found[:wanted]
 
     return house.db.read(read)
+
+
+def _listed(known: Statement) -> StatementListed:
+    names = tuple(subject.name for subject in known.subjects)
+    return StatementListed(known.id, known.predicate_type, known.at, known.actor, known.seq, known.revoked_by, names)
+
+
+def _may_read(house: House, tx: Tx, actor: Actor, digest: str) -> bool:
+    try:
+        _readable(house, tx, actor, digest)
+    except NothingSuch:
+        return False
+    return True
 
 
 def statement(house: House, actor: Actor, identity: str) -> StatementShown:
@@ -278,23 +299,25 @@ def bundle(house: House, actor: Actor, of: str, files: Files = "subject") -> Pac
     found = find(house, actor, of)
     house.db.read(lambda tx: house.access.require(tx, actor, "evidence.export", found.organisation))
 
-    def held(tx: Tx, digest: str) -> Held | None:
-        revision = house.port(Hub).by_manifest(tx, digest)  # type: ignore[type-abstract]
-        if revision is None or not _may_take(house, tx, actor, revision):
-            return None
-        return Held(_called(revision), {file.path: Blob(file.digest, file.size) for file in revision.files})
-
-    return gather(house, found.artifact, held, files=files)
+    return gather(house, found.artifact, lambda tx, digest: _held(house, tx, actor, digest), files=files)
 
 
-def _may_take(house: House, tx: Tx, actor: Actor, revision: Revision) -> bool:
-    return not revision.repository.private or house.access.allowed(tx, actor, "hub.read", revision.repository.organisation)
+def _held(house: House, tx: Tx, actor: Actor, digest: str) -> Held | None:
+    """The files of a revision that the actor may read."""
+    revision = house.port(Hub).by_manifest(tx, digest)  # type: ignore[type-abstract]
+    if revision is None:
+        return None
+    if revision.repository.private and not house.access.allowed(tx, actor, "hub.read", revision.repository.organisation):
+        return None
+    return Held(_called(revision), {file.path: Blob(file.digest, file.size) for file in revision.files})
 
 
 def checkpoint(house: House) -> str:
-    """The signed note over the log as it is now."""
-    origin = origin_of(house.settings.name)
-    return house.db.write(lambda tx: house.events.checkpoint(tx, house.keys.house(), origin))
+    """The newest signed note over the log. A chore signs as the log grows; only the first is made when it is asked for."""
+    note = house.db.read(lambda tx: tx.value("SELECT note FROM ground_checkpoints ORDER BY size DESC LIMIT 1"))
+    if note is None:
+        note = house.db.write(lambda tx: house.events.checkpoint(tx, house.keys.house(), origin_of(house.settings.name)))
+    return str(note)
 
 
 def key(house: House) -> str:
@@ -340,7 +363,8 @@ def verification(house: House) -> Iterator[Told]:
 
     def check() -> None:
         try:
-            told.put({"findings": plain(verify_house(house, progress=progress))})
+            findings = verify_house(house, held=lambda tx, digest: _held(house, tx, SYSTEM, digest), progress=progress)
+            told.put({"findings": plain(findings)})
         except Exception as problem:
             told.put({"error": f"the check itself failed: {problem!r}"})
         finally:
@@ -351,14 +375,3 @@ def verification(house: House) -> Iterator[Told]:
     while (line := told.get()) is not None:
         yield line
     thread.join()
-
-
-def seal_the_log(house: House) -> None:
-    """A chore: sign a checkpoint when the log has grown."""
-
-    def write(tx: Tx) -> None:
-        size = house.events.size(tx)
-        if size and tx.row("SELECT 1 FROM ground_checkpoints WHERE size = :size", size=size) is None:
-            house.events.checkpoint(tx, house.keys.house(), origin_of(house.settings.name))
-
-    house.db.write(write)

@@ -182,21 +182,40 @@ class Recipe:
     @classmethod
     def parse(cls, spec: Mapping[str, Any]) -> Recipe:
         """Read spec.json; keys that are left out take their defaults. Raises BadInput for an unknown key or a value out of range."""
-        known = {"stacks", "positions", "length", "prompts", "greedy_tokens", "seed", "limits"}
-        for key in sorted(set(spec) - known):
-            raise BadInput(field=key, problem="it is not a parameter of an examination", way_out=f"Known: {', '.join(sorted(known))}.")
-        given = dict(spec)
-        limits = dict(given.pop("limits", None) or {})
-        names = {item.name for item in Limits.__dataclass_fields__.values()}
-        for key in sorted(set(limits) - names):
-            raise BadInput(field=f"limits.{key}", problem="it is not a limit", way_out=f"Known: {', '.join(sorted(names))}.")
+        _known("recipe", spec, cls)
+        limits = spec.get("limits", {})
+        if not isinstance(limits, Mapping):
+            raise BadInput(field="recipe.limits", problem="it is not a table", way_out="Give seconds and bytes by name.")
+        _known("recipe.limits", limits, Limits)
+        for name, value in limits.items():
+            if value is not None or name != "memory_bytes":
+                _number(f"recipe.limits.{name}", value, 1, 1 << 50, whole=name in ("threads", "memory_bytes"))
+        given = {name: value for name, value in spec.items() if name != "limits"}
+        for name, (least, most) in _RANGES.items():
+            if name in given:
+                _number(f"recipe.{name}", given[name], least, most, whole=True)
         if "stacks" in given:
-            given["stacks"] = tuple(StackName(str(stack)) for stack in given["stacks"])
-        ask = cls(**given, limits=Limits(**limits))
-        for name, least in (("positions", 4), ("length", 2), ("prompts", 0), ("greedy_tokens", 0)):
-            if getattr(ask, name) < least:
-                raise BadInput(field=name, problem=f"{getattr(ask, name)} is less than {least}", way_out=f"Give at least {least}.")
-        return ask
+            stacks = given["stacks"]
+            if not isinstance(stacks, list | tuple) or not stacks or not all(isinstance(stack, str) for stack in stacks):
+                raise BadInput(field="recipe.stacks", problem="it is not a list of names", way_out=f"Known: {', '.join(STACKS)}.")
+            given["stacks"] = tuple(StackName(stack) for stack in stacks)
+        return cls(**given, limits=Limits(**limits))
+
+
+_RANGES = {"positions": (4, 1 << 20), "length": (2, 4096), "prompts": (0, 1024), "greedy_tokens": (0, 1024), "seed": (0, 1 << 63)}
+
+
+def _known(place: str, given: Mapping[str, Any], of: Any) -> None:
+    known = sorted(of.__dataclass_fields__)
+    for key in sorted(set(given) - set(known)):
+        raise BadInput(field=f"{place}.{key}", problem="nobody knows it", way_out=f"Known: {', '.join(known)}.")
+
+
+def _number(place: str, value: Any, least: float, most: float, *, whole: bool = False) -> None:
+    fits = isinstance(value, int if whole else int | float) and not isinstance(value, bool) and least <= value <= most
+    if not fits:
+        kind = "a whole number" if whole else "a number"
+        raise BadInput(field=place, problem=f"{value!r} is not {kind} from {least:g} to {most:g}", way_out="Give one.")
 
 
 # --- what the house keeps of it ----------------------------------------------------------------------------------------------

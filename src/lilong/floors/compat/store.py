@@ -19,7 +19,7 @@ def add(tx: Tx, one: Examination, model_files: Mapping[str, str], corpus_manifes
         id=one.id,
         organisation=one.organisation,
         key=one.key,
-        state=one.state,
+        state=str(one.state),
         repository=one.repository,
         commit_id=one.commit,
         manifest=one.manifest,
@@ -38,7 +38,7 @@ def retry(tx: Tx, one: Examination) -> None:
     """A failed examination is tried again with a new job."""
     tx.run(
         "UPDATE compat_examinations SET state = :state, attempt = :attempt, job = :job, error = NULL, finished_at = NULL WHERE id = :id",
-        state=one.state,
+        state=str(one.state),
         attempt=one.attempt,
         job=one.job,
         id=one.id,
@@ -48,16 +48,16 @@ def retry(tx: Tx, one: Examination) -> None:
 def start(tx: Tx, job: str) -> None:
     tx.run(
         "UPDATE compat_examinations SET state = :running WHERE job = :job AND state = :requested",
-        running=State.RUNNING,
+        running=str(State.RUNNING),
         job=job,
-        requested=State.REQUESTED,
+        requested=str(State.REQUESTED),
     )
 
 
 def fail(tx: Tx, identity: str, error: str, at: str) -> None:
     tx.run(
         "UPDATE compat_examinations SET state = :state, error = :error, finished_at = :at WHERE id = :id",
-        state=State.FAILED,
+        state=str(State.FAILED),
         error=error,
         at=at,
         id=identity,
@@ -69,7 +69,7 @@ def finish(tx: Tx, identity: str, digests: Mapping[str, str], statement: str, ro
     tx.run(
         "UPDATE compat_examinations SET state = :state, certificate = :certificate, suite = :suite, cases = :cases, statement = :statement,"
         " finished_at = :at WHERE id = :id",
-        state=State.DONE,
+        state=str(State.DONE),
         statement=statement,
         at=at,
         id=identity,

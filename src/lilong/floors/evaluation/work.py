@@ -134,6 +134,8 @@ def score(work: Workspace, clock: Clock) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> None:
+    # Threads that wait for one another must not burn the cores that other jobs could use; torch reads this when it is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     work = Workspace.here()
     verbs = {"fetch-tasks": lambda: fetch_tasks(work), "plan": lambda: plan(work), "score": lambda: score(work, SystemClock())}
     if len(arguments) != 1 or arguments[0] not in verbs:

@@ -39,15 +39,15 @@ class State(StrEnum):
 class Requirement:
     """One thing that a profile asks for.
 
-    Evidence is a statement of type `predicate` that made `of` (the model, or each corpus it learned from; role `subject`) or rests on
-    it (role `material`), and passes `test`; or, where `file` is given, a file of the revision.
+    Evidence is a statement of type `predicate` that made `of` (the model, or each corpus it learned from; role `subject`) or is a
+    judgement of it (role `judged`), and passes `test`; or, where `file` is given, a file of the revision.
     """
 
     id: str
     text: Mapping[str, str]  # language → what is asked for
     predicate: str = ""
     of: Literal["model", "corpus"] = "model"
-    role: Literal["subject", "material"] = "subject"
+    role: Literal["subject", "judged"] = "subject"
     test: str = ""  # a name of rules.TESTS
     fresh: bool = False  # not issued before the revision itself
     max_age_days: int | None = None

@@ -14,7 +14,10 @@ from lilong.ground.seams import stamp
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A statement as decisions see it. `broken`: why it no longer holds ('' if it does): revoked, or resting on what is."""
+    """A statement as decisions see it. `subjects`: what it made; `judged`: those of its materials that it is a judgement of.
+
+    `broken`: why it no longer holds ('' if it does): it was revoked, or rests on what was.
+    """
 
     id: str
     predicate_type: str
@@ -22,10 +25,11 @@ class Claimed:
     subjects: tuple[Artifact, ...]
     materials: tuple[Artifact, ...]
     predicate: Mapping[str, Any]
+    judged: tuple[Artifact, ...] = ()
     broken: str = ""
 
     def names(self, digest: str, role: str) -> bool:
-        return any(artifact.digest == digest for artifact in (self.subjects if role == "subject" else self.materials))
+        return any(artifact.digest == digest for artifact in (self.subjects if role == "subject" else self.judged))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import rfc8785
 
-from lilong.floors.governance import profiles, rules, store
+from lilong.floors.governance import profiles, rules, store, work
 from lilong.floors.governance.contract import (
     MAY_BE_SERVED,
     REVIEW,
@@ -45,11 +45,14 @@ from lilong.ground.gates import Answer
 from lilong.ground.house import House
 from lilong.ground.seams import parse_stamp, stamp
 
+CHECKPOINT_EVERY = 30.0  # seconds
+
 
 def start(house: House) -> None:
     house.provide(Registrations, Lookup())  # type: ignore[type-abstract]
     house.gates.answer(MAY_BE_SERVED, lambda *, manifest, stack, tx=None, **_about: may_be_served(house, manifest, stack, tx))
     house.subscribe("governance.revocations", (StatementRevoked.kind,), suspend)
+    house.chore("governance.checkpoints", CHECKPOINT_EVERY, work.seal_the_log)
 
 
 class Lookup:
@@ -374,8 +377,9 @@ def _claimed(house: House, tx: Tx, statement: Statement) -> rules.Claimed:
         broken = f"it was revoked: {_reason(house.evidence.get(tx, statement.revoked_by).predicate)}"
     elif (undone := house.evidence.down(tx, statement.id).undone(statement.id)) is not None:
         broken = f"it rests on {undone.predicate_type}, which was revoked"
+    claim = statement.claim
     return rules.Claimed(
-        statement.id, statement.predicate_type, parse_stamp(statement.at), statement.claim.made, statement.claim.made_of, statement.predicate, broken
+        statement.id, statement.predicate_type, parse_stamp(statement.at), claim.made, claim.made_of, claim.predicate, claim.judged, broken
     )
 
 

@@ -125,7 +125,7 @@ class Billable:
 
 @dataclass(frozen=True, slots=True)
 class DeployAsk:
-    """A deployment that is wanted. Asking again with one key is the same deployment; a failed one is tried again."""
+    """A deployment that is wanted. Asking again with one key is the same deployment; one that has ended is begun anew."""
 
     organisation: str
     key: str

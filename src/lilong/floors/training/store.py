@@ -16,7 +16,14 @@ _OPEN = "state IN ('requested', 'running')"
 
 def fail(tx: Tx, table: Table, identity: str, reason: str, at: str) -> bool:
     """False where it had ended before."""
-    return bool(tx.run(f"UPDATE {table} SET state = 'failed', error = :reason, finished_at = :at WHERE id = :id AND {_OPEN}", id=identity, reason=reason, at=at))
+    return bool(
+        tx.run(
+            f"UPDATE {table} SET state = 'failed', error = :reason, finished_at = :at WHERE id = :id AND {_OPEN}",
+            id=identity,
+            reason=reason,
+            at=at,
+        )
+    )
 
 
 def started(tx: Tx, job: str) -> None:
@@ -40,7 +47,9 @@ def add_base(tx: Tx, row: Base, ask: BaseAsk) -> None:
 
 
 def base_by_key(tx: Tx, organisation: str, key: str) -> tuple[Base, BaseAsk] | None:
-    row = tx.row("SELECT * FROM training_bases WHERE organisation = :organisation AND request_key = :key", organisation=organisation, key=key)
+    row = tx.row(
+        "SELECT * FROM training_bases WHERE organisation = :organisation AND request_key = :key", organisation=organisation, key=key
+    )
     return (_base(row), BaseAsk(**json.loads(row["asked"]))) if row else None
 
 
@@ -108,7 +117,9 @@ def add_run(tx: Tx, row: Run, ask: RunAsk) -> None:
 
 
 def run_by_key(tx: Tx, organisation: str, key: str) -> tuple[Run, RunAsk] | None:
-    row = tx.row("SELECT * FROM training_runs WHERE organisation = :organisation AND request_key = :key", organisation=organisation, key=key)
+    row = tx.row(
+        "SELECT * FROM training_runs WHERE organisation = :organisation AND request_key = :key", organisation=organisation, key=key
+    )
     return (_run(row), RunAsk(**json.loads(row["asked"]))) if row else None
 
 
@@ -128,7 +139,9 @@ def run_of_job(tx: Tx, job: str) -> Run | None:
     return _run(row) if row else None
 
 
-def finish_run(tx: Tx, identity: str, *, commit: str, manifest: str, statement: str, figures: Mapping[str, Any], losses: str, at: str) -> bool:
+def finish_run(
+    tx: Tx, identity: str, *, commit: str, manifest: str, statement: str, figures: Mapping[str, Any], losses: str, at: str
+) -> bool:
     """`losses`: the digest of loss.jsonl. False where it had ended before."""
     return bool(tx.run(
         "UPDATE training_runs SET state = 'done', commit_id = :commit_id, manifest = :manifest, statement = :statement, figures = :figures,"
@@ -162,7 +175,9 @@ def _named(tx: Tx, table: Table, name: str) -> Row | None:
 
 
 def _listed(tx: Tx, table: Table, condition: str, parameters: Mapping[str, Any], limit: int) -> list[Row]:
-    return tx.rows(f"SELECT * FROM {table} WHERE {condition} ORDER BY created_at DESC, id DESC LIMIT :row_limit", row_limit=limit, **parameters)
+    return tx.rows(
+        f"SELECT * FROM {table} WHERE {condition} ORDER BY created_at DESC, id DESC LIMIT :row_limit", row_limit=limit, **parameters
+    )
 
 
 def _json(value: Any) -> str:

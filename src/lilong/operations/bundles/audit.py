@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 
 from lilong.ground import log
-from lilong.ground.envelope import REVOCATION, BadEnvelope, Claim, contents, open_envelope, statement_id
+from lilong.ground.envelope import REVOCATION, Artifact, BadEnvelope, Claim, contents, open_envelope, statement_id
 from lilong.ground.errors import LilongError
 from lilong.ground.events import Recorded, origin_of
 from lilong.ground.evidence import KeyRegistered, StatementIssued, StatementRevoked, links
 from lilong.ground.signing import HOUSE, PublicKey
+from lilong.operations.bundles.export import Held
 from lilong.operations.bundles.findings import Findings, Notes, Progress, silent
 
 if TYPE_CHECKING:
@@ -27,12 +28,17 @@ if TYPE_CHECKING:
     from lilong.ground.house import House
 
 _PAGE = 2000
+_KEPT = ("answer", "certificate", "deployment", "protocol", "registration", "report", "review")  # artifacts that are blobs of the house
 
 
-def verify_house(house: House, *, progress: Progress = silent) -> Findings:
-    """Check everything that the house holds; blobs are read from end to end. Never raises for what it finds."""
+def verify_house(house: House, *, held: Callable[[Tx, str], Held | None] | None = None, progress: Progress = silent) -> Findings:
+    """Check everything that the house holds; blobs are read from end to end. Never raises for what it finds.
+
+    `held` answers which files a manifest digest stands for, so that a missing one is noticed.
+    """
     audit = _Audit(origin_of(house.settings.name), progress)
     house.db.read(audit.database)
+    house.db.read(lambda tx: audit.named_blobs(tx, house.blobs, held))
     audit.blobs(house.blobs)
     return Findings(audit.statements, audit.size, audit.blob_count, audit.blob_bytes, house_key(house), tuple(audit.notes))
 
@@ -48,6 +54,7 @@ class _Audit:
         self.notes = Notes()
         self.size = self.statements = self.blob_count = self.blob_bytes = 0
         self.nodes = log.MemoryNodes()
+        self.named: dict[str, Artifact] = {}
         self.told: dict[str, dict[str, Recorded]] = {kind: {} for kind in (StatementIssued.kind, StatementRevoked.kind, KeyRegistered.kind)}
 
     def database(self, tx: Tx) -> None:
@@ -163,7 +170,7 @@ class _Audit:
             found.add(row["id"])
             if self.statements % 100 == 0:
                 self.progress("statements", self.statements, of)
-            for what in _statement_problems(tx, row, keys, issued.get(row["id"]), revoked.get(row["id"])):
+            for what in self.statement(tx, row, keys, issued.get(row["id"]), revoked.get(row["id"])):
                 self.notes.add(f"statement {row['id']}", what)
         for identity in issued:
             if identity not in found:
@@ -172,7 +179,50 @@ class _Audit:
         if loose:
             self.notes.add("links", f"{loose} belong to no statement")
 
+    def statement(
+        self, tx: Tx, row: Row, keys: Mapping[str, PublicKey], issued: Recorded | None, revoked: Recorded | None
+    ) -> Iterator[str]:
+        """What is wrong with one statement's row; what it names is remembered."""
+        content = row["envelope"].encode()
+        if statement_id(content) != row["id"]:
+            yield "its bytes are not those that its id names"
+        try:
+            claim, signers = open_envelope(content, keys)
+        except BadEnvelope as problem:
+            yield str(problem)
+            return
+        self.named.update({each.digest: each for each in (*claim.materials, *claim.subjects)})
+        if row["predicate_type"] != claim.predicate_type:
+            yield "its type is not the one that was signed"
+        try:
+            stored = tx.rows("SELECT statement, role, position, digest, kind, name FROM ground_links WHERE statement = :id", id=row["id"])
+        except SQLAlchemyError:
+            yield "its links cannot be read"
+            return
+        if {tuple(sorted(link.items())) for link in stored} != {tuple(sorted(link.items())) for link in links(row["id"], claim)}:
+            yield "its links are not those that were signed"
+        said = {"predicate_type": claim.predicate_type, "subjects": [each.digest for each in claim.subjects], "signers": [each.keyid for each in signers]}
+        if issued is None or (issued.seq, issued.at, issued.actor) != (row["seq"], row["at"], row["actor"]) or issued.body != said:
+            yield "the log does not say that it was issued so"
+        if (revoked.body["by"] if revoked else None) != row["revoked_by"]:
+            yield "whether it is revoked is not what the log says"
+        elif row["revoked_by"] and not _revokes(tx, row["revoked_by"], row["id"]):
+            yield "the statement that revokes it is missing or is about another"
+
     # --- blobs -------------------------------------------------------------------------------------------------------------
+
+    def named_blobs(self, tx: Tx, blobs: Blobs, held: Callable[[Tx, str], Held | None] | None) -> None:
+        """What statements name as kept by the house is there."""
+        for artifact in self.named.values():
+            if artifact.kind in _KEPT and artifact.digest not in self.told[StatementIssued.kind]:
+                self.present(blobs, artifact.digest, f"{artifact.kind} {artifact.name}")
+            elif held is not None and artifact.kind in ("model", "corpus") and (files := held(tx, artifact.digest)) is not None:
+                for path, blob in files.files.items():
+                    self.present(blobs, blob.digest, f"{files.name}/{path}")
+
+    def present(self, blobs: Blobs, digest: str, what: str) -> None:
+        if not blobs.has(digest):
+            self.notes.add(f"blob {digest}", f"it is missing, and it is {what}")
 
     def blobs(self, blobs: Blobs) -> None:
         """Every blob, read and hashed."""
@@ -186,35 +236,6 @@ class _Audit:
                 self.notes.add(f"blob {digest}", str(problem))
             self.blob_count += 1
             self.progress("blobs", self.blob_bytes, total)
-
-
-def _statement_problems(
-    tx: Tx, row: Row, keys: Mapping[str, PublicKey], issued: Recorded | None, revoked: Recorded | None
-) -> Iterator[str]:
-    content = row["envelope"].encode()
-    if statement_id(content) != row["id"]:
-        yield "its bytes are not those that its id names"
-    try:
-        claim, signers = open_envelope(content, keys)
-    except BadEnvelope as problem:
-        yield str(problem)
-        return
-    if row["predicate_type"] != claim.predicate_type:
-        yield "its type is not the one that was signed"
-    try:
-        stored = tx.rows("SELECT statement, role, position, digest, kind, name FROM ground_links WHERE statement = :id", id=row["id"])
-    except SQLAlchemyError:
-        yield "its links cannot be read"
-        return
-    if {tuple(sorted(link.items())) for link in stored} != {tuple(sorted(link.items())) for link in links(row["id"], claim)}:
-        yield "its links are not those that were signed"
-    said = {"predicate_type": claim.predicate_type, "subjects": [each.digest for each in claim.subjects], "signers": [each.keyid for each in signers]}
-    if issued is None or (issued.seq, issued.at, issued.actor) != (row["seq"], row["at"], row["actor"]) or issued.body != said:
-        yield "the log does not say that it was issued so"
-    if (revoked.body["by"] if revoked else None) != row["revoked_by"]:
-        yield "whether it is revoked is not what the log says"
-    elif row["revoked_by"] and not _revokes(tx, row["revoked_by"], row["id"]):
-        yield "the statement that revokes it is missing or is about another"
 
 
 def _revokes(tx: Tx, revocation: str, statement: str) -> bool:

@@ -26,6 +26,9 @@ FILE_TYPES = {
     17: "q5_k", 18: "q6_k", 32: "bf16",
 }  # fmt: skip
 
+# ggml turns activations into the type that its dot product with the weights' type wants; quantised weights want 8-bit blocks.
+ACTIVATIONS = {"f32": "f32", "f16": "f16", "bf16": "bf16"}
+
 
 class LlamaCppDevice:
     def __init__(self, stack: StackName) -> None:
@@ -47,12 +50,13 @@ class LlamaCppDevice:
             raise DeviceRefused(stack=self.stack, problem="this build of llama.cpp has other parameter structures than those known here")
         self.lib.llama_set_n_threads(self.context, threads, threads)
         kind = self.lib.meta(self.model, "general.file_type")
+        weights = FILE_TYPES.get(int(kind) if kind.isdigit() else -1, f"gguf type {kind or 'unknown'}")
         return Probe(
             stack=self.stack,
             name="llama.cpp (xllamacpp)",
             version=f"{version('xllamacpp')}, llama.cpp {self.lib.version()}",
-            weights=FILE_TYPES.get(int(kind) if kind.isdigit() else -1, f"gguf type {kind or 'unknown'}"),
-            compute="f32 with an f16 cache",
+            weights=weights,
+            compute=f"{ACTIVATIONS.get(weights, 'q8')} activations in matrix products, f16 cache",
             threads=threads,
             device=cpu(),
             features=self.lib.system_info(),

@@ -53,7 +53,11 @@ class ProcessDevice:
         self._answers, child = os.pipe()
         self._process = self._start(child)
         os.close(child)
-        self._read("start", limits.first_seconds)
+        try:
+            self._read("start", limits.first_seconds)
+        except BaseException:
+            self.close()
+            raise
 
     def load(self, model: Path, threads: int) -> Probe:
         answer = self._ask({"do": "load", "model": str(model), "threads": threads})

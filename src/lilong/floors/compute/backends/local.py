@@ -211,12 +211,12 @@ class LocalSite:
         """A name for this socket that fits into a socket's address: its own, or a link in a private folder of the temporary one."""
         if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES:
             return str(path)
-        shelf = Path(tempfile.gettempdir()) / f"lilong-{os.getuid()}"
+        link = _short_link(path)
+        shelf = link.parent
         shelf.mkdir(mode=0o700, exist_ok=True)
         facts = shelf.lstat()
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
             raise PermissionError(f"{shelf} is not a private folder of this user")
-        link = shelf / hashlib.sha256(os.fsencode(path)).hexdigest()[:24]
         if not link.is_symlink():
             with contextlib.suppress(FileExistsError):
                 link.symlink_to(path)
@@ -286,6 +286,7 @@ class LocalSite:
 
     def tidy(self, token: str, *, last: bool) -> None:
         folder = self._folder(token)
+        _short_link(folder / "socket").unlink(missing_ok=True)
         for name in ("in", "out", "tmp", "socket"):
             _remove(folder / name)
         if last:
@@ -333,6 +334,10 @@ def _environment(token: str, seen: Mapping[str, str], tmp: str, task: Task) -> d
     if not source.startswith((sys.prefix, sys.base_prefix)):
         env["PYTHONPATH"] = source
     return env
+
+
+def _short_link(socket: Path) -> Path:
+    return Path(tempfile.gettempdir()) / f"lilong-{os.getuid()}" / hashlib.sha256(os.fsencode(socket)).hexdigest()[:24]
 
 
 def _part(job_id: str) -> str:

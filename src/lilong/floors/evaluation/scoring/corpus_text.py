@@ -11,13 +11,15 @@ from lilong.ground.blobs import digest_of_file
 from lilong.ground.errors import BadInput
 
 # What a column may be called; the first one present is taken.
-TEXT, IDS, CLUSTERS, LANGUAGES = ("text",), ("id", "document", "doc_id"), ("cluster", "cluster_id"), ("language", "lang")
+TEXT, IDS, CLUSTERS, LANGUAGES = ("text",), ("id",), ("family", "cluster"), ("language",)
 ROWS = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """`cluster` gathers documents that depend on each other (near-duplicates); a document of no cluster is its own."""
+    """`cluster` gathers documents that depend on each other: the corpus' families (near-duplicates, other formats and translations of one
+    page), else its clusters of near-duplicates; a document of neither is its own.
+    """
 
     id: str
     cluster: str

@@ -55,7 +55,7 @@ def _requirement(value: dict[str, Any], name: str) -> Requirement:
     if unknown := set(value) - _REQUIREMENT:
         raise BadProfile(field="profile", place=name, problem=f"nobody knows {', '.join(sorted(unknown))}", way_out=f"Known: {', '.join(sorted(_REQUIREMENT))}.")
     requirement = Requirement(**{**value, "text": _texts(value["text"], name)})
-    if bool(requirement.predicate) == bool(requirement.file) or requirement.of not in ("model", "corpus") or requirement.role not in ("subject", "material"):
+    if bool(requirement.predicate) == bool(requirement.file) or requirement.of not in ("model", "corpus") or requirement.role not in ("subject", "judged"):
         raise BadProfile(field="profile", place=f"{name}, {requirement.id}", problem="it asks for a predicate or a file", way_out="Give one of them.")
     if requirement.test not in TESTS:
         raise BadProfile(field="profile", place=f"{name}, {requirement.id}", problem=f"there is no test {requirement.test!r}", way_out=f"Tests: {', '.join(filter(None, TESTS))}.")

@@ -216,7 +216,7 @@ def _word(rest: str) -> str:
 async def validate_yaml(request: Request) -> Response:
     content = text_of(await json_body(request), "content")
     try:
-        about = card.parse(content)
+        about: card.Card = await work(card.parse, content)
     except card.BadCard as bad:
         return JSONResponse({"errors": [{"message": str(bad)}], "warnings": [], "error": str(bad)}, 400)
     warnings = [] if about.metadata else [{"message": "The card has no metadata: put YAML between two lines of --- at its top."}]

@@ -32,13 +32,21 @@ class Card:
     metadata: Mapping[str, Any]
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain YAML without aliases: a few lines of them stand for gigabytes."""
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not taken")
-        return super().compose_node(parent, index)
+
+def _check(matter: str) -> None:
+    """No aliases (a few lines of them stand for gigabytes) and no deep nesting, seen before anything is built. Raises ValueError."""
+    depth = 0
+    for event in yaml.parse(matter, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("aliases (*name) are not taken")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEPTH:
+                raise ValueError("it is nested too deeply")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def parse(text: str) -> Card:
@@ -50,7 +58,8 @@ def parse(text: str) -> Card:
     if len(matter) > _MATTER_LIMIT:
         raise BadCard(problem=f"it is longer than {_MATTER_LIMIT >> 10} KiB")
     try:
-        value = _plain(yaml.load(matter, _Loader), _DEPTH)  # noqa: S506 - a SafeLoader that takes no aliases
+        _check(matter)
+        value = _plain(yaml.load(matter, _Loader))  # noqa: S506 - it is a safe loader
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise BadCard(problem=" ".join(str(problem).split())) from problem
     if value is None:
@@ -68,13 +77,12 @@ def read(text: str) -> Card:
         return Card(text, {})
 
 
-def _plain(value: Any, depth: int) -> Any:
-    if depth == 0:
-        raise ValueError("it is nested too deeply")
+def _plain(value: Any) -> Any:
+    """As JSON can hold it."""
     if isinstance(value, dict):
-        return {str(key): _plain(item, depth - 1) for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
-        return [_plain(item, depth - 1) for item in value]
+        return [_plain(item) for item in value]
     if isinstance(value, datetime.date | datetime.datetime):
         return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):

@@ -50,6 +50,14 @@ def choose(snapshot: Snapshot, key: Key, model: str, wanted: str | None) -> tupl
     return deployment, paying
 
 
+def choose_ready(snapshot: Snapshot, key: Key, model: str, wanted: str | None) -> tuple[Deployment, str]:
+    """Like `choose`; raises Refusal (503) where the model server does not answer yet."""
+    deployment, paying = choose(snapshot, key, model, wanted)
+    if not deployment.ready:
+        raise refusals.not_ready(model, "its model server is starting")
+    return deployment, paying
+
+
 def visible(snapshot: Snapshot, key: Key, wanted: str | None) -> list[Deployment]:
     """The deployments a key may ask for, by name. Raises Refusal."""
     paying = payer(key, wanted)
@@ -92,9 +100,7 @@ class Admission:
     buckets: dict[str, Bucket] = field(default_factory=dict)
 
     def enter(self, key: Key, deployment: Deployment, now: float) -> None:
-        """Raises Refusal: 503 where the model is not ready, 429 where the token or the model has its fill. `now` is monotonic."""
-        if not deployment.ready:
-            raise refusals.not_ready(deployment.model, "it is still starting")
+        """Raises Refusal (429) where the token or the model has its fill. `now` is monotonic."""
         mine = self.by_token.get(key.token, 0)
         if key.parallel is not None and mine >= key.parallel:
             raise refusals.too_many(f"This token has {mine} requests in flight and may have {key.parallel}.", 1)

@@ -15,7 +15,7 @@ import msgspec
 
 from lilong.floors.serving.contract import Deployment, Key, MeterFull, Snapshot, Terminal
 from lilong.floors.serving.gateway import answers, asks, refusals
-from lilong.floors.serving.gateway.admission import Admission, authenticate, choose, visible
+from lilong.floors.serving.gateway.admission import Admission, authenticate, choose, choose_ready, visible
 from lilong.floors.serving.gateway.meter import Meter, Ticket
 from lilong.floors.serving.gateway.refusals import Refusal
 from lilong.floors.serving.gateway.upstream import ClientGone, Connection, UpstreamDown, UpstreamLost, Upstreams, Watch, request_bytes
@@ -176,7 +176,7 @@ class Gateway:
 
     async def _serve(self, call: Call, key: Key, needs: str, body: bytes) -> None:
         ask = asks.read(body, needs)
-        deployment, organisation = await self._decided(lambda now: choose(now, key, ask.model, call.organisation))
+        deployment, organisation = await self._decided(lambda now: choose_ready(now, key, ask.model, call.organisation))
         self.admission.enter(key, deployment, self.monotonic())
         watch = Watch()
         watcher = asyncio.ensure_future(_watch(call.receive, watch))
@@ -282,6 +282,9 @@ class _Exchange:
             if stream.usage is None:
                 raise UpstreamLost(problem="its stream ended before it was done")
             await self._end(b"", stream)
+        except ClientGone:
+            self._settle(Terminal.CLIENT_GONE, stream.digest())
+            raise
         except (UpstreamLost, ValueError, MeterFull) as e:
             if not isinstance(e, MeterFull):
                 self._settle(Terminal.UPSTREAM_ERROR, stream.digest())

@@ -153,7 +153,8 @@ class Meter:
             self.commit()
             os.close(self._fd)
             self._fd = -1
-        self._ledger.close()
+        if not self._ledger.open:  # else their slots stay live, and the next start closes them
+            self._ledger.close()
         os.close(self._lock)
 
     def _append(self, data: bytes) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import ctypes
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -78,6 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if asked.follow_parent:
         _die_with_parent()
+    allow_many_files()
     try:
         meter = Meter(asked.folder, asked.gateway)
         listener = listen(asked.address, asked.port)
@@ -94,6 +96,12 @@ def main(argv: list[str] | None = None) -> None:
     gateway = Gateway(meter, Upstreams(), watched.poll())
     print(f"ready {listener.getsockname()[1]}", flush=True)
     uvloop.run(serve(gateway, listener, watched))
+
+
+def allow_many_files() -> None:
+    """Raise this process's limit on open files to what it may be: every stream takes two."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _die_with_parent() -> None:

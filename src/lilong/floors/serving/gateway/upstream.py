@@ -20,6 +20,7 @@ from lilong.ground.errors import LilongError, TooLarge
 
 READ_AHEAD = 1 << 18  # bytes of an answer held for a slow client before the upstream is paused
 SWEEP_SECONDS = 1.0
+BACKLOG_PAUSE_SECONDS = 0.005
 SOCKET_PATH_LIMIT = 100  # sun_path holds 108 bytes with its zero
 
 
@@ -69,7 +70,7 @@ class Limits:
     silence_seconds: float = 300.0  # an upstream that says nothing for so long in the middle of an answer is given up
     idle_seconds: float = 3.5  # llama.cpp closes idle connections after 5 s
     uses: int = 90  # requests on one connection; llama.cpp closes it after 100
-    connections: int = 256  # per upstream
+    connections: int = 4096  # per upstream; a deployment's own queue is the bound that matters
     answer_bytes: int = 32 << 20  # of an answer that is not streamed
 
 
@@ -321,9 +322,11 @@ class Upstreams:
         loop = asyncio.get_running_loop()
         made = Connection(loop, self._freer(pool))
         pool.busy.add(made)
+        place = Address.parse(address)
         try:
             async with asyncio.timeout(self.limits.connect_seconds):
-                await _open(loop, Address.parse(address), made)
+                while not await _open(loop, place, made):  # noqa: ASYNC110 - a backlog tells nobody when it has room
+                    await asyncio.sleep(BACKLOG_PAUSE_SECONDS)
         except (OSError, TimeoutError) as e:
             pool.busy.discard(made)
             raise UpstreamDown(problem=(os.strerror(e.errno) if isinstance(e, OSError) and e.errno else "no answer in time")) from e
@@ -361,18 +364,23 @@ async def _exchange(connection: Connection, request: bytes, watch: Watch) -> Con
     return connection
 
 
-async def _open(loop: asyncio.AbstractEventLoop, address: Address, protocol: Connection) -> None:
+async def _open(loop: asyncio.AbstractEventLoop, address: Address, protocol: Connection) -> bool:
+    """Connect; False where a Unix socket's backlog is full just now (llama.cpp's holds five), which TCP would wait out by itself."""
     if not address.path:
         await loop.create_connection(lambda: protocol, address.host, address.port)
-    elif len(os.fsencode(address.path)) <= SOCKET_PATH_LIMIT:
-        await loop.create_unix_connection(lambda: protocol, address.path)
-    else:  # reach a long path through a descriptor of its folder
-        path = Path(address.path)
-        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-        try:
-            await loop.create_unix_connection(lambda: protocol, f"/proc/self/fd/{folder}/{path.name}")
-        finally:
+        return True
+    path, folder = address.path, -1
+    if len(os.fsencode(path)) > SOCKET_PATH_LIMIT:  # reach a long path through a descriptor of its folder
+        folder = os.open(Path(path).parent, os.O_PATH | os.O_DIRECTORY)
+        path = f"/proc/self/fd/{folder}/{Path(path).name}"
+    try:
+        await loop.create_unix_connection(lambda: protocol, path)
+    except BlockingIOError:
+        return False
+    finally:
+        if folder >= 0:
             os.close(folder)
+    return True
 
 
 def request_bytes(method: str, path: str, body: bytes, request_id: str) -> bytes:

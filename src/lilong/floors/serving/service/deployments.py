@@ -47,7 +47,7 @@ def _deploy(house: House, tx: Tx, actor: Actor, ask: DeployAsk) -> DeploymentRow
     if not ask.key:
         raise BadInput(field="key", problem="it is empty", way_out="Give a key of your own, so that asking twice deploys once.")
     known = store.by_key(tx, ask.organisation, ask.key)
-    if known is not None and known.state != "failed":
+    if known is not None and known.state not in rules.ENDED:
         return known
     repository, ref = rules.split_model(ask.model)
     revision = house.port(Hub).revision(tx, actor, Kind.MODEL, repository, ref)  # type: ignore[type-abstract]
@@ -203,11 +203,9 @@ def job_ready(house: House, recorded: Recorded) -> None:
         if now is None or now.state != "requested" or now.job != recorded.subject:
             return
         model = Artifact(f"{row.repository}@{row.commit}", row.manifest, "model")
-        evidence = [Artifact("certificate", row.certificate, "certificate")] if row.certificate else []
+        evidence = [Artifact("certificate", row.certificate, "statement")] if row.certificate else []
         evidence += (
-            [Artifact(f"registration {row.registration_number or ''}".strip(), row.registration, "registration")]
-            if row.registration
-            else []
+            [Artifact(f"registration {row.registration_number or ''}".strip(), row.registration, "statement")] if row.registration else []
         )
         job = house.port(Compute).job(tx, SYSTEM, recorded.subject)  # type: ignore[type-abstract]
         statement = house.evidence.issue(

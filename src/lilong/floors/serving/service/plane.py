@@ -27,8 +27,8 @@ AT_LEAST_EVERY = 15.0  # seconds; grants and tokens expire without an event
 
 
 def folder(house: House) -> Path:
-    """Where serving keeps what is not in the database: `meter/` and `snapshot.json`."""
-    return house.settings.house / "serving"
+    """Where serving keeps what is not in the database: a folder for each gateway's meter, and `snapshot.json`."""
+    return house.settings.house / "segments"
 
 
 class Plane:
@@ -37,7 +37,7 @@ class Plane:
     def __init__(self, house: House) -> None:
         self._house = house
         self._folder = folder(house)
-        self.meter = Meter(self._folder / "meter", wall=lambda: house.clock.now().timestamp())
+        self.meter = Meter(self._folder, wall=lambda: house.clock.now().timestamp())
         self.gateway = Gateway(self.meter, Upstreams(), wall=self.meter.wall, monotonic=house.clock.monotonic)
         self.gateway.following = self
         self.written = 0  # commits of the database, by the count of this process
@@ -51,6 +51,9 @@ class Plane:
 
     def start(self) -> None:
         """After all floors are there."""
+        from lilong.floors.serving.gateway.process import allow_many_files  # its uvicorn is not needed before a server runs
+
+        allow_many_files()
         self.refresh()
         self._house.db.on_commit(self._note)
         self._thread.start()

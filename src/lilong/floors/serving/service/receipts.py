@@ -24,7 +24,7 @@ class Receipts(Serving):
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self.reader = SegmentReader(folder(house) / "meter")
+        self.reader = SegmentReader(folder(house))
         self.lock = threading.Lock()  # the reader keeps tables of what it has read
 
     def evidence_of(self, actor: Actor, receipt: str) -> AnswerEvidence:
@@ -102,8 +102,7 @@ def _settle(house: House, tx: Tx, head: SegmentHead, size: int, fresh: list[Rece
     if (known[0].records if known else 0) != start:
         return  # another settlement came first
     summed = rules.rolled_up(fresh)
-    rows = {each.deployment: store.deployment(tx, each.deployment) for each in summed}
-    used = [Artifact(f"{row.name} ({row.id})", row.artifact, "deployment") for row in rows.values() if row is not None and row.artifact]
+    used = [_deployment(house, tx, statement) for statement in sorted({each.statement for each in fresh if each.statement})]
     statement = house.evidence.issue(
         tx,
         SYSTEM,
@@ -126,6 +125,11 @@ def _settle(house: House, tx: Tx, head: SegmentHead, size: int, fresh: list[Rece
     house.events.append(tx, SYSTEM, UsageSealed(head.segment, head.records, head.root, statement.id))
 
 
+def _deployment(house: House, tx: Tx, statement: str) -> Artifact:
+    """What was deployed when the answer was given: the name may have been deployed anew since."""
+    return next(each for each in house.evidence.get(tx, statement).subjects if each.kind == "deployment")
+
+
 def evidence_of(house: House, actor: Actor, name: str) -> AnswerEvidence:
     """Join one receipt to the graph, once: seal its batch if that has not happened yet, keep the record as a blob, and state it.
 
@@ -146,15 +150,13 @@ def evidence_of(house: House, actor: Actor, name: str) -> AnswerEvidence:
     digest = house.blobs.put(proof.record.encode()).digest
 
     def write(tx: Tx) -> AnswerEvidence:
-        row = store.deployment(tx, shown.receipt.deployment)
-        if row is None or row.artifact is None:
-            raise ReceiptNotFound(name=name)
+        deployment = _deployment(house, tx, shown.receipt.statement)
         statement = house.evidence.issue(
             tx,
             SYSTEM,
             predicate_type=ANSWER,
             subjects=[Artifact(name, digest, "answer")],
-            materials=[Artifact(f"{row.name} ({row.id})", row.artifact, "deployment")],
+            materials=[deployment],
             predicate={
                 "segment": head.segment,
                 "index": index,
@@ -164,7 +166,7 @@ def evidence_of(house: House, actor: Actor, name: str) -> AnswerEvidence:
                 "seal": seal,
             },
         )
-        return AnswerEvidence(shown.receipt, digest, statement.id, row.artifact, seal, proof)
+        return AnswerEvidence(shown.receipt, digest, statement.id, deployment.digest, seal, proof)
 
     return house.db.write(write)
 

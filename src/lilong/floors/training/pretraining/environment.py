@@ -28,7 +28,9 @@ def code_listing() -> bytes:
     """One line (SHA-256, path) for each of this floor's own Python files: its digest stands for the code."""
     root = Path(__file__).parent.parent
     paths = sorted(root.rglob("*.py"), key=lambda path: path.relative_to(root).as_posix())
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  lilong/floors/training/{path.relative_to(root).as_posix()}\n" for path in paths]
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  lilong/floors/training/{path.relative_to(root).as_posix()}\n" for path in paths
+    ]
     return "".join(lines).encode()
 
 
