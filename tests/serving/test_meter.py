@@ -230,15 +230,15 @@ def test_a_sealed_head_still_proves_after_the_segment_grew_and_catches_a_change(
 
 def _listen(gateway: LiveGateway, tokens: int, got: dict[str, int], gate: threading.Barrier) -> None:
     """Take tokens until the stream or the gateway ends; note how many by receipt."""
-    ask = {"model": "stub", "prompt": f"tokens={tokens} gap=0.003", "stream": True}
+    ask = {"model": "stub", "messages": [{"role": "user", "content": f"tokens={tokens} gap=0.003"}], "stream": True}
     with httpx.Client(headers={"authorization": f"Bearer {TOKEN}"}, timeout=30) as client:
         gate.wait()
         try:
-            with client.stream("POST", f"{gateway.url}/v1/completions", json=ask) as answer:
+            with client.stream("POST", f"{gateway.url}/v1/chat/completions", json=ask) as answer:
                 receipt = answer.headers["x-lilong-receipt"]
                 got[receipt] = 0
                 for line in answer.iter_lines():
-                    got[receipt] += line.startswith("data: {") and '"text": "w' in line
+                    got[receipt] += line.startswith("data: {") and '"content": "w' in line
         except httpx.TransportError:
             pass
 

@@ -150,6 +150,24 @@ def test_a_stream_cut_anywhere_reads_the_same(words: list[str], cuts: list[int],
     assert out.count(b'"content"') == len(words)
 
 
+@pytest.mark.parametrize(
+    ("delta", "tokens"),
+    [
+        ('{"role":"assistant","content":null}', 0),
+        ("{}", 0),
+        ('{"content":""}', 0),
+        ('{"tool_calls":[]}', 0),
+        ('{"tool_calls":null}', 0),
+        ('{"content":"a"}', 1),
+        ('{"reasoning_content":"a"}', 1),
+        ('{"tool_calls":[{"index":0}]}', 1),
+    ],
+)
+def test_only_a_chunk_that_says_something_counts(delta: str, tokens: int) -> None:
+    event = b'data: {"choices":[{"index":0,"delta":' + delta.encode() + b"}]}\n\n"
+    assert answers.Stream(True).feed(event) == (event, tokens)
+
+
 def test_a_stream_that_never_ends_an_event_is_given_up() -> None:
     with pytest.raises(ValueError, match="without an end"):
         answers.Stream(True).feed(b"data: " + b"x" * (answers.EVENT_LIMIT + 1))

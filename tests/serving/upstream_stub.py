@@ -78,6 +78,8 @@ class Exchange(asyncio.Protocol):
         self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
         if ask.get("return_progress"):
             self._event({"choices": [{"index": 0, "delta": {}}], "prompt_progress": {"total": 7, "processed": 7}})
+        if chat:
+            self._event({"id": "x", "choices": [{"index": 0, "finish_reason": None, "delta": {"role": "assistant", "content": None}}]})
         for place, word in enumerate(words):
             if place == die:
                 self.transport.close()

@@ -87,7 +87,7 @@ def test_two_steps_of_training_give_one_model_in_two_formats(base: Path, tmp_pat
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "base").symlink_to(base)
     (tmp_path / "in" / "corpus").symlink_to(make_corpus(tmp_path / "corpus"))
-    recipe = {"steps": 2, "tokens_per_step": 128, "sequence_length": 128, "checkpoint_every": 1, "threads": 2}
+    recipe = {"steps": 2, "tokens_per_step": 128, "sequence_length": 128, "threads": 2}
     out = job("train", tmp_path, {"name": "Two-Steps", "recipe": recipe})
     model, tokenizer = AutoModelForCausalLM.from_pretrained(out), AutoTokenizer.from_pretrained(out)
     assert GgufFile(out / "model-f16.gguf").value("general.name") == "Two-Steps"

@@ -21,9 +21,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lilong.floors.training.contract import CheckpointDamaged, TrainingDiverged, UnsafeModelFile, UnsupportedModel
 from lilong.floors.training.pretraining import checkpoint
-from lilong.floors.training.pretraining.loop import Meter
 from lilong.floors.training.pretraining.loss import linear_cross_entropy
 from lilong.floors.training.pretraining.model import GGUF_NAME, open_base
+from lilong.floors.training.pretraining.reporting import Meter
 from lilong.floors.training.pretraining.run import run
 
 RECIPE = {

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from lilong.client import Client, opened
+from lilong.client.corpus import keep_folder
 from lilong.ground.errors import BadInput
 from lilong.operations.commands import start_detached, stop
 
@@ -28,8 +29,6 @@ _PEOPLE = {
     "mei": ("Mei, engineer at Lantern Works", (("owner", "lantern-works"),)),
     "tomas": ("Tomas, of the Plum Lane Review Board", (("member", "plum-lane"), ("reviewer", None))),
 }
-_TEXT_ENDINGS = {".txt", ".md", ".rst", ".html", ".htm", ".gz", ".toml", ""}
-_TEXT_LIMIT = 60 << 20  # bytes of one file
 
 
 @click.command()
@@ -88,16 +87,9 @@ def furnish(operator: Client, house: Path) -> None:
 
 def with_texts(source: str, client: Client, folder: Path) -> str:
     """The chain with the files of a folder as its sources; their bytes are given to the house first."""
-    organisation = rules.parse(source).organisation
-    digests = {}
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and not file.is_symlink() and file.suffix.lower() in _TEXT_ENDINGS and file.stat().st_size <= _TEXT_LIMIT:
-            _, content = client.send("POST", "/api/corpus/texts", file.read_bytes(), {"organisation": organisation})
-            digests[file.relative_to(folder).as_posix()] = json.loads(content)["digest"]
-    if not digests:
-        raise BadInput(field="texts", problem=f"{folder} holds no text files", way_out=f"Known endings: {', '.join(sorted(filter(None, _TEXT_ENDINGS)))}.")
-    lines = ",\n".join(f"  {json.dumps(path)}: {json.dumps(digest)}".replace('": "', '" = "') for path, digest in digests.items()).replace(",\n", ", ")
-    changed, count = re.subn(r"packages = \[[^\]]*\]", lambda _: "packages = []\ntexts = { " + lines.replace("\n", " ") + " }", source, count=1)
+    digests = keep_folder(client, rules.parse(source).organisation, folder)
+    lines = ", ".join(f"{json.dumps(path, ensure_ascii=False)} = {json.dumps(digest)}" for path, digest in sorted(digests.items()))
+    changed, count = re.subn(r"packages = \[[^\]]*\]", lambda _: "packages = []\ntexts = { " + lines + " }", source, count=1)
     if not count:
         raise BadInput(field="texts", problem="the chain fetches no packages that texts could stand in for", way_out="Name the texts in the chain file.")
     return changed
@@ -109,7 +101,8 @@ def tell(operator: Client, house: Path, outputs: Mapping[str, Mapping[str, Any]]
 
     learned, compared, stacks = outputs["corpus"]["figures"], outputs["evaluation"]["figures"], outputs["compatibility"]["rows"]
     click.echo("\n── What the model learned from")
-    click.echo(f"   {learned['documents']:,} documents, {learned['bytes'] / 1e6:.1f} MB of text; held out {learned['held_out']['documents']:,}")
+    documents, size = learned["documents"], learned["bytes"]
+    click.echo(f"   {documents['train']:,} documents, {size['train'] / 1e6:.1f} MB of text; {documents['held_out']:,} held out, {documents['dropped']:,} dropped")
     for licence, counted in sorted(learned["licences"].items(), key=lambda item: -item[1]["bytes"]):
         click.echo(f"   {licence:<28} {counted['documents']:>6,} documents {counted['bytes'] / 1e6:8.1f} MB")
     if learned.get("note"):
@@ -125,10 +118,11 @@ def tell(operator: Client, house: Path, outputs: Mapping[str, Mapping[str, Any]]
     click.echo(f"── Registered as {outputs['review']['number']}")
     answer = outputs["answer"]
     click.echo(f"── Asked: {answer['question']}\n   It answered: {' '.join(str(answer['answer']).split())}\n   Receipt: {answer['receipt']}")
-    click.echo(f"── {checked(operator)}")
+    click.echo(f"── {checked(operator)['summary']}")
     click.echo(f"   Finished in {int(seconds) // 60} min {int(seconds) % 60:02d} s.")
     click.echo(f"\nWalk from that answer down to the documents and licences:\n   {Path(sys.argv[0]).name if sys.argv else 'lilong'} trace {answer['receipt']} --house {house}")
 
 
 def _interval(estimate: Mapping[str, Any]) -> str:
-    return f"{estimate['estimate']:.4f} [{estimate['low']:.4f}, {estimate['high']:.4f}]"
+    low, middle, high = (f"{estimate[key]:.4f}" if estimate[key] is not None else "unbounded" for key in ("low", "estimate", "high"))
+    return f"{middle} [{low}, {high}]"

@@ -52,18 +52,25 @@ def _of_folder(folder: Path, trusted: str | None) -> dict[str, Any]:
 
 
 def _of_house(house: Path | None, url: str | None, token_file: Path | None) -> dict[str, Any]:
-    from lilong.client import evidence, opened
+    from lilong.client import opened
 
     with opened(house, url, token_file) as client:
-        found: dict[str, Any] = {}
-        for line in _lines(evidence.verification(client)):
-            told = json.loads(line)
-            if "findings" in told:
-                found = told["findings"]
-            elif "error" in told:
-                raise NotSound(summary=told["error"])
-            else:
-                _told(told["doing"], told["done"], told["of"])
+        return checked(client)
+
+
+def checked(client: Client) -> dict[str, Any]:
+    """The findings of a check of the whole house, with progress on a terminal. Raises NotSound where the check itself fails."""
+    from lilong.client import evidence
+
+    found: dict[str, Any] = {}
+    for line in _lines(evidence.verification(client)):
+        told = json.loads(line)
+        if "findings" in told:
+            found = told["findings"]
+        elif "error" in told:
+            raise NotSound(summary=told["error"])
+        else:
+            _told(told["doing"], told["done"], told["of"])
     if not found:
         raise NotSound(summary="the check ended before it was done")
     return found

@@ -75,7 +75,7 @@ def train(workspace: Workspace) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    from lilong.floors.training.pretraining.loop import Meter
+    from lilong.floors.training.pretraining.reporting import Meter
     from lilong.floors.training.pretraining.run import finished, run
 
     spec = workspace.spec

@@ -319,6 +319,8 @@ def _environment(token: str, seen: Mapping[str, str], tmp: str, task: Task) -> d
         "LILONG_STATE": seen["state"],
         "LILONG_JOB": token,
         "OMP_NUM_THREADS": str(task.cpus),
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait cost up to ten times the work on a shared machine
+        "KMP_BLOCKTIME": "0",
         "NUMBA_CACHE_DIR": f"{tmp}/numba",
         "NUMBA_NUM_THREADS": str(task.cpus),
         "PYTHONUNBUFFERED": "1",

@@ -27,7 +27,7 @@ class Part(msgspec.Struct):
     tool_calls: msgspec.Raw = msgspec.Raw()
 
     def says_something(self) -> bool:
-        return bool(self.content or self.reasoning_content or self.tool_calls not in (b"", b"null", b"[]"))
+        return bool(self.content or self.reasoning_content) or bytes(self.tool_calls) not in (b"", b"null", b"[]")
 
 
 class Choice(msgspec.Struct):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from lilong.floors.serving.contract import AskAnswer, AskAsk, Key, ModelBusy
+from lilong.floors.serving.contract import AskAnswer, AskAsk, DeploymentNotFound, Key, ModelBusy
 from lilong.floors.serving.service.plane import Plane, key_for
 from lilong.ground.access import Actor
 from lilong.ground.errors import BadInput, Forbidden, Unavailable
@@ -20,7 +20,7 @@ def key(house: House, actor: Actor) -> Key:
 
 
 async def ask(house: House, key: Key, asked: AskAsk) -> AskAnswer:
-    """Runs on the server's event loop, as the gateway does. Raises BadInput, ModelBusy, Unavailable."""
+    """Runs on the server's event loop, as the gateway does. Raises BadInput, DeploymentNotFound, ModelBusy, Unavailable."""
     if not 1 <= asked.max_tokens <= 4096 or not 0 <= asked.temperature <= 2:
         raise BadInput(field="max_tokens", problem="it is out of range", way_out="Give 1 to 4096 tokens and a temperature of 0 to 2.")
     if not house.background:
@@ -30,6 +30,8 @@ async def ask(house: House, key: Key, asked: AskAsk) -> AskAnswer:
     body = {"model": asked.model, "max_tokens": asked.max_tokens, "temperature": asked.temperature, **words}
     status, headers, answer = await house.port(Plane).gateway.ask(key, path, json.dumps(body).encode(), asked.organisation)
     said = json.loads(answer)
+    if status == 404:
+        raise DeploymentNotFound(name=asked.model)
     if status != 200:
         raise ModelBusy(name=asked.model, problem=str(said.get("error", {}).get("message", status)), way_out="")
     choice = said["choices"][0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,9 @@ from lilong.floors.training.contract import CheckpointDamaged, TrainingDiverged
 from lilong.floors.training.pretraining import checkpoint
 from lilong.floors.training.pretraining.loss import linear_cross_entropy
 from lilong.floors.training.pretraining.model import Base, parameters
-from lilong.floors.training.pretraining.passages import Passages, Place, TokenStream, check_enough, separator_token
+from lilong.floors.training.pretraining.passages import Passages, Place, TokenStream, separator_token
 from lilong.floors.training.pretraining.recipe import Recipe
-
-Row = dict[str, float]
-Tell = Callable[[int, str, Row], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Meter:
-    """Where the loop reads time: seconds that pass, and seconds of processor time."""
-
-    wall: Callable[[], float]
-    cpu: Callable[[], float]
+from lilong.floors.training.pretraining.reporting import Meter, Row, Tell
 
 
 @dataclass(slots=True)
@@ -47,20 +36,18 @@ class Training:
 class Trained:
     model: LlamaForCausalLM
     training: Training
-    estimated_tokens: int
 
 
 def train(base: Base, passages: Passages, recipe: Recipe, state: Path, identity: str, tell: Tell, meter: Meter) -> Trained:
     """Carry out `recipe`, going on from the checkpoint in `state` if it was made by a training of the same `identity`.
 
-    Raises CorpusUnusable, TrainingDiverged, CheckpointDamaged. With the same threads, an interrupted training gives the same
+    Raises TrainingDiverged, CheckpointDamaged. With the same threads, an interrupted training gives the same
     losses and the same weights as an uninterrupted one.
     """
     torch.set_num_threads(recipe.threads)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(recipe.seed)
     tokenizer = base.tokenizer
-    estimated = check_enough(passages, tokenizer, recipe)
     tell(0, "loading the base model", {})
     model = base.load()
     optimiser = _optimiser(model, recipe)
@@ -77,7 +64,7 @@ def train(base: Base, passages: Passages, recipe: Recipe, state: Path, identity:
         tell(step + 1, "training", {key: value for key, value in row.items() if key != "step"})
         if (step + 1) % recipe.checkpoint_every == 0 and step + 1 < recipe.steps:
             _keep(state, model, optimiser, training, identity)
-    return Trained(model, training, estimated)
+    return Trained(model, training)
 
 
 def _step(model: LlamaForCausalLM, optimiser: torch.optim.AdamW, stream: TokenStream, recipe: Recipe, step: int) -> Row:

@@ -6,17 +6,17 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
-from torch import Tensor
-from transformers import LlamaForCausalLM
 
 from lilong.floors.training.contract import UnsafeModelFile, UnsupportedModel
 from lilong.floors.training.weights.gguf_file import GgufFile
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import LlamaForCausalLM
 
 _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
 _COPIED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "LICENSE")
@@ -38,6 +38,9 @@ class Base:
 
     def load(self) -> LlamaForCausalLM:
         """The model in float32, ready to be trained."""
+        import torch
+        from transformers import LlamaForCausalLM
+
         model = LlamaForCausalLM.from_pretrained(
             self.folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, attn_implementation="sdpa"
         )
@@ -83,6 +86,8 @@ def parameters(model: LlamaForCausalLM) -> dict[str, Tensor]:
 
 def write_model(base: Base, model: LlamaForCausalLM, out: Path, name: str) -> None:
     """Write config, tokenizer, licence, float32 safetensors and an F16 GGUF of `model` into `out`."""
+    from safetensors.torch import save_file
+
     out.mkdir(parents=True, exist_ok=True)
     for file in _COPIED:
         if (base.folder / file).is_file():

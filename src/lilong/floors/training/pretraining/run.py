@@ -6,17 +6,19 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lilong.floors.training.pretraining import checkpoint
 from lilong.floors.training.pretraining.environment import TRAINING, code_digest, code_listing, environment
-from lilong.floors.training.pretraining.loop import Meter, Tell, Trained, train
-from lilong.floors.training.pretraining.model import GGUF_NAME, Base, open_base, write_model
-from lilong.floors.training.pretraining.passages import Passages
+from lilong.floors.training.pretraining.model import GGUF_NAME, open_base, write_model
+from lilong.floors.training.pretraining.passages import Passages, check_enough
 from lilong.floors.training.pretraining.recipe import Recipe
+from lilong.floors.training.pretraining.reporting import Meter, Tell
 from lilong.floors.training.weights.base_model import file_digest
 from lilong.floors.training.weights.card import trained_card
 from lilong.ground.errors import BadInput
+
+if TYPE_CHECKING:
+    from lilong.floors.training.pretraining.loop import Trained
 
 _REFERENCE: dict[str, str] = {"reference": "", "revision": ""}
 
@@ -33,6 +35,9 @@ def run(base: Path, corpus: Path, out: Path, state: Path, spec: Mapping[str, Any
         raise BadInput(field="licence", problem="the base model names none", way_out="Pass `licence` with an SPDX identifier.")
     tell(0, "reading the corpus", {})
     passages = Passages(corpus, recipe.passage_characters)
+    estimated = check_enough(passages, opened.tokenizer, recipe)
+    from lilong.floors.training.pretraining.loop import train  # torch takes seconds to load: what cannot be trained is refused before
+
     identity = _identity(base, corpus, recipe)
     trained = train(opened, passages, recipe, state, identity, tell, meter)
     tell(recipe.steps, "writing the model", {})
@@ -40,7 +45,7 @@ def run(base: Path, corpus: Path, out: Path, state: Path, spec: Mapping[str, Any
     write_model(opened, trained.model, out, name)
     (out / "loss.jsonl").write_text("".join(json.dumps(row) + "\n" for row in trained.training.losses))
     (out / "code.txt").write_bytes(code_listing())
-    result = _result(spec, recipe, opened, passages, trained, name, licence)
+    result = _result(spec, recipe, passages, estimated, trained, name, licence)
     (out / "README.md").write_text(trained_card(result))
     result["files"] = {path.name: file_digest(path) for path in sorted(out.iterdir()) if path.name != "result.json"}
     return result
@@ -48,11 +53,13 @@ def run(base: Path, corpus: Path, out: Path, state: Path, spec: Mapping[str, Any
 
 def finished(state: Path) -> None:
     """Drop the checkpoints: the result is written."""
+    from lilong.floors.training.pretraining import checkpoint
+
     checkpoint.clear(state)
 
 
 def _result(
-    spec: Mapping[str, Any], recipe: Recipe, base: Base, passages: Passages, trained: Trained, name: str, licence: str
+    spec: Mapping[str, Any], recipe: Recipe, passages: Passages, estimated: int, trained: Trained, name: str, licence: str
 ) -> dict[str, Any]:
     training, place = trained.training, trained.training.place
     read = place.epoch * len(passages) + place.passage + (place.token > 0)
@@ -66,7 +73,7 @@ def _result(
             **spec.get("corpus", {}),
             "documents": passages.documents,
             "characters": passages.total_characters,
-            "estimated_tokens": trained.estimated_tokens,
+            "estimated_tokens": estimated,
             "languages": [language for language, count in common if count * 100 >= passages.documents],
         },
         "recipe": recipe.as_json(),
