@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from lilong.ground.chores import deliver
 from lilong.ground.config import load
 from lilong.ground.house import House, running
 from tests import postgres as postgres_server
+from tests.chain.small import Demo, small_chain
 
 ORGANISATION = "lantern-works"
 
@@ -126,6 +128,32 @@ class LiveServer:
 def live(tmp_path: Path) -> Iterator[LiveServer]:
     server = LiveServer(tmp_path / "house").start()
     yield server
+    server.stop()
+
+
+@dataclass(frozen=True)
+class FinishedDemo:
+    """A house in which the whole chain was carried out, with a server on it."""
+
+    server: LiveServer
+    said: str  # what the last run of the demo printed
+    outputs: dict[str, dict[str, Any]]  # of each step
+    mei: str  # her token
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedDemo]:
+    """The demo, killed with `kill -9` at three different steps and started again each time."""
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "chain.toml").write_text(small_chain())
+    run = Demo(folder / "house", folder / "chain.toml")
+    run.kill_9_during("corpus", after=1.5)
+    run.kill_9_during("training", after=6.0)
+    run.kill_9_during("evaluation", after=3.0)
+    said = run.finish()
+    server = LiveServer(run.house).start()
+    steps = server.client.get("/api/chains/lantern-works/first-chain")["steps"]
+    yield FinishedDemo(server, said, {step["name"]: step["outputs"] for step in steps}, read_secret(run.house / "run" / "mei.token"))
     server.stop()
 
 

@@ -122,7 +122,7 @@ def test_a_changed_migration_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     try:
         assert migrate(opened, [("changing", "changing")], SystemClock()) == 1
         (package / "sql" / "0001_start.sql").write_text("CREATE TABLE x (a INTEGER, b TEXT);")
-        with pytest.raises(MigrationChanged, match="0001_start.sql"):
+        with pytest.raises(MigrationChanged, match=r"0001_start\.sql"):
             migrate(opened, [("changing", "changing")], SystemClock())
     finally:
         opened.close()

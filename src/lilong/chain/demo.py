@@ -120,7 +120,8 @@ def tell(operator: Client, house: Path, outputs: Mapping[str, Mapping[str, Any]]
     click.echo(f"── Asked: {answer['question']}\n   It answered: {' '.join(str(answer['answer']).split())}\n   Receipt: {answer['receipt']}")
     click.echo(f"── {checked(operator)['summary']}")
     click.echo(f"   Finished in {int(seconds) // 60} min {int(seconds) % 60:02d} s.")
-    click.echo(f"\nWalk from that answer down to the documents and licences:\n   {Path(sys.argv[0]).name if sys.argv else 'lilong'} trace {answer['receipt']} --house {house}")
+    command = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "lilong" else "lilong"
+    click.echo(f"\nWalk from that answer down to the documents and licences:\n   {command} trace {answer['receipt']} --house {house}")
 
 
 def _interval(estimate: Mapping[str, Any]) -> str:

@@ -39,12 +39,12 @@ async def home(request: Request, select: str = "") -> Response:
 
 
 @routes.get("/sign-in", allow=PUBLIC)
-async def sign_in_form(request: Request, next: str = "/") -> Response:  # noqa: A002 - the field's name in the URL
+async def sign_in_form(request: Request, next: str = "/") -> Response:
     return page(request, "sign-in.html", next=_local(next), error=None)
 
 
 @routes.post("/sign-in", allow=PUBLIC)
-async def sign_in(request: Request, name: Annotated[str, Form()], password: Annotated[str, Form()], next: Annotated[str, Form()] = "/") -> Response:  # noqa: A002
+async def sign_in(request: Request, name: Annotated[str, Form()], password: Annotated[str, Form()], next: Annotated[str, Form()] = "/") -> Response:
     try:
         secret = await in_thread(request, operations.sign_in_with_password, name, password)
     except LilongError as problem:
@@ -73,7 +73,7 @@ async def sign_out(request: Request) -> Response:
 
 
 @routes.post("/preferences", allow=PUBLIC)
-async def preferences(next: Annotated[str, Form()] = "/", language: Annotated[str, Form()] = "", theme: Annotated[str, Form()] = "") -> Response:  # noqa: A002
+async def preferences(next: Annotated[str, Form()] = "/", language: Annotated[str, Form()] = "", theme: Annotated[str, Form()] = "") -> Response:
     response = RedirectResponse(_local(next), 303)
     for name, value, known in (("lilong_language", language, LANGUAGES), ("lilong_theme", theme, THEMES)):
         if value in known:

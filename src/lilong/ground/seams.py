@@ -76,7 +76,7 @@ def run(
     stdin: bytes | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program to its end with a short environment of its own. Never raises for its exit status."""
-    return subprocess.run(  # noqa: S603 - an argument list, never a shell
+    return subprocess.run(
         list(argv),
         cwd=cwd,
         env=dict(env) if env is not None else {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},

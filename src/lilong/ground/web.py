@@ -162,7 +162,7 @@ def install_errors(app: Any) -> None:
         if pages.wants_page(request):
             if error.status == 401 and request.method == "GET":
                 return pages.to_sign_in(request)
-            return pages.page(request, "error.html", error.status, status=error.status, title=type(error).__name__, detail=str(error))
+            return pages.page(request, "error.html", error.status, code=error.status, title=type(error).__name__, detail=str(error))
         return problem(error, request_id(request.scope))
 
     def invalid(request: Request, error: Exception) -> Response:
@@ -175,7 +175,7 @@ def install_errors(app: Any) -> None:
     def plain(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if pages.wants_page(request):
-            return pages.page(request, "error.html", error.status_code, status=error.status_code, title=error.detail, detail="")
+            return pages.page(request, "error.html", error.status_code, code=error.status_code, title=error.detail, detail="")
         shown = {"type": "about:blank", "title": error.detail, "status": error.status_code, "code": "http", "detail": error.detail, "request_id": request_id(request.scope)}  # fmt: skip
         return JSONResponse(shown, error.status_code, error.headers, media_type="application/problem+json")
 

@@ -204,7 +204,10 @@ def token_revoke(client: Client, as_json: bool, token_id: str) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The new backup file (.tar).")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def backup(house: Path, out: Path, as_json: bool) -> None:
-    """Copy the whole house into one file, while it runs. The file holds the house's private keys: keep it as safe as the house."""
+    """Copy the whole house into one file, while it runs.
+
+    The file holds the house's private keys: keep it as safe as the house.
+    """
     from lilong.operations.backup import backup as run_backup
 
     show(run_backup(house, out), as_json)
@@ -213,9 +216,13 @@ def backup(house: Path, out: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @_HOUSE
+@click.option("--database", default="", envvar="LILONG_DATABASE", help="SQLAlchemy URL of an empty database; default: SQLite in the folder.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def restore(file: Path, house: Path, as_json: bool) -> None:
-    """Make a new house from a backup; the folder must be empty or absent."""
-    from lilong.operations.backup import restore as run_restore
+def restore(file: Path, house: Path, database: str, as_json: bool) -> None:
+    """Make a house from a backup, in a new folder, with the same log.
 
-    show(run_restore(file, house), as_json)
+    Jobs that ran are made again. Serve one of the two houses only: from here on, their logs go different ways.
+    """
+    from lilong.operations.restore import restore as run_restore
+
+    show(run_restore(file, house, database), as_json)

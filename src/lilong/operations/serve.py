@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 
 import structlog
 import uvicorn
 import uvloop
+from sqlalchemy import make_url
 
 from lilong.app import build, open_house_with_floors
 from lilong.ground import logs
+from lilong.ground.blobs import write_durably
 from lilong.ground.chores import Background
-from lilong.ground.config import Settings
-from lilong.ground.errors import Unavailable
+from lilong.ground.config import Settings, load
+from lilong.ground.errors import Refused, Unavailable
 from lilong.ground.house import announce
 
 
 class PortInUse(Unavailable):
     """Port {port} of {host} is in use. Stop what listens there, or take another with --port (0 takes a free one)."""
+
+
+class OtherDatabase(Refused):
+    """The house {house} keeps its data in {known}, not in {asked}. Leave --database away; to move it, `lilong backup` and `lilong restore --database`."""
+
+
+def remember_database(settings: Settings) -> None:
+    """A new house on a database of its own choice writes that down, so that every later command finds its data. Raises OtherDatabase."""
+    known = load(settings.house, environment={}).database_url
+    if known == settings.database_url:
+        return
+    if (settings.keys / "operator.token").exists():
+        before, asked = make_url(known), make_url(settings.database_url)
+        if before.set(password=None) != asked.set(password=None):  # passwords change
+            raise OtherDatabase(house=settings.house, known=repr(before), asked=repr(asked))
+        return
+    file = settings.house / "lilong.toml"
+    said = file.read_bytes() if file.exists() else b""
+    write_durably(file, f"database = {json.dumps(settings.database)}\n".encode() + said, 0o600)
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -42,6 +64,7 @@ def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises PortInUse, HouseInUse."""
     logs.configure(settings.log_level)
     listening = listen(settings)
+    remember_database(settings)
     house = open_house_with_floors(settings, background=True)
     background = Background(house)
     try:
