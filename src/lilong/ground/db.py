@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import RowMapping, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool, QueuePool
 from sqlalchemy.sql.elements import TextClause
 
-from .errors import Unavailable
+from .errors import BadInput, Corrupt, Unavailable
 
 T = TypeVar("T")
 Row = RowMapping
@@ -77,10 +77,17 @@ class Database:
 
     def __init__(self, url: str, *, engine_options: Mapping[str, Any] | None = None) -> None:
         """`url`: `sqlite:///path` or `postgresql+psycopg://…`. `engine_options` go to SQLAlchemy's create_engine (tests use it)."""
-        self.url = make_url(url)
         options = dict(engine_options or {})
-        self._reading = self._engine({"poolclass": QueuePool, "pool_size": 16, **options}, "BEGIN")
-        self._writing = self._engine({**options, "poolclass": NullPool}, "BEGIN IMMEDIATE")
+        try:
+            self.url = make_url(url)
+            self._reading = self._engine({"poolclass": QueuePool, "pool_size": 16, **options}, "BEGIN")
+            self._writing = self._engine({**options, "poolclass": NullPool}, "BEGIN IMMEDIATE")
+        except ArgumentError as problem:  # also a dialect that nobody knows
+            way_out = "Give it as sqlite:///path or postgresql+psycopg://user@host/name."
+            raise BadInput(field="database", problem=f"it is not a database's URL ({type(problem).__name__})", way_out=way_out) from problem
+        except ModuleNotFoundError as problem:
+            way_out = "Install it: pip install 'lilong[postgres]'."
+            raise DatabaseUnavailable(problem=f"the package {problem.name} is missing", way_out=way_out) from problem
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._listeners: list[Callable[[], None]] = []
         self._closed = False
@@ -116,9 +123,15 @@ class Database:
         self._listeners.append(listener)
 
     def read(self, fn: Callable[[Tx], T]) -> T:
-        """Run `fn` on one consistent snapshot."""
-        with self._reading.connect() as connection, connection.begin():
-            return fn(Tx(connection))
+        """Run `fn` on one consistent snapshot. Raises DatabaseUnavailable, Corrupt."""
+        try:
+            with self._reading.connect() as connection, connection.begin():
+                return fn(Tx(connection))
+        except DBAPIError as problem:
+            explained = _explained(problem)
+            if explained is problem:
+                raise
+            raise explained from problem
 
     def write(self, fn: Callable[[Tx], T]) -> T:
         """Run `fn` in a transaction; returns once its effects are durable. What `fn` raises is raised here, with nothing written.
@@ -212,7 +225,11 @@ def _lost(connection: Connection, problem: BaseException) -> bool:
 def _explained(problem: BaseException) -> BaseException:
     if not isinstance(problem, DBAPIError):
         return problem
-    said = str(problem.orig)
+    said = str(problem.orig).strip()
+    if "malformed" in said or "not a database" in said:
+        corrupt = Corrupt(place="The database", problem=f"{said}. Restore the house from a backup")
+        corrupt.__cause__ = problem
+        return corrupt
     if not isinstance(problem, OperationalError):
         return problem
     if "disk is full" in said or "No space left" in said:

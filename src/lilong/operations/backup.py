@@ -193,23 +193,20 @@ def _metered(segments: Path) -> Iterator[Path]:
 
 def _below(folder: Path) -> Iterator[Path]:
     for file in sorted(folder.rglob("*")):
-        if file.is_file() and not file.is_symlink() and not file.name.startswith(".new-"):
+        if file.is_file() and not file.is_symlink() and not file.name.startswith("."):
             yield file
 
 
 def _add_job_logs(tar: tarfile.TarFile, jobs: Path) -> None:
     """What is left of a job once it has ended: each attempt's log, and its progress. A job writes the latter: links are not followed."""
-    with os.scandir(jobs) as entries:
-        for job in entries:
-            if not job.is_dir(follow_symlinks=False):
-                continue
-            for file in sorted(Path(job.path).glob("[0-9]*/log")):
-                _add_file(tar, file.relative_to(jobs.parent), file)
-            try:
-                with sandbox.opened(Path(job.path) / "state", PurePosixPath("progress.jsonl")) as progress:
-                    _add_open(tar, f"jobs/{job.name}/state/progress.jsonl", progress, os.fstat(progress.fileno()).st_size)
-            except (FileNotFoundError, sandbox.OutputRefused):
-                pass
+    for job in jobs.glob("*/"):
+        for file in sorted(job.glob("[0-9]*/log")):
+            _add_file(tar, file.relative_to(jobs.parent), file)
+        try:
+            with sandbox.opened(job / "state", PurePosixPath("progress.jsonl")) as progress:
+                _add_open(tar, f"jobs/{job.name}/state/progress.jsonl", progress, os.fstat(progress.fileno()).st_size)
+        except (FileNotFoundError, sandbox.OutputRefused):
+            pass
 
 
 def _add_file(tar: tarfile.TarFile, name: Path, file: Path) -> None:

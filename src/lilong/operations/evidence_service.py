@@ -316,8 +316,14 @@ def checkpoint(house: House) -> str:
     """The newest signed note over the log. A chore signs as the log grows; only the first is made when it is asked for."""
     note = house.db.read(lambda tx: tx.value("SELECT note FROM ground_checkpoints ORDER BY size DESC LIMIT 1"))
     if note is None:
-        note = house.db.write(lambda tx: house.events.checkpoint(tx, house.keys.house(), origin_of(house.settings.name)))
+        note = house.db.write(lambda tx: _first_checkpoint(house, tx))
     return str(note)
+
+
+def _first_checkpoint(house: House, tx: Tx) -> str:
+    signer = house.keys.house()
+    house.evidence.enrol(tx, signer.public)
+    return house.events.checkpoint(tx, signer, origin_of(house.settings.name))
 
 
 def key(house: House) -> str:

@@ -84,7 +84,7 @@ def figures(result: Mapping[str, Any]) -> dict[str, Any]:
 def materials(result: Mapping[str, Any], outputs: Tree) -> list[Artifact]:
     """What a version was made from: archives, licence evidence, recipe, code. Raises KeyError for evidence that is not there."""
     found = [Artifact(one["name"], one["digest"], "source") for one in result["materials"]]
-    found += [Artifact(f"licence of {one['name']}", outputs[one["evidence"]], "licence") for one in result["materials"] if one["evidence"]]
+    found += [Artifact(f"{one['licence']}: licence of {one['name']}", outputs[one["evidence"]], "licence") for one in result["materials"] if one["evidence"]]
     found.append(Artifact(f"recipe {result['policy']}", result["recipe_digest"], "recipe"))
     found.append(Artifact("corpus engine", result["code"], "code"))
     return list({artifact.digest: artifact for artifact in found}.values())

@@ -203,10 +203,8 @@ def job_ready(house: House, recorded: Recorded) -> None:
         if now is None or now.state != "requested" or now.job != recorded.subject:
             return
         model = Artifact(f"{row.repository}@{row.commit}", row.manifest, "model")
-        evidence = [Artifact("certificate", row.certificate, "statement")] if row.certificate else []
-        evidence += (
-            [Artifact(f"registration {row.registration_number or ''}".strip(), row.registration, "statement")] if row.registration else []
-        )
+        grounds = [(row.certificate, "certificate"), (row.registration, "registration")]
+        evidence = [each for statement, kind in grounds if statement for each in house.evidence.get(tx, statement).subjects if each.kind == kind]
         job = house.port(Compute).job(tx, SYSTEM, recorded.subject)  # type: ignore[type-abstract]
         statement = house.evidence.issue(
             tx,
