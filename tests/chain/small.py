@@ -15,7 +15,7 @@ from lilong.chain.demo import first_chain
 from lilong.ground.house import running
 
 _SMALLER = {
-    'packages = ["python3-doc", "postgresql-doc", "manpages", "manpages-zh", "debian-reference-en", "debian-reference-zh-cn"]': 'packages = ["manpages", "debian-reference-en"]',  # noqa: E501
+    'packages = ["python3-doc", "postgresql-doc", "manpages", "manpages-zh", "debian-reference-en", "debian-reference-zh-cn"]': 'packages = ["manpages", "debian-reference-en"]',
     'repository = "lantern-works/handbooks"\nrecipe = { }': 'repository = "lantern-works/handbooks"\nrecipe = { limits = { max_documents = 60 }, held_out = 0.2 }',
     "steps = 20, tokens_per_step = 2048": "steps = 3, tokens_per_step = 512, sequence_length = 256, checkpoint_every = 1",
 }

@@ -30,7 +30,7 @@ def in_json(*argv: object) -> Any:
 
 
 def test_it_ends_with_everything_a_reader_wants_to_know(demo: FinishedDemo) -> None:
-    for part in ("What the model learned from", "documents", "GPL-2.0", "Base against new model", "bits per byte", "n = ", "Runs correctly on", "llama.cpp", "LL-", "It answered", "Receipt: ", "problems", "lilong trace "):  # fmt: skip  # noqa: E501
+    for part in ("What the model learned from", "documents", "GPL-2.0", "Base against new model", "bits per byte", "n = ", "Runs correctly on", "llama.cpp", "LL-", "It answered", "Receipt: ", "problems", "lilong trace "):  # fmt: skip
         assert part in demo.said, f"{part!r} is missing from:\n{demo.said}"
     assert ", 0 problems" in demo.said
 
@@ -45,7 +45,7 @@ def test_nothing_that_was_finished_was_done_again(demo: FinishedDemo) -> None:
 
 def test_running_it_once_more_keeps_every_step(demo: FinishedDemo, tmp_path: Path) -> None:
     (tmp_path / "chain.toml").write_text(small_chain())
-    said = lilong("chain", "run", tmp_path / "chain.toml", "--url", demo.server.url, "--token-file", demo.server.folder / "run" / "mei.token", "--as", f"reviewer={demo.server.folder / 'run' / 'tomas.token'}").stderr  # noqa: E501
+    said = lilong("chain", "run", tmp_path / "chain.toml", "--url", demo.server.url, "--token-file", demo.server.folder / "run" / "mei.token", "--as", f"reviewer={demo.server.folder / 'run' / 'tomas.token'}").stderr
     assert said.count("finished before, kept") == len(demo.outputs)
 
 
@@ -111,7 +111,7 @@ def bundle(demo: FinishedDemo, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_a_bundle_is_verified_elsewhere_without_the_house(bundle: Path, tmp_path: Path) -> None:
     shutil.copytree(bundle, tmp_path / "copy")
-    done = subprocess.run([sys.executable, "-m", "lilong.cli", "verify", str(tmp_path / "copy")], capture_output=True, text=True, check=True, cwd=tmp_path, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})  # noqa: E501
+    done = subprocess.run([sys.executable, "-m", "lilong.cli", "verify", str(tmp_path / "copy")], capture_output=True, text=True, check=True, cwd=tmp_path, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
     assert ", 0 problems" in done.stdout
 
 

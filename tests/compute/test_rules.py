@@ -139,8 +139,13 @@ def test_a_result_that_came_before_the_cancellation_is_kept() -> None:
 
 
 def test_a_failure_with_attempts_left_is_tried_again_after_a_pause() -> None:
-    told = verdict(ended(2), attempt=1, attempts=3)
+    told = verdict(ended(1), attempt=1, attempts=3)
     assert (told.state, told.pause) == (JobState.QUEUED, timedelta(seconds=2))
+
+
+def test_a_program_that_cannot_use_what_it_was_given_is_not_asked_again() -> None:
+    for code in (2, 6):
+        assert verdict(ended(code), attempt=1, attempts=3).state is JobState.FAILED
 
 
 def test_a_failure_without_attempts_left_is_final_and_quotes_the_program() -> None:

@@ -31,6 +31,7 @@ ROLES: dict[str, frozenset[str]] = {
     "reviewer": _READ | {"governance.review"},
     "operator": _WORK | {"organisations.manage", "hub.manage", "jobs.network", "house.manage", "house.read", "governance.revoke", "evidence.revoke"},
 }
+_PATHS = {"api", "v1", "static", "models", "datasets", "spaces", "chains", "jobs", "reports", "evidence", "sign-in", "sign-out", "preferences", "healthz", "readyz", "metrics", "house"}
 PERMISSIONS = frozenset().union(*ROLES.values())
 
 
@@ -200,6 +201,8 @@ class Access:
     def add_organisation(self, tx: Tx, actor: Actor, name: str, title: str = "", controlled_by: str | None = None) -> Organisation:
         self.require(tx, actor, "house.manage")
         intake.name(name, "organisation")
+        if name.lower() in _PATHS:
+            raise BadInput(field="organisation", problem=f"{name!r} begins addresses of the house itself", way_out="Take another name.")
         if tx.row("SELECT 1 FROM ground_organisations WHERE name = :name", name=name):
             raise Conflict(problem=f"There is an organisation '{name}' already.")
         tx.run(

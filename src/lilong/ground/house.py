@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
@@ -59,6 +59,7 @@ class House:
     chores: list[Chore] = field(default_factory=list)
     starting: list[Callable[[], None]] = field(default_factory=list)  # called in order once every floor is there
     closing: list[Callable[[], None]] = field(default_factory=list)  # called in reverse order when the house closes
+    checks: list[Callable[[House], Iterable[str]]] = field(default_factory=list)  # each tells what is wrong with what its floor keeps
     metrics: list[Callable[[], str]] = field(default_factory=list)  # each answers with Prometheus text of its floor
     background: bool = False  # whether this process runs the chores, the jobs and the deliveries
     _ports: dict[type, Any] = field(default_factory=dict)

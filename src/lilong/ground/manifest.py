@@ -12,7 +12,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 import rfc8785
@@ -31,12 +30,12 @@ IGNORED = (SIGNATURE_FILE, *_GIT, _DOWNLOADED)
 
 def covered(path: str) -> bool:
     """Whether a file counts for the digest: the signature itself, git's own files and the client's leavings do not."""
-    return not any(PurePosixPath(path).is_relative_to(ignored) for ignored in IGNORED)
+    return not any(path == ignored or path.startswith(ignored + "/") for ignored in IGNORED)
 
 
 def _sorted(files: Mapping[str, str]) -> list[tuple[str, str]]:
     """(path, hex digest) of the covered files, sorted as the tools sort them: by the parts of the path."""
-    return sorted(((path, _hex(digest)) for path, digest in files.items() if covered(path)), key=lambda file: PurePosixPath(file[0]).parts)
+    return sorted(((path, _hex(digest)) for path, digest in files.items() if covered(path)), key=lambda file: file[0].split("/"))
 
 
 def root(files: Mapping[str, str]) -> str:

@@ -9,12 +9,16 @@ The compute floor starts a job's program with three folders named in the environ
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sys
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 
@@ -28,7 +32,8 @@ class Workspace:
 
     @classmethod
     def here(cls) -> Workspace:
-        """The workspace that the compute floor gave to this process."""
+        """The workspace that the compute floor gave to this process. From here on, what ends it unforeseen is told in a last line."""
+        sys.excepthook = _last_words
         return cls(*(Path(os.environ[key]) for key in ("LILONG_IN", "LILONG_OUT", "LILONG_STATE")))
 
     @property
@@ -49,3 +54,18 @@ class Workspace:
         """Leave the job's result, a JSON object, as `out/result.json`."""
         self.out.mkdir(parents=True, exist_ok=True)
         (self.out / "result.json").write_text(json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _last_words(kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:
+    """The last line of a job's log is the reason that people are shown: it names what is wrong and the way out."""
+    if isinstance(problem, ModuleNotFoundError):
+        missing = (problem.name or str(problem)).partition(".")[0]
+        said = f"missing-package: The package '{missing}' is not installed where jobs run. Run `pip install 'lilong[all]'` there and try again."
+    elif isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        said = "storage-full: The disk that holds the house's jobs is full. Free some space and try again."
+    elif isinstance(problem, MemoryError):
+        said = "out-of-memory: The memory was not enough. Give the job more, or less to do."
+    else:
+        traceback.print_exception(kind, problem, trace)
+        return
+    print(said, file=sys.stderr)

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from lilong.floors.compute.contract import PYTHON, Capacity, Ending, JobAsk, JobState, Phase, Sight
-from lilong.ground.errors import BadInput
+from lilong.ground.errors import BadInput, Refused
 
 FIRST_PAUSE_S = 2
 LONGEST_PAUSE_S = 300
+_WILL_NOT_CHANGE = {BadInput.exit_code, Refused.exit_code}  # a program that ends so says that what it was given cannot be used
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,8 @@ def settle(sight: Sight, *, service: bool, cancelled: bool, attempt: int, stops:
     if sight.ending is Ending.STOPPED:
         return Verdict(JobState.QUEUED, reason, None, stopped=True)
     counted = attempt - stops
-    if counted < attempts:
+    refused = sight.exit is not None and sight.exit.code in _WILL_NOT_CHANGE and not service
+    if counted < attempts and not refused:
         return Verdict(JobState.QUEUED, reason, pause(counted))
     return Verdict(JobState.LOST if sight.phase is Phase.LOST else JobState.FAILED, reason)
 

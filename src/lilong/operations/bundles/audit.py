@@ -40,6 +40,10 @@ def verify_house(house: House, *, held: Callable[[Tx, str], Held | None] | None 
     house.db.read(audit.database)
     house.db.read(lambda tx: audit.named_blobs(tx, house.blobs, held))
     audit.blobs(house.blobs)
+    for check in house.checks:
+        for what in check(house):
+            place, _, told = what.partition(": ")
+            audit.notes.add(place, told or "it is not sound")
     return Findings(audit.statements, audit.size, audit.blob_count, audit.blob_bytes, house_key(house), tuple(audit.notes))
 
 

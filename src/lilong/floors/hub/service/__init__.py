@@ -73,4 +73,5 @@ class HouseHub:
 
 def start(house: House) -> None:
     transfer.make_key(house)
+    house.checks.append(problems)
     house.provide(Hub, HouseHub(house))  # type: ignore[type-abstract]

@@ -131,7 +131,8 @@ def show(house: House, actor: Actor, kind: Kind, name: str, word: str = "main") 
     about = card_of(house, commit)
 
     def read(tx: Tx) -> Shown:
-        statements = house.evidence.about(tx, commit.manifest, "subject")
+        # What judged the revision counts as well as what made it; what others made from it is theirs to show.
+        statements = [s for s in house.evidence.about(tx, commit.manifest) if any(a.digest == commit.manifest for a in s.subjects)]
         short = tuple(About(s.id, s.predicate_type, s.at, s.revoked_by is not None) for s in statements)
         return Shown(revision_of(tx, held, commit), about.text, about.metadata, short)
 

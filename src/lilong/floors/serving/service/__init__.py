@@ -18,6 +18,7 @@ def start(house: House) -> None:
     house.subscribe("serving.ready", ("compute.job-ready",), job_ready)
     house.subscribe("serving.finished", ("compute.job-finished",), job_finished)
     house.subscribe("serving.revoked", ("statement.revoked",), reconsider)
+    house.checks.append(verify_seals)
     house.chore("serving.settle", SETTLE_SECONDS, settle)
     if house.background:
         plane = Plane(house)
