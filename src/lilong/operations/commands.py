@@ -19,8 +19,15 @@ from lilong.ground.errors import BadInput, Unavailable
 _HOUSE = click.option("--house", type=click.Path(path_type=Path), envvar="LILONG_HOUSE", default=Path("house"), show_default=True, help="The house's folder.")  # fmt: skip
 
 
+_PATIENCE_S = 120
+
+
 class DidNotStart(Unavailable):
     """The server did not start: {problem}. Its log is {log}."""
+
+
+class DoesNotEnd(Unavailable):
+    """The server (process {pid}) has not ended {seconds} s after it was asked to. What it acknowledged is safe: `kill -9 {pid}`."""
 
 
 @click.command()
@@ -65,14 +72,15 @@ def start_detached(house: Path, overrides: dict[str, Any]) -> str:
             return server.url
         if process.poll() is not None:
             said = log.read_bytes()[start:].decode(errors="replace").strip().splitlines()
-            raise DidNotStart(problem=said[-1].removeprefix("lilong: ") if said else f"it ended with {process.returncode}", log=log)
+            problem = said[-1].removeprefix("lilong: ") if said else f"it ended with {process.returncode}"
+            raise DidNotStart(problem=problem.rstrip("."), log=log)
         time.sleep(0.05)
 
 
 @click.command()
 @_HOUSE
 def down(house: Path) -> None:
-    """Stop the server of a house. Jobs that run go on, and the next server finds them again."""
+    """Stop the server of a house. Jobs that run are stopped too, and begin again with the next server."""
     url = stop(house)
     click.echo(f"Stopped {url}." if url else f"No server has {house} open.")
 
@@ -85,7 +93,10 @@ def stop(house: Path) -> str | None:
     if server is None:
         return None
     os.kill(server.pid, signal.SIGTERM)
+    patience = time.monotonic() + _PATIENCE_S
     while running(house) is not None:
+        if time.monotonic() > patience:
+            raise DoesNotEnd(pid=server.pid, seconds=_PATIENCE_S)
         time.sleep(0.05)
     return server.url
 

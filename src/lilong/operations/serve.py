@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import signal
 import socket
@@ -17,7 +18,7 @@ from lilong.ground import logs
 from lilong.ground.blobs import write_durably
 from lilong.ground.chores import Background
 from lilong.ground.config import Settings, load
-from lilong.ground.errors import Refused, Unavailable
+from lilong.ground.errors import BadInput, Refused, Unavailable
 from lilong.ground.house import announce
 
 
@@ -44,8 +45,12 @@ def remember_database(settings: Settings) -> None:
     write_durably(file, f"database = {json.dumps(settings.database)}\n".encode() + said, 0o600)
 
 
+class CannotListen(BadInput):
+    """The server cannot listen on {host} port {port}: {problem}. Give another --host or --port (0 takes a free port)."""
+
+
 def listen(settings: Settings) -> socket.socket:
-    """A listening socket. Raises PortInUse before anything else is touched."""
+    """A listening socket. Raises PortInUse, CannotListen before anything else is touched."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -53,9 +58,12 @@ def listen(settings: Settings) -> socket.socket:
         listening.bind((settings.host, settings.port))
         # Two servers that both set SO_REUSEADDR may bind on some systems; only one can listen.
         listening.listen(1024)
-    except OSError as problem:
+    except (OSError, OverflowError) as problem:
         listening.close()
-        raise PortInUse(port=settings.port, host=settings.host) from problem
+        if isinstance(problem, OSError) and problem.errno == errno.EADDRINUSE:
+            raise PortInUse(port=settings.port, host=settings.host) from problem
+        said = problem.strerror if isinstance(problem, OSError) else "a port is a number from 0 to 65535"
+        raise CannotListen(field="port", host=settings.host, port=settings.port, problem=said or str(problem)) from problem
     listening.set_inheritable(False)
     return listening
 

