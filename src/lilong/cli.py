@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib import import_module
 from typing import Any
@@ -69,6 +70,17 @@ def main() -> Any:
         sys.exit(problem.exit_code)
     except BrokenPipeError:
         sys.exit(0)
+    except ModuleNotFoundError as problem:
+        if (problem.name or "lilong").startswith("lilong"):
+            raise
+        click.echo(f"lilong: The package '{problem.name}' is missing. Run `pip install 'lilong[all]'` and try again.", err=True)
+        sys.exit(7)
+    except OSError as problem:
+        if problem.filename is None and problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        place = f"{problem.filename}: " if problem.filename is not None else ""
+        click.echo(f"lilong: {place}{problem.strerror}.", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -41,7 +42,7 @@ def demo(house: Path, texts: Path | None, file: Path | None, port: int | None) -
     if texts is not None and not texts.is_dir():
         raise BadInput(field="texts", problem=f"{texts} is not a folder", way_out="Name a folder with text files and their LICENSE.")
     began = time.monotonic()
-    url = start_detached(house, {"port": port if port is not None else 0})
+    url = start_detached(house, {"port": port if port is not None else _port()})
     try:
         with ExitStack() as stack:
             operator = stack.enter_context(opened(house, None, None))
@@ -53,12 +54,27 @@ def demo(house: Path, texts: Path | None, file: Path | None, port: int | None) -
                 source = with_texts(source, mei, texts)
             outputs = carry_out(rules.parse(source), {"": mei, "reviewer": tomas}, best_for())
             tell(operator, house, outputs, time.monotonic() - began)
-            if not os.environ.get("CI") and sys.stdout.isatty():
-                link = operator.post("/api/house/sign-in-links", {"user": "mei"})["url"]
-                click.echo(f"\nThe server runs on. Look at it (this link signs Mei in, once): {link}\nStop it with: lilong down --house {house}")
+            link = operator.post("/api/house/sign-in-links", {"user": "mei"})["url"]
+            click.echo(f"\nThe console (this link signs Mei in, once, within a day): {link}")
+            if _stays():
+                click.echo(f"The server runs on. Stop it with: lilong down --house {house}")
+            else:
+                click.echo(f"The server stops now. Start it again with: lilong up --house {house} --port {link.split(':')[2].split('/')[0]}")
     finally:
-        if os.environ.get("CI") or not sys.stdout.isatty():
+        if not _stays():
             stop(house)
+
+
+def _stays() -> bool:
+    """On a person's terminal the server is left running."""
+    return sys.stdout.isatty() and not os.environ.get("CI")
+
+
+def _port() -> int:
+    """The usual port, so that the link stays good for the next server; any free one where that is taken."""
+    usual = 8900
+    with socket.socket() as probe:
+        return usual if probe.connect_ex(("127.0.0.1", usual)) else 0
 
 
 def first_chain() -> str:

@@ -53,8 +53,12 @@ class Transport(Protocol):
 
 class HttpTransport:
     def __init__(self, url: str, timeout: float = 120.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # a port that is no number
+            sound = False
+        if not sound:
             raise BadInput(field="url", problem=f"{url!r} is not an http or https address", way_out="Give it as http://host:port.")
         self._url = url
         self._prefix = parts.path.rstrip("/")
@@ -160,7 +164,9 @@ def read_secret(path: Path) -> str:
     """A secret from a file that only its owner may read. Raises BadInput."""
     try:
         mode = path.stat().st_mode
-        secret = path.read_text().strip()
+        secret = path.read_text(encoding="ascii").strip()
+    except UnicodeDecodeError:
+        raise BadInput(field="token-file", problem=f"{path} does not hold a token", way_out="Give the file that `lilong token create --out` wrote.") from None
     except OSError as problem:
         raise BadInput(field="token-file", problem=f"{path}: {problem.strerror}", way_out="Give the file that `lilong token create --out` wrote.") from problem
     if stat.S_IMODE(mode) & 0o077:

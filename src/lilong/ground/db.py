@@ -225,7 +225,7 @@ def _lost(connection: Connection, problem: BaseException) -> bool:
 def _explained(problem: BaseException) -> BaseException:
     if not isinstance(problem, DBAPIError):
         return problem
-    said = str(problem.orig).strip()
+    said = " ".join(str(problem.orig).split()).rstrip(".")
     if "malformed" in said or "not a database" in said:
         corrupt = Corrupt(place="The database", problem=f"{said}. Restore the house from a backup")
         corrupt.__cause__ = problem
@@ -236,6 +236,8 @@ def _explained(problem: BaseException) -> BaseException:
         way_out = "Nothing was written. Free some space on the disk that holds the house and try again."
     elif "locked" in said:
         way_out = "Another process holds the database: stop it, or wait and try again."
+    elif "connection" in said:
+        way_out = "Start the database server, or correct the setting `database`."
     else:
         way_out = "Look at the server's log and at the disk that holds the house."
     failure = DatabaseUnavailable(problem=said, way_out=way_out)

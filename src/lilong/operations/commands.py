@@ -48,8 +48,7 @@ def up(house: Path, detach: bool, **overrides: Any) -> None:
         return
     from lilong.operations.serve import serve
 
-    click.echo(f"Serving {settings.house}. Stop with Ctrl-C. For a sign-in link: lilong user sign-in --house {house}", err=True)
-    serve(settings)
+    serve(settings, lambda url: click.echo(f"Serving {settings.house} at {url} (Ctrl-C ends it). For a sign-in link: lilong user sign-in --house {house}"))
 
 
 def start_detached(house: Path, overrides: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import errno
 import json
 import signal
 import socket
+from collections.abc import Callable
 
 import structlog
 import uvicorn
@@ -30,19 +31,24 @@ class OtherDatabase(Refused):
     """The house {house} keeps its data in {known}, not in {asked}. Leave --database away; to move it, `lilong backup` and `lilong restore --database`."""
 
 
-def remember_database(settings: Settings) -> None:
-    """A new house on a database of its own choice writes that down, so that every later command finds its data. Raises OtherDatabase."""
+def remember_database(settings: Settings) -> Callable[[], None]:
+    """A new house on a database of its own choice writes that down, so that every later command finds its data.
+
+    Returns what takes the note back, for a house that then could not be opened. Raises OtherDatabase.
+    """
+    file = settings.house / "lilong.toml"
     known = load(settings.house, environment={}).database_url
     if known == settings.database_url:
-        return
+        return lambda: None
     if (settings.keys / "operator.token").exists():
         before, asked = make_url(known), make_url(settings.database_url)
         if before.set(password=None) != asked.set(password=None):  # passwords change
             raise OtherDatabase(house=settings.house, known=repr(before), asked=repr(asked))
-        return
-    file = settings.house / "lilong.toml"
-    said = file.read_bytes() if file.exists() else b""
-    write_durably(file, f"database = {json.dumps(settings.database)}\n".encode() + said, 0o600)
+        return lambda: None
+    said = file.read_bytes() if file.exists() else None
+    others = [line for line in (said or b"").splitlines(keepends=True) if line.partition(b"=")[0].strip() != b"database"]
+    write_durably(file, b"".join([f"database = {json.dumps(settings.database)}\n".encode(), *others]), 0o600)
+    return lambda: file.unlink() if said is None else write_durably(file, said, 0o600)
 
 
 class CannotListen(BadInput):
@@ -68,12 +74,27 @@ def listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Raises PortInUse, HouseInUse."""
+def check_folder(settings: Settings) -> None:
+    """A house is not made among other people's files. Raises BadInput."""
+    folder = settings.house
+    known = {"keys", "lilong.toml", "profiles", "run"}
+    if folder.is_dir() and (found := {file.name for file in folder.iterdir()}) and not found & known:
+        raise BadInput(field="house", problem=f"{folder} is not the folder of a house, and not empty", way_out="Give a new folder, or that of a house.")
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(field="house", problem=f"{folder} is not a folder", way_out="Give a new folder, or that of a house.")
+
+
+def serve(settings: Settings, ready: Callable[[str], None] = lambda url: None) -> None:
+    """Run until SIGTERM or SIGINT; `ready` is called with the address once requests are taken. Raises PortInUse, HouseInUse."""
+    check_folder(settings)
     logs.configure(settings.log_level)
     listening = listen(settings)
-    remember_database(settings)
-    house = open_house_with_floors(settings, background=True)
+    forget = remember_database(settings)
+    try:
+        house = open_house_with_floors(settings, background=True)
+    except BaseException:
+        forget()
+        raise
     background = Background(house)
     try:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -89,6 +110,7 @@ def serve(settings: Settings) -> None:
             background.start()
             announce(settings, url)
             structlog.get_logger("lilong").info("ready", url=url, house=str(settings.house))
+            ready(url)
             await server.serve(sockets=[listening])
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -37,4 +37,4 @@ async def job(request: Request, job_id: str) -> Response:
 
 def rooms(house: House, actor: Actor) -> list[Room]:
     """For the tower."""
-    return [Room(job.ask.title or job.ask.kind, job.state.value, f"/jobs/{job.id}") for job in service.jobs(house, actor, limit=6)]
+    return [Room(job.ask.kind, job.state.value, f"/jobs/{job.id}") for job in service.jobs(house, actor, limit=6)]
