@@ -62,11 +62,12 @@ def test_what_one_may_not_read_is_not_there(house: House) -> None:
 def test_a_list_shows_exactly_what_single_questions_allow(tmp_path_factory: pytest.TempPathFactory, grants: list[tuple[str, str]], house_wide: bool) -> None:
     from lilong.ground.access import Access
     from lilong.ground.db import Database
+    from lilong.ground.events import Events
     from lilong.ground.migrations import migrate
     from lilong.ground.seams import SystemClock, SystemIds
 
     db = Database(f"sqlite:///{tmp_path_factory.mktemp('access') / 'a.db'}")
-    access = Access(SystemClock(), SystemIds())
+    access = Access(SystemClock(), SystemIds(), Events(SystemClock(), SystemIds()))
     try:
         migrate(db, [("ground", "lilong.ground")], SystemClock())
 

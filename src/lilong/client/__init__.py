@@ -156,7 +156,7 @@ def _failure(status: int, content: bytes) -> ServerError:
     except ValueError:
         body = {"detail": content[:500].decode(errors="replace")}
     error = ServerError(status, body if isinstance(body, dict) else {"detail": str(body)})
-    error.exit_code = _EXIT_CODES.get(status, 1)  # type: ignore[misc]
+    error.exit_code = error.body.get("exit_code") or _EXIT_CODES.get(status, 1)  # type: ignore[misc]
     return error
 
 

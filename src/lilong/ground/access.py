@@ -10,11 +10,12 @@ import fnmatch
 import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from . import intake
 from .db import Row, Tx
 from .errors import BadInput, Conflict, Forbidden, NotFound, Unauthenticated
+from .events import Events
 from .seams import Clock, Ids, parse_stamp, stamp
 
 HOUSE = "house"  # the scope that covers every organisation
@@ -84,12 +85,61 @@ class TokenNotUsable(Unauthenticated):
     """This token is unknown, expired or revoked. Make a new one with `lilong token create`."""
 
 
+class TokenTooNarrow(Forbidden):
+    """The token in use does not cover the permission '{permission}'. Make one with that scope: `lilong token create --scope {permission}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserAdded:
+    kind: ClassVar[str] = "access.user-added"
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserDisabled:
+    kind: ClassVar[str] = "access.user-disabled"
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrganisationAdded:
+    kind: ClassVar[str] = "access.organisation-added"
+    subject: str
+    controlled_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoleGranted:
+    kind: ClassVar[str] = "access.role-granted"
+    subject: str  # the user
+    role: str
+    scope: str
+    expires_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCreated:
+    kind: ClassVar[str] = "access.token-created"
+    subject: str  # the token's id
+    user: str
+    token_kind: str
+    scopes: tuple[str, ...]
+    expires_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRevoked:
+    kind: ClassVar[str] = "access.token-revoked"
+    subject: str
+
+
 class Access:
     """All functions take the transaction they run in."""
 
-    def __init__(self, clock: Clock, ids: Ids) -> None:
+    def __init__(self, clock: Clock, ids: Ids, events: Events) -> None:
         self._clock = clock
         self._ids = ids
+        self._events = events
 
     def _now(self) -> str:
         return stamp(self._clock.now())
@@ -128,6 +178,8 @@ class Access:
         read = permission.split(".", maxsplit=1)[0] + ".read"
         if hidden is not None and not (read in PERMISSIONS and self.allowed(tx, actor, read, organisation)):
             raise hidden
+        if not actor.covers(permission):
+            raise TokenTooNarrow(permission=permission)
         raise Forbidden(permission=permission, actor=actor.user, scope=organisation or "the house")
 
     def visible(self, actor: Actor, permission: str, column: str) -> tuple[str, dict[str, Any]]:
@@ -155,11 +207,18 @@ class Access:
         if organisation is not None:
             self.organisation(tx, organisation)
         self.user(tx, user)
+        scope = f"@{organisation}" if organisation else HOUSE
+        held = tx.row(
+            "SELECT expires_at FROM ground_grants WHERE user_name = :user AND role = :role AND scope = :scope", user=user, role=role, scope=scope
+        )
+        if held is not None and held["expires_at"] == expires_at:
+            return
         tx.run(
             "INSERT INTO ground_grants (user_name, role, scope, granted_by, expires_at, created_at) VALUES (:user, :role, :scope, :by, :expires, :now) "
             "ON CONFLICT (user_name, role, scope) DO UPDATE SET expires_at = excluded.expires_at, granted_by = excluded.granted_by",
-            user=user, role=role, scope=f"@{organisation}" if organisation else HOUSE, by=actor.user, expires=expires_at, now=self._now(),
+            user=user, role=role, scope=scope, by=actor.user, expires=expires_at, now=self._now(),
         )  # fmt: skip
+        self._events.append(tx, actor, RoleGranted(user, role, scope, expires_at))
 
     # --- users, organisations, projects ---------------------------------------------------------------------------------
 
@@ -173,6 +232,7 @@ class Access:
             "INSERT INTO ground_users (name, title, password_hash, created_at) VALUES (:name, :title, :hash, :now)",
             name=name, title=title or name, hash=hash_password(password) if password else None, now=self._now(),
         )  # fmt: skip
+        self._events.append(tx, actor, UserAdded(name))
         return self.user(tx, name)
 
     def user(self, tx: Tx, name: str) -> User:
@@ -189,6 +249,8 @@ class Access:
         self.require(tx, actor, "house.manage")
         if not tx.run("UPDATE ground_users SET disabled_at = :now WHERE name = :name AND disabled_at IS NULL", name=name, now=self._now()):
             self.user(tx, name)
+            return
+        self._events.append(tx, actor, UserDisabled(name))
 
     def check_password(self, tx: Tx, name: str, password: str) -> Actor:
         """Raises Unauthenticated, after the same work whether the user is unknown or the password is wrong."""
@@ -213,6 +275,7 @@ class Access:
             "INSERT INTO ground_projects (organisation, name, title, created_at) VALUES (:name, 'default', 'Default project', :now)",
             name=name, now=self._now(),
         )  # fmt: skip
+        self._events.append(tx, actor, OrganisationAdded(name, controlled_by))
         return self.organisation(tx, name)
 
     def organisation(self, tx: Tx, name: str) -> Organisation:
@@ -251,6 +314,7 @@ class Access:
             "VALUES (:id, :hash, :user, :title, :scopes, :kind, :expires, :created)",
             id=token.id, hash=hash_secret(secret), user=user, title=title, scopes=" ".join(scopes), kind=kind, expires=token.expires_at, created=token.created_at,
         )  # fmt: skip
+        self._events.append(tx, actor, TokenCreated(token.id, user, kind, scopes, token.expires_at))
         return token, secret
 
     def authenticate(self, tx: Tx, secret: str, *, kinds: tuple[str, ...] = ("api", "session")) -> Actor:
@@ -290,7 +354,8 @@ class Access:
         row = tx.row("SELECT user_name FROM ground_tokens WHERE id = :id", id=token)
         if row is None or (row["user_name"] != actor.user and not self.allowed(tx, actor, "house.manage")):
             raise NotFound(kind="token", name=token)
-        tx.run("UPDATE ground_tokens SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL", now=self._now(), id=token)
+        if tx.run("UPDATE ground_tokens SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL", now=self._now(), id=token):
+            self._events.append(tx, actor, TokenRevoked(token))
 
     def _expired(self, expires_at: str | None) -> bool:
         return expires_at is not None and parse_stamp(expires_at) <= self._clock.now()

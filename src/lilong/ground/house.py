@@ -112,7 +112,7 @@ def open_house(settings: Settings, *, clock: Clock | None = None, ids: Ids | Non
         keys=keys,
         events=events,
         evidence=Evidence(keys, events, clock),
-        access=Access(clock, ids),
+        access=Access(clock, ids, events),
         gates=Gates(),
     )
     house._lock = held

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import pages
-from .access import PERMISSIONS, PUBLIC, SIGNED_IN, Actor
+from .access import PERMISSIONS, PUBLIC, SIGNED_IN, Actor, TokenTooNarrow
 from .errors import Forbidden, LilongError, Unauthenticated
 from .house import House
 
@@ -89,6 +89,8 @@ def _door(allow: str) -> Any:
         if actor is None:
             raise Unauthenticated()
         if allow != SIGNED_IN:
+            if not actor.covers(allow):
+                raise TokenTooNarrow(permission=allow)
             house: House = request.app.state.house
             if not await anyio.to_thread.run_sync(lambda: house.db.read(lambda tx: house.access.anywhere(tx, actor, allow))):
                 raise Forbidden(permission=allow, actor=actor.user, scope="an organisation")
@@ -147,7 +149,10 @@ async def in_thread(request: Request, verb: Callable[Concatenate[House, P], T], 
 def problem(error: LilongError, request_id: str = "") -> JSONResponse:
     """RFC 9457 problem details; `details` that are plain values come along."""
     details = {key: value for key, value in error.details.items() if isinstance(value, str | int | float | bool)}
-    body = {"type": f"urn:lilong:{error.code()}", "title": type(error).__name__, "status": error.status, "code": error.code(), "detail": str(error), "request_id": request_id, **({"details": details} if details else {})}  # fmt: skip
+    body = {
+        "type": f"urn:lilong:{error.code()}", "title": type(error).__name__, "status": error.status, "code": error.code(), "detail": str(error),
+        "exit_code": error.exit_code, "request_id": request_id, **({"details": details} if details else {}),
+    }  # fmt: skip
     headers = {"www-authenticate": "Bearer"} if error.status == 401 else {}
     return JSONResponse(body, error.status, headers, media_type="application/problem+json")
 

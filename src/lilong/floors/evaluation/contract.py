@@ -322,7 +322,7 @@ class ProtocolNotFixed(Refused):
 
 
 class BadProtocol(BadInput):
-    """The protocol cannot be used: '{field}' {problem}. Make one with `lilong evaluate plan`, and do not edit it afterwards."""
+    """The protocol cannot be used: '{field}' {problem}. Have it planned (evaluation.plan in a chain file), and do not edit it afterwards."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(field=field, problem=problem)

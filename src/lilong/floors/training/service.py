@@ -218,7 +218,7 @@ def _base_room(row: Base) -> Room:
 
 def _run_room(row: Run) -> Room:
     figures = row.figures
-    detail = f"{figures['steps']} steps · {figures['first_loss']:.3f} → {figures['last_loss']:.3f}" if figures else str(row.state)
+    detail = f"{figures['steps']} steps" if figures else str(row.state)  # one batch's loss says nothing: the reports do
     return Room(row.repository, detail, f"/jobs/{row.job}", row.manifest)
 
 
