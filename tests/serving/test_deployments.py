@@ -22,7 +22,8 @@ from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.errors import Forbidden
 from lilong.ground.evidence import Artifact
 from lilong.ground.gates import Answer
-from lilong.operations.backup import backup, restore
+from lilong.operations.backup import backup
+from lilong.operations.restore import restore
 
 
 @pytest.fixture(scope="module")

@@ -55,17 +55,17 @@ class HttpTransport:
     def __init__(self, url: str, timeout: float = 120.0) -> None:
         try:
             parts = urlsplit(url)
-            sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            host, port = parts.hostname, parts.port
         except ValueError:  # a port that is no number
-            sound = False
-        if not sound:
+            host = port = None
+        if not host or parts.scheme not in ("http", "https"):
             raise BadInput(field="url", problem=f"{url!r} is not an http or https address", way_out="Give it as http://host:port.")
         self._url = url
         self._prefix = parts.path.rstrip("/")
         self._connection: http.client.HTTPConnection = (
-            http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=ssl.create_default_context())
+            http.client.HTTPSConnection(host, port, timeout=timeout, context=ssl.create_default_context())
             if parts.scheme == "https"
-            else http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+            else http.client.HTTPConnection(host, port, timeout=timeout)
         )
 
     @property

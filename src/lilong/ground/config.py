@@ -14,6 +14,8 @@ from typing import Any
 
 from .errors import BadInput
 
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
 
 def _cpus() -> int:
     return os.cpu_count() or 1
@@ -90,4 +92,6 @@ def load(house: Path, overrides: Mapping[str, Any] | None = None, environment: M
                 raise BadInput(field=key, problem=f"{value!r} is not a whole number", way_out="Give a whole number.") from None
         else:
             values[key] = str(value)
+    if values.get("log_level", "info") not in LOG_LEVELS:
+        raise BadInput(field="log_level", problem=f"{values['log_level']!r} is no level", way_out=f"Give one of: {', '.join(LOG_LEVELS)}.")
     return Settings(house=house, **values)

@@ -80,11 +80,13 @@ class Database:
         options = dict(engine_options or {})
         try:
             self.url = make_url(url)
+            if self.url.get_backend_name() not in ("sqlite", "postgresql"):
+                raise ArgumentError("another kind of database")
             self._reading = self._engine({"poolclass": QueuePool, "pool_size": 16, **options}, "BEGIN")
             self._writing = self._engine({**options, "poolclass": NullPool}, "BEGIN IMMEDIATE")
         except ArgumentError as problem:  # also a dialect that nobody knows
             way_out = "Give it as sqlite:///path or postgresql+psycopg://user@host/name."
-            raise BadInput(field="database", problem=f"it is not a database's URL ({type(problem).__name__})", way_out=way_out) from problem
+            raise BadInput(field="database", problem="it is not the URL of a database of these kinds", way_out=way_out) from problem
         except ModuleNotFoundError as problem:
             way_out = "Install it: pip install 'lilong[postgres]'."
             raise DatabaseUnavailable(problem=f"the package {problem.name} is missing", way_out=way_out) from problem

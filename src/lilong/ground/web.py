@@ -162,8 +162,10 @@ def install_errors(app: Any) -> None:
 
     def lilong(request: Request, error: Exception) -> Response:
         assert isinstance(error, LilongError)
-        if error.status >= 500:
-            log.error("failed", code=error.code(), detail=str(error), path=request.url.path, exc_info=error)
+        if error.status == 503:  # what is missing is outside: its message says all
+            log.warning("unavailable", id=request_id(request.scope), code=error.code(), detail=str(error))
+        elif error.status >= 500:
+            log.error("failed", id=request_id(request.scope), code=error.code(), detail=str(error), exc_info=error)
         if pages.wants_page(request):
             if error.status == 401 and request.method == "GET":
                 return pages.to_sign_in(request)
@@ -185,7 +187,7 @@ def install_errors(app: Any) -> None:
         return JSONResponse(shown, error.status_code, error.headers, media_type="application/problem+json")
 
     def unforeseen(request: Request, error: Exception) -> Response:
-        log.error("failed", path=request.url.path, error=repr(error), exc_info=error)
+        log.error("failed", id=request_id(request.scope), error=repr(error), exc_info=error)
         return problem(LilongError("Something went wrong inside the house; its log has the details under this request's id."), request_id(request.scope))
 
     app.add_exception_handler(Exception, unforeseen)

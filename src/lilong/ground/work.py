@@ -22,6 +22,17 @@ from types import TracebackType
 from typing import Any
 
 
+def kept_wheel(requirement: str) -> list[str]:
+    """pip's options for a `name==version` whose wheel was fetched when the environment was made, so that no network is needed now.
+
+    Such wheels lie in `<environment>/share/lilong/wheels`; the list is empty where this one does not.
+    """
+    folder = Path(sys.prefix) / "share" / "lilong" / "wheels"
+    start = requirement.replace("-", "_").replace("==", "-", 1).lower() + "-"
+    kept = folder.is_dir() and any(file.name.lower().startswith(start) for file in folder.iterdir())
+    return ["--no-index", "--find-links", str(folder)] if kept else []
+
+
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """The folders of one job."""

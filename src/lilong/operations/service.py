@@ -9,10 +9,12 @@ from lilong import __version__
 from lilong.ground import log
 from lilong.ground.access import Actor, Organisation, Token, User
 from lilong.ground.db import Tx
-from lilong.ground.errors import Unavailable
+from lilong.ground.errors import BadInput, Unavailable
 from lilong.ground.events import SqlNodes
 from lilong.ground.house import House, running
 from lilong.ground.seams import stamp
+
+_LONGEST_DAYS = 3660
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,8 @@ def grant(house: House, actor: Actor, ask: GrantAsk) -> GrantAsk:
 
 
 def add_token(house: House, actor: Actor, ask: TokenAsk) -> NewToken:
+    if ask.days is not None and not 1 <= ask.days <= _LONGEST_DAYS:
+        raise BadInput(field="days", problem=f"{ask.days} is not between 1 and {_LONGEST_DAYS}", way_out="Leave it away for a token that does not expire.")
     lives = timedelta(days=ask.days) if ask.days is not None else None
     return NewToken(*house.db.write(lambda tx: house.access.add_token(tx, actor, ask.user or actor.user, ask.title, ask.scopes, lives=lives)))
 

