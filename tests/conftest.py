@@ -20,7 +20,8 @@ from lilong.ground import logs
 from lilong.ground.access import SYSTEM
 from lilong.ground.chores import deliver
 from lilong.ground.config import load
-from lilong.ground.house import House, running
+from lilong.ground.house import House
+from lilong.ground.presence import running
 from tests import postgres as postgres_server
 from tests.chain.small import Demo, small_chain
 

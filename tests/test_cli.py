@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ def takes(command: click.Command, option: str) -> bool:
 
 
 REPORTS = [path for path, command in LEAVES.items() if not any(isinstance(each, click.Argument) and each.required for each in command.params)
+           and path != ("chain", "status")  # of the newest chain: there is none yet
            and path[-1] in ("list", "status", "usage", "bases", "matrix", "stacks", "protocols", "verify")]  # fmt: skip
 
 
@@ -110,7 +112,8 @@ def test_tables_fit_a_terminal_of_80_columns(furnished: LiveServer) -> None:
     for path in REPORTS:
         argv = [sys.executable, "-c", program, sys.executable, "-m", "lilong.cli", *path, "--house", str(furnished.folder)]
         done = subprocess.run(argv, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
-        assert [line for line in done.stdout.splitlines() if len(line.rstrip("\r\n")) > 80 and path != ("verify",)] == [], path
+        shown = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+        assert [line for line in shown.splitlines() if len(line.rstrip()) > 80 and path != ("verify",)] == [], path
 
 
 @pytest.mark.slow

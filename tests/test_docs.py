@@ -30,7 +30,7 @@ from lilong.floors.training.contract import Base, BaseAsk, Run, RunAsk
 from lilong.ground.access import ROLES
 from lilong.ground.config import Settings
 from lilong.ground.errors import LilongError
-from lilong.ground.house import running
+from lilong.ground.presence import running
 from tests.serving.conftest import TOKEN, LiveGateway, Snapshot, deployment, hashed, started
 from tests.serving.conftest import Key as GatewayKey
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from lilong.ground.house import running
+from lilong.ground.presence import running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 REPOSITORY = Path(__file__).parents[1]

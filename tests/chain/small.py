@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lilong.chain.demo import first_chain
-from lilong.ground.house import running
+from lilong.ground.presence import running
 
 _SMALLER = {
     'packages = ["python3-doc", "postgresql-doc", "manpages", "manpages-zh", "debian-reference-en", "debian-reference-zh-cn"]': 'packages = ["manpages", "debian-reference-en"]',

@@ -45,8 +45,15 @@ def test_few_positions_are_still_spread_over_two_texts(documents: list[str]) -> 
 
 
 def test_too_little_text_says_how_much_is_there() -> None:
-    with pytest.raises(TooLittleText, match="1 excerpts"):
-        choose(["short", "long enough " * 40], encode, ASK)
+    with pytest.raises(TooLittleText, match="0 excerpts"):
+        choose(["short", "shorter"], encode, ASK)
+
+
+def test_where_there_are_few_documents_one_gives_excerpts_from_several_places() -> None:
+    text = " ".join(f"word{number}" for number in range(400))
+    suite = choose([text], encode, ASK)
+    assert len(suite.texts) == 2
+    assert suite.texts[0].tokens != suite.texts[1].tokens
 
 
 def test_a_parameter_with_a_typo_is_refused_with_the_known_ones() -> None:

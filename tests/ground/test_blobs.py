@@ -103,3 +103,13 @@ def test_a_small_file_is_replaced_whole_and_with_its_mode(tmp_path: Path) -> Non
     assert path.read_bytes() == b"two"
     assert path.stat().st_mode & 0o777 == 0o600
     assert [entry.name for entry in path.parent.iterdir()] == ["secret"]
+
+
+def test_a_blob_that_another_thread_has_only_just_renamed_is_forced_to_the_disk_before_it_counts_as_kept(
+    blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = blobs._path(blobs.put(b"tea").digest)
+    forced: list[str] = []
+    monkeypatch.setattr("lilong.ground.blobs.sync_folder", lambda folder: forced.append(folder.name))
+    blobs.put(b"tea")
+    assert forced == [path.parent.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from lilong.floors.hub.contract import Kind
 from lilong.floors.hub.git.attributes import DEFAULT, parse
 from lilong.floors.hub.rules import card, files, names
+from lilong.ground import intake
 from lilong.ground.intake import UnsafeFile
 
 
@@ -110,3 +112,22 @@ def test_tags_come_from_the_metadata() -> None:
         "library_name": "x",
     }
     assert card.tags(metadata) == ["x", "tiny", "license:mit", "license:apache-2.0", "base_model:c/d", "dataset:a/b", "zh"]
+
+
+def weights(header: dict[str, object], pad_to: int = 0) -> tuple[io.BytesIO, int]:
+    text = json.dumps(header).encode().ljust(pad_to)
+    whole = len(text).to_bytes(8, "little") + text + bytes(4)
+    return io.BytesIO(whole), len(whole)
+
+
+@pytest.mark.parametrize("header_bytes", [640, 896, 1152, 1408, 65536 + 640])
+def test_a_header_whose_length_reads_like_the_start_of_a_pickle_is_no_pickle(header_bytes: int) -> None:
+    file, size = weights({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, header_bytes)
+    assert file.getvalue()[:2] in {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}
+    assert intake.check_model_file("model.safetensors", file, size) == "safetensors"
+
+
+@pytest.mark.parametrize("offsets", [[0, 4, 5], [0], [0, None], [0, "4"], [0.5, 4], "04", {"0": 4}, 4, None])
+def test_offsets_that_are_no_pair_of_whole_numbers_are_refused_as_malformed(offsets: object) -> None:
+    with pytest.raises(UnsafeFile, match="malformed"):
+        intake.check_model_file("model.safetensors", *weights({"a": {"dtype": "F32", "shape": [1], "data_offsets": offsets}}))

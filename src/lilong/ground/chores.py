@@ -1,7 +1,8 @@
 """What the server does between requests: deliver events to their subscribers, and run chores under a lease.
 
 A delivery that fails is tried again with growing pauses; after the last try it is parked with its error, where `lilong status`
-shows it, and the next event goes on. A chore's lease carries a fencing token that grows with every lease.
+shows it, and the next event goes on. What is parked is tried once more whenever a server starts and every ten minutes: the disk may
+have room again, and without its event a request would wait for ever. A chore's lease carries a fencing token that grows with every lease.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ log = structlog.get_logger("lilong.chores")
 
 TRIES = 6
 _PAUSE = 0.5  # seconds; doubles with each try
+_PARKED_EVERY = 600.0  # seconds
 _LEASE = timedelta(seconds=60)
 
 
@@ -57,13 +59,16 @@ class Background:
             self._written.notify_all()
 
     def _deliver(self, subscription: Subscription) -> None:
-        seen = -1
+        seen, next_look = -1, 0.0
         while not self._stop.is_set():
             with self._written:
                 if self._version == seen:
                     self._written.wait(timeout=2.0)
                 seen = self._version
             try:
+                if (now := self._house.clock.monotonic()) >= next_look:
+                    next_look = now + _PARKED_EVERY
+                    retry_parked(self._house, subscription)
                 while not self._stop.is_set() and deliver(self._house, subscription, self._stop):
                     pass
             except Exception as problem:
@@ -98,6 +103,22 @@ def deliver(house: House, subscription: Subscription, stop: threading.Event | No
                     return 0
         house.db.write(lambda tx, seq=recorded.seq: events.advance(tx, subscription.name, seq))  # type: ignore[misc]
     return len(pending)
+
+
+def retry_parked(house: House, subscription: Subscription) -> int:
+    """Hand over once more what was given up, the oldest first; how many of them are done with now."""
+    name = subscription.name
+    parked = house.db.read(lambda tx: [int(row["seq"]) for row in tx.rows("SELECT seq FROM ground_parked WHERE subscription = :name ORDER BY seq", name=name)])
+    done = 0
+    for seq in parked:
+        try:
+            subscription.handle(house, house.db.read(lambda tx, seq=seq: house.events.get(tx, seq)))  # type: ignore[misc]
+        except Exception as problem:
+            log.warning("event still not handled", subscription=name, seq=seq, error=str(problem) if isinstance(problem, LilongError) else repr(problem))
+            continue
+        house.db.write(lambda tx, seq=seq: tx.run("DELETE FROM ground_parked WHERE subscription = :name AND seq = :seq", name=name, seq=seq))  # type: ignore[misc]
+        done += 1
+    return done
 
 
 def _park(house: House, subscription: str, seq: int, error: str) -> None:

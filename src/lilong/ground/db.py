@@ -82,7 +82,9 @@ class Database:
             self.url = make_url(url)
             if self.url.get_backend_name() not in ("sqlite", "postgresql"):
                 raise ArgumentError("another kind of database")
-            self._reading = self._engine({"poolclass": QueuePool, "pool_size": 16, **options}, "BEGIN")
+            # PostgreSQL's default shows each statement of a transaction a state of its own; SQLite knows snapshots only.
+            snapshot = {} if self.url.get_backend_name() == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+            self._reading = self._engine({"poolclass": QueuePool, "pool_size": 16, **snapshot, **options}, "BEGIN")
             self._writing = self._engine({**options, "poolclass": NullPool}, "BEGIN IMMEDIATE")
         except ArgumentError as problem:  # also a dialect that nobody knows
             way_out = "Give it as sqlite:///path or postgresql+psycopg://user@host/name."
@@ -93,6 +95,7 @@ class Database:
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._listeners: list[Callable[[], None]] = []
         self._closed = False
+        self._door = threading.Lock()  # nothing enters the queue behind its end
         self._writer = threading.Thread(target=self._write_loop, name="db-writer", daemon=True)
         self._writer.start()
 
@@ -142,20 +145,23 @@ class Database:
         """
         if threading.current_thread() is self._writer:
             raise RuntimeError("a write inside a write: pass the transaction on instead")
-        if self._closed:
-            raise DatabaseUnavailable(problem="the house is closing", way_out="Try again when the server is up.")
         job = _Write(fn)
-        self._queue.put(job)
+        with self._door:
+            if self._closed:
+                raise DatabaseUnavailable(problem="the house is closing", way_out="Try again when the server is up.")
+            self._queue.put(job)
         result: T = job.future.result()
         return result
 
     def close(self) -> None:
-        if not self._closed:
+        with self._door:
+            if self._closed:
+                return
             self._closed = True
             self._queue.put(None)
-            self._writer.join()
-            self._reading.dispose()
-            self._writing.dispose()
+        self._writer.join()
+        self._reading.dispose()
+        self._writing.dispose()
 
     def _write_loop(self) -> None:
         connection: Connection | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
 from .access import Access
-from .blobs import Blobs, LocalBlobs, write_durably
+from .blobs import Blobs, LocalBlobs
 from .config import Settings
 from .db import Database
 from .errors import Conflict
@@ -136,30 +135,3 @@ def _take(file: Path, house: Path) -> IO[str]:
     handle.write(str(os.getpid()))
     handle.flush()
     return handle
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """What a running server says of itself in `run/server.json`."""
-
-    pid: int
-    url: str
-
-
-def announce(settings: Settings, url: str) -> None:
-    write_durably(settings.run / "server.json", json.dumps({"pid": os.getpid(), "url": url}).encode())
-
-
-def running(house: Path) -> Running | None:
-    """The server that has this house open now, if any. Answers from the lock, so a stale file misleads nobody."""
-    lock = house / "run" / "lock"
-    try:
-        with lock.open("r") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return None
-            except OSError:
-                said = json.loads((house / "run" / "server.json").read_text())
-                return Running(said["pid"], said["url"]) if str(said["pid"]) == handle.read().strip() else None
-    except (OSError, ValueError, KeyError):
-        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from operator import index
 from typing import BinaryIO
 
 from .errors import BadInput, TooLarge
@@ -50,17 +51,19 @@ def check_model_file(file_name: str, file: BinaryIO, size: int) -> str:
     Read from the content, not from the name: the safetensors header must parse and tile the file exactly (safetensors format
     specification), a GGUF must begin with its magic and a known version.
     """
-    start = file.read(8)
+    start = file.read(9)
     file.seek(0)
     lower = file_name.lower()
-    if start[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") or start[:4] == b"PK\x03\x04" or lower.endswith(_PICKLES):
+    # A safetensors header of 640 bytes begins with the bytes of a pickle too; its JSON after them does not.
+    pickled = start[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") and start[8:9] != b"{"
+    if pickled or start[:4] == b"PK\x03\x04" or lower.endswith(_PICKLES):
         raise UnsafeFile(path=file_name, problem="it is a pickle or an archive of pickles, which can run code when loaded", way_out="Save the weights as safetensors.")
     if start[:4] == b"GGUF":
         version = int.from_bytes(start[4:8], "little")
         if version not in (2, 3):
             raise UnsafeFile(path=file_name, problem=f"GGUF version {version} is not known", way_out="Write it as GGUF version 3.")
         return "gguf"
-    _check_safetensors(file_name, file, size, int.from_bytes(start, "little"))
+    _check_safetensors(file_name, file, size, int.from_bytes(start[:8], "little"))
     return "safetensors"
 
 
@@ -81,8 +84,8 @@ def _check_safetensors(file_name: str, file: BinaryIO, size: int, header_size: i
         raise refuse("its safetensors header is not an object")
     at = 0
     try:
-        spans = sorted(tuple(tensor["data_offsets"]) for key, tensor in header.items() if key != "__metadata__")
-    except (TypeError, KeyError):
+        spans = sorted((index(begin), index(end)) for begin, end in (tensor["data_offsets"] for key, tensor in header.items() if key != "__metadata__"))
+    except (TypeError, KeyError, ValueError):
         raise refuse("its safetensors header is malformed") from None
     for begin, end in spans:
         if begin != at or end < begin:

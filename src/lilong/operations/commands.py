@@ -48,12 +48,16 @@ def up(house: Path, detach: bool, **overrides: Any) -> None:
         return
     from lilong.operations.serve import serve
 
-    serve(settings, lambda url: click.echo(f"Serving {settings.house} at {url} (Ctrl-C ends it). For a sign-in link: lilong user sign-in --house {house}"))
+    def ready(url: str) -> None:
+        if sys.stdout.isatty():  # elsewhere the log's own line says it
+            click.echo(f"Serving {settings.house} at {url} (Ctrl-C ends it). For a sign-in link: lilong user sign-in --house {house}")
+
+    serve(settings, ready)
 
 
 def start_detached(house: Path, overrides: dict[str, Any]) -> str:
     """Start a server in a session of its own and wait until it is ready; its address. A running one is left as it is."""
-    from lilong.ground.house import running
+    from lilong.ground.presence import running
 
     if (already := running(house)) is not None:
         return already.url
@@ -86,7 +90,7 @@ def down(house: Path) -> None:
 
 def stop(house: Path) -> str | None:
     """End the server that has this house open, and wait for its end; its address."""
-    from lilong.ground.house import running
+    from lilong.ground.presence import running
 
     server = running(house)
     if server is None:

@@ -20,7 +20,7 @@ from lilong.ground.blobs import write_durably
 from lilong.ground.chores import Background
 from lilong.ground.config import Settings, load
 from lilong.ground.errors import BadInput, Refused, Unavailable
-from lilong.ground.house import announce
+from lilong.ground.presence import announce
 
 
 class PortInUse(Unavailable):

@@ -11,7 +11,8 @@ from lilong.ground.access import Actor, Organisation, Token, User
 from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput, Unavailable
 from lilong.ground.events import SqlNodes
-from lilong.ground.house import House, running
+from lilong.ground.house import House
+from lilong.ground.presence import running
 from lilong.ground.seams import stamp
 
 _LONGEST_DAYS = 3660

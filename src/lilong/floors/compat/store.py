@@ -92,9 +92,9 @@ def by_job(tx: Tx, job: str) -> Examination | None:
     return _one(tx, "job = :value", job)
 
 
-def by_certificate(tx: Tx, digest: str) -> Examination | None:
-    """The newest examination that gave this certificate (or whose id this is)."""
-    return _one(tx, "state = 'done' AND (certificate = :value OR id = :value)", digest)
+def by_certificate(tx: Tx, digest: str, visible: str, parameters: Mapping[str, Any]) -> Examination | None:
+    """The newest examination that gave this certificate (or whose id this is). `visible`: of whom; two may well give the same one."""
+    return _one(tx, f"state = 'done' AND (certificate = :value OR id = :value) AND {visible}", digest, parameters)
 
 
 def by_key(tx: Tx, organisation: str, key: str) -> Examination | None:
@@ -120,8 +120,8 @@ def listed(tx: Tx, condition: str, parameters: Mapping[str, Any], limit: int = 2
     return [_examination(tx, row) for row in found]
 
 
-def _one(tx: Tx, condition: str, value: str) -> Examination | None:
-    found = listed(tx, condition, {"value": value}, 1)
+def _one(tx: Tx, condition: str, value: str, parameters: Mapping[str, Any] | None = None) -> Examination | None:
+    found = listed(tx, condition, {"value": value, **(parameters or {})}, 1)
     return found[0] if found else None
 
 

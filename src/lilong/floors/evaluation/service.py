@@ -354,15 +354,11 @@ def protocol_document(house: House, actor: Actor, name: str) -> dict[str, Any]:
 def evaluation(house: House, actor: Actor, name: str) -> EvaluationRun:
     """A run by its id or its report's digest. Raises RunNotFound."""
 
-    def look(tx: Tx) -> EvaluationRun:
-        hidden = RunNotFound(name=name)
-        one = store.reported(tx, name)
-        if one is None:
-            raise hidden
-        house.access.require(tx, actor, "evaluation.read", one.organisation, hidden=hidden)
-        return one
-
-    return house.db.read(look)
+    condition, parameters = house.access.visible(actor, "evaluation.read", "organisation")
+    one = house.db.read(lambda tx: store.reported(tx, name, condition, parameters))
+    if one is None:
+        raise RunNotFound(name=name)
+    return one
 
 
 def evaluations(house: House, actor: Actor) -> list[EvaluationRun]:
@@ -403,11 +399,9 @@ def _runs(house: House, actor: Actor, condition: str, parameters: Mapping[str, A
 
 
 def _protocol(house: House, tx: Tx, actor: Actor, name: str) -> PlannedProtocol:
-    hidden = ProtocolNotFound(name=name)
-    one = store.fixed_protocol(tx, name)
+    one = store.fixed_protocol(tx, name, *house.access.visible(actor, "evaluation.read", "organisation"))
     if one is None:
-        raise hidden
-    house.access.require(tx, actor, "evaluation.read", one.organisation, hidden=hidden)
+        raise ProtocolNotFound(name=name)
     return one
 
 

@@ -37,14 +37,14 @@ def by_key(tx: Tx, kind: type[Kept], organisation: str, key: str) -> Kept | None
     return found[0] if found else None
 
 
-def fixed_protocol(tx: Tx, name: str) -> PlannedProtocol | None:
-    """By its id or, once it is there, by its digest."""
-    return _one(tx, PlannedProtocol, "id = :value OR digest = :value", name)
+def fixed_protocol(tx: Tx, name: str, visible: str, parameters: Mapping[str, Any]) -> PlannedProtocol | None:
+    """By its id or, once it is there, by its digest. `visible`: of whom; two organisations may well fix the same protocol."""
+    return _one(tx, PlannedProtocol, f"(id = :value OR digest = :value) AND {visible}", name, parameters)
 
 
-def reported(tx: Tx, name: str) -> EvaluationRun | None:
-    """A run by its id or by its report's digest."""
-    return _one(tx, EvaluationRun, "id = :value OR report = :value", name)
+def reported(tx: Tx, name: str, visible: str, parameters: Mapping[str, Any]) -> EvaluationRun | None:
+    """A run by its id or by its report's digest. `visible`: of whom; two organisations may well come to the same report."""
+    return _one(tx, EvaluationRun, f"(id = :value OR report = :value) AND {visible}", name, parameters)
 
 
 def keep_tasks(tx: Tx, requirement: str, files: Mapping[str, str], at: str) -> None:
@@ -73,8 +73,8 @@ def listed(tx: Tx, kind: type[Kept], condition: str, parameters: Mapping[str, An
     return [_read(kind, row) for row in found]
 
 
-def _one(tx: Tx, kind: type[Kept], condition: str, value: str) -> Kept | None:
-    found = listed(tx, kind, condition, {"value": value}, 1)
+def _one(tx: Tx, kind: type[Kept], condition: str, value: str, parameters: Mapping[str, Any] | None = None) -> Kept | None:
+    found = listed(tx, kind, condition, {"value": value, **(parameters or {})}, 1)
     return found[0] if found else None
 
 

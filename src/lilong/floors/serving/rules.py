@@ -42,13 +42,16 @@ def rolled_up(receipts: Iterable[Receipt]) -> list[Usage]:
     ]
 
 
-def served_name(wanted: str, repository: str) -> str:
-    """The name clients will ask for. Raises BadInput."""
+def served_name(wanted: str, repository: str, organisation: str) -> str:
+    """The name clients will ask for; one that reads like another organisation's model is for that model only. Raises BadInput."""
     name = wanted or repository
     if not _NAME.fullmatch(name):
         raise BadInput(
             field="name", problem=f"{name!r} is not a name a client can ask for", way_out="Use letters, digits and . _ / : - (120 at most)."
         )
+    owner, slash, _ = name.partition("/")
+    if slash and owner != organisation and name != repository:
+        raise BadInput(field="name", problem=f"{name!r} would pass for a model of {owner}", way_out=f"Begin it with {organisation}/, or leave the / out.")
     return name
 
 

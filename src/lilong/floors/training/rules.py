@@ -66,6 +66,8 @@ def check_base(ask: BaseAsk) -> None:
         )
     if ask.index and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", ask.index):
         raise BadInput(field="index", problem="it is not an http or https address", way_out="Such as https://pypi.org/simple.")
+    if "@" in ask.index.split("://", 1)[-1].split("/", 1)[0]:  # it is kept, shown and signed
+        raise BadInput(field="index", problem="it carries a name or a password", way_out="Give the address alone, and the password in pip's own configuration where jobs run.")
     if ask.gguf_digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", ask.gguf_digest):
         raise BadInput(
             field="gguf_digest", problem="it is not sha256:<64 hex digits>", way_out="Leave it out, or give the digest of the GGUF file."

@@ -61,14 +61,21 @@ def canonical(value: Any) -> bytes:
 
 
 PROMPT_TOKENS = 24
+_TURNS = 6  # excerpts of one document, at the most
 
 
 def choose(documents: Iterable[str], encode: Callable[[str], list[int]], ask: Recipe) -> Suite:
     """Choose excerpts by the seed's hash of each document, so that the order of the files does not matter.
 
-    An excerpt starts at a place in its document that the same hash gives (page headers are all alike). Raises TooLittleText.
+    An excerpt starts at a place in its document that the same hash gives (page headers are all alike). A document gives a further
+    excerpt, from another place, only where there are too few documents. Raises TooLittleText.
     """
-    order = sorted((hashlib.sha256(f"{ask.seed}\n{text}".encode()).hexdigest(), text) for text in set(documents))
+    held = set(documents)
+    order = [
+        pair
+        for turn in range(_TURNS)
+        for pair in sorted((hashlib.sha256(f"{ask.seed}{f'.{turn}' if turn else ''}\n{text}".encode()).hexdigest(), text) for text in held)
+    ]
     length = min(ask.length, ask.positions // 2)  # an interval over texts needs two of them
     wanted = -(-ask.positions // length)
     texts: list[Excerpt] = []

@@ -61,7 +61,7 @@ def _deploy(house: House, tx: Tx, actor: Actor, ask: DeployAsk) -> DeploymentRow
             problem=f"its certificate speaks of {certified.file}, not of {file}.",
             way_out=f"Ask for the stack llama.cpp:{certified.file}, or examine {file}.",
         )
-    name = rules.served_name(ask.name, repository)
+    name = rules.served_name(ask.name, repository, ask.organisation)
     holder = store.live_by_name(tx, name)
     if holder is not None:
         raise NameTaken(

@@ -1,0 +1,49 @@
+"""The client, against servers that misbehave."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from lilong.client import Client, HttpTransport, NoServer
+
+
+@contextmanager
+def server_that_says(answer: bytes) -> Iterator[str]:
+    """Sends these bytes to whoever connects, and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnot a length\r\n",
+    ],
+)
+def test_a_server_that_ends_in_the_middle_of_its_answer_is_a_server_that_is_away(answer: bytes) -> None:
+    with server_that_says(answer) as url:
+        client = Client(HttpTransport(url), None)
+        with pytest.raises(NoServer, match="broke off"):
+            client.get("/api/chains")
+        with pytest.raises(NoServer, match="broke off"):  # and the client can still be used
+            client.get("/api/chains")
+        client.close()
