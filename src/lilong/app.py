@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from importlib.util import find_spec
 
+import anyio.to_thread
 import prometheus_client
 from fastapi import FastAPI, Request, Response
 from starlette.responses import PlainTextResponse
@@ -129,7 +130,7 @@ def _own_routes(house: House) -> web.Routes:
     @routes.get("/readyz", allow=PUBLIC)
     async def readyz(request: Request) -> Response:
         try:
-            house.db.read(lambda tx: tx.value("SELECT 1"))
+            await anyio.to_thread.run_sync(lambda: house.db.read(lambda tx: tx.value("SELECT 1")))
         except Exception as problem:
             return PlainTextResponse(f"the database does not answer: {type(problem).__name__}\n", 503)
         return PlainTextResponse("ready\n")
@@ -137,6 +138,7 @@ def _own_routes(house: House) -> web.Routes:
     @routes.get("/metrics", allow="house.read")
     async def metrics() -> Response:
         own = prometheus_client.generate_latest().decode()
-        return PlainTextResponse(own + "".join(of_floor() for of_floor in house.metrics), media_type="text/plain; version=0.0.4")
+        of_floors = await anyio.to_thread.run_sync(lambda: "".join(of_floor() for of_floor in house.metrics))
+        return PlainTextResponse(own + of_floors, media_type="text/plain; version=0.0.4")
 
     return routes

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+
+# On a terminal, lists show times to the minute and the first digits of digests; --json and pipes have them whole.
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?Z")
+_DIGEST = re.compile(r"\b(?:sha256:)?([0-9a-f]{12})[0-9a-f]{28}(?:[0-9a-f]{24})?\b")
+_WHOLE = re.compile(r"[a-z]+-[0-9a-hjkmnp-tv-z]{26}|[0-9a-f]{12}|\d{4}-\d\d-\d\d( \d\d:\d\d)?|LL-\d+-\d+")
 
 _OPTIONS = (
     click.option("--house", type=click.Path(path_type=Path), envvar="LILONG_HOUSE", help="The house's folder (default: ./house)."),
@@ -47,14 +53,17 @@ def show(value: Any, as_json: bool, columns: Sequence[tuple[str, str]] = ()) -> 
         rows: Sequence[Any] = value
     else:
         rows, columns = [{"field": key, "value": item} for key, item in value.items()], [("", "field"), ("", "value")]
-    table = Table(box=None, pad_edge=False, show_header=isinstance(value, list))
-    for header, _ in columns:
-        table.add_column(header, overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(_pick(row, key)) for _, key in columns))
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, width=240)
+    short = console.is_terminal and isinstance(value, list)
+    cells = [[_cell(_pick(row, key), short) for _, key in columns] for row in rows]
+    table = Table(box=None, pad_edge=False, show_header=isinstance(value, list))
+    for at, (header, _) in enumerate(columns):
+        whole = any(_WHOLE.fullmatch(line[at]) for line in cells)  # what people copy stays on one line
+        table.add_column(header, overflow="fold", no_wrap=whole)
+    for line in cells:
+        table.add_row(*line)
     console.print(table if rows else "(none)")
 
 
@@ -64,11 +73,14 @@ def _pick(row: Any, key: str) -> Any:
     return row
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, short: bool) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return ", ".join(value) or "-"
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
-    return str(value)
+    text = str(value)
+    return _DIGEST.sub(r"\1", _STAMP.sub(r"\1 \2", text)) if short else text

@@ -318,3 +318,36 @@ def test_a_promised_level_that_is_missing_runs_nothing_and_says_the_way_out(tmp_
 def test_a_setting_that_names_no_level_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="auto, none, landlock, bubblewrap"):
         open_compute(tmp_path / "house", sandbox="bubblewarp")
+
+
+def test_outputs_that_the_job_put_out_of_reach_fail_it_and_do_not_hold_the_queue_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the lesser sandbox levels a job can take its folder away, or put a link in its place."""
+
+    def gone(_site: LocalSite, _token: str, _keep: object) -> tuple[()]:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(LocalSite, "outputs", gone)
+    job = submitted(house, ask())
+    run_until_idle(house)
+    assert now(house, job).state is JobState.FAILED
+    assert "its outputs were refused" in str(now(house, job).exit)
+
+
+def test_nothing_of_an_earlier_attempt_is_left_behind(house: House) -> None:
+    job = submitted(house, ask("raise SystemExit(1)", attempts=2))
+    left = house.settings.jobs / job.id / "1" / "out" / "half-written"
+    tidy, tidied = LocalSite.tidy, []
+
+    def killed_before(site: LocalSite, token: str, *, last: bool) -> None:
+        tidied.append(token)
+        if last:
+            tidy(site, token, last=last)
+        else:
+            left.write_bytes(b"x")
+
+    site = house.port(LocalSite)
+    site.tidy = killed_before.__get__(site)  # type: ignore[method-assign]
+    step_until(house, job, JobState.FAILED)
+    run_until_idle(house)
+    assert tidied == [f"{job.id}.1", f"{job.id}.2"]
+    assert not left.parent.exists()

@@ -12,6 +12,7 @@ from lilong.ground.access import Actor
 from lilong.ground.draw import Interval, intervals
 from lilong.ground.floor import Room, load
 from lilong.ground.house import House
+from lilong.operations import evidence_service
 
 _ROOMS = 6  # newest shown on a tier
 
@@ -31,18 +32,25 @@ class Tower:
 
 
 def tower(house: House, actor: Actor, select: str) -> Tower:
-    """Every floor with what is on it; with a digest selected, all that its chain of evidence reaches is lit."""
+    """Every floor with what is on it; with a digest selected, all that its chain of evidence reaches is lit.
+
+    Of what the actor may neither see in a room nor read about, not even the length of the chain is told.
+    """
     reached: set[str] = set()
+    standing = [(floor.name, tuple(load(floor.rooms)(house, actor)) if floor.rooms else ()) for floor in reversed(declared())]
     if select:
+        seen = any(room.digest == select for _, rooms in standing for room in rooms)
 
         def walk(tx: Any) -> set[str]:
+            if not seen and not evidence_service.may_read(house, tx, actor, select):
+                return set()
             return {artifact.digest for graph in (house.evidence.down(tx, select), house.evidence.up(tx, select)) for artifact in graph.artifacts} | {select}
 
         reached = house.db.read(walk)
     tiers = []
-    for floor in reversed(declared()):
-        rooms = tuple(load(floor.rooms)(house, actor)[:_ROOMS]) if floor.rooms else ()
-        tiers.append(Tier(floor.name, rooms, frozenset(room.digest for room in rooms if room.digest in reached and room.digest is not None)))
+    for name, every in standing:
+        rooms = every[:_ROOMS]
+        tiers.append(Tier(name, rooms, frozenset(room.digest for room in rooms if room.digest in reached and room.digest is not None)))
     return Tower(tuple(tiers), select, len(reached))
 
 

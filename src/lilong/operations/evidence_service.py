@@ -224,7 +224,7 @@ def statements(house: House, actor: Actor, limit: int = 100, before: int | None 
         first, wanted = before, max(1, min(limit, 1000))
         for _ in range(_PAGES):
             page = house.evidence.recent(tx, wanted, first)
-            found += [_listed(each) for each in page if _may_read(house, tx, actor, each.id)]
+            found += [_listed(each) for each in page if may_read(house, tx, actor, each.id)]
             if len(found) >= wanted or len(page) < wanted:
                 break
             first = page[-1].seq
@@ -238,7 +238,7 @@ def _listed(known: Statement) -> StatementListed:
     return StatementListed(known.id, known.predicate_type, known.at, known.actor, known.seq, known.revoked_by, names)
 
 
-def _may_read(house: House, tx: Tx, actor: Actor, digest: str) -> bool:
+def may_read(house: House, tx: Tx, actor: Actor, digest: str) -> bool:
     try:
         _readable(house, tx, actor, digest)
     except NothingSuch:

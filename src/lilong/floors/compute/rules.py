@@ -170,6 +170,7 @@ def check(ask: JobAsk) -> None:
         "cpus": "a job needs at least one core" if ask.cpus < 1 else None,
         "memory_mib": "a job needs at least 16 MiB" if ask.memory_mib < 16 else None,
         "timeout_s": "it must be at least a second" if ask.timeout_s < 1 else None,
+        "priority": "it must be between -1000 and 1000" if not -1000 <= ask.priority <= 1000 else None,
         "attempts": "it must be between 1 and 100" if not 1 <= ask.attempts <= 100 else None,
         "kind": "it must be given, up to 100 characters" if not 0 < len(ask.kind) <= 100 else None,
         "key": "it is longer than 200 characters" if len(ask.key) > 200 else None,

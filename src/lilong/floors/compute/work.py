@@ -6,6 +6,7 @@ by one that carries on: an attempt's row is there before the site is asked, and 
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable
@@ -47,6 +48,7 @@ LOOK_S = 0.2  # between two looks at what runs
 REST_S = 5.0  # between two looks when nothing runs and nothing was written
 _BREATH_S = 0.03  # after a write: others often follow, and one look serves them all
 _ALIVE_S = 30.0
+_JOBS_OWN_FAULT = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # what it did to its folder of outputs
 
 
 class Dispatcher:
@@ -241,7 +243,9 @@ class Dispatcher:
         if verdict.state is JobState.SUCCEEDED:
             try:
                 outputs = self.site.outputs(entry.token, self._keep)
-            except (OutputRefused, PermissionError) as problem:
+            except (OutputRefused, OSError) as problem:
+                if isinstance(problem, OSError) and problem.errno not in _JOBS_OWN_FAULT:
+                    raise  # the house's own disk: it is tried again
                 verdict = Verdict(JobState.FAILED, f"its outputs were refused: {problem}")
         told = replace(sight.exit or Exit(None, None, "", 0.0, 0.0, 0.0), reason=verdict.reason)
 

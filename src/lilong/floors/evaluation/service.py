@@ -211,7 +211,9 @@ def follow(house: House, recorded: Recorded) -> None:
                 _report(house, one, job)
             elif protocol is not None:
                 _planned(house, protocol, job)
-        except LilongError as error:  # such as a job that no site can hold: trying again would change nothing
+        except LilongError as error:
+            if error.status >= 500:
+                raise  # the house's trouble, not the evaluation's: the event is handed over again
             reason = str(error)
             house.db.write(lambda tx: _fail(house, tx, row, reason))
 

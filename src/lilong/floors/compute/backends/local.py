@@ -286,9 +286,11 @@ class LocalSite:
 
     def tidy(self, token: str, *, last: bool) -> None:
         folder = self._folder(token)
-        _short_link(folder / "socket").unlink(missing_ok=True)
-        for name in ("in", "out", "tmp", "socket"):
-            _remove(folder / name)
+        # of an earlier attempt something is left where the server was killed between its end and this
+        for attempt in folder.parent.glob("[0-9]*") if last else (folder,):
+            _short_link(attempt / "socket").unlink(missing_ok=True)
+            for name in ("in", "out", "tmp", "socket"):
+                _remove(attempt / name)
         if last:
             state = folder.parent / "state"
             for entry in list(state.iterdir()) if state.is_dir() else []:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lilong.floors.serving.contract import MeterFull, SegmentDamaged
+from lilong.floors.serving.gateway import segments
 
 MAGIC = b"LLLEDG1\n"
 HEADER = struct.Struct("<8s16sQI")  # magic, gateway, epoch, slots
@@ -46,7 +47,7 @@ class Ledger:
         fresh = path.with_name(path.name + ".new")
         handle = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            os.posix_fallocate(handle, 0, size)  # a later store must never find the disk full (SIGBUS)
+            segments.reserve(handle, 0, size)  # a later store must never find the disk full (SIGBUS)
             os.pwrite(handle, HEADER.pack(MAGIC, gateway.encode(), epoch, slots), 0)
             os.fsync(handle)
             self._map = mmap.mmap(handle, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)

@@ -144,7 +144,7 @@ class Meter:
     def commit(self) -> None:
         """Force what was written to the disk, now."""
         self._dirty = False
-        os.fdatasync(self._fd)
+        segments.fdatasync(self._fd)
 
     def close(self) -> None:
         if self._commit is not None:
@@ -179,7 +179,7 @@ class Meter:
         """After a failed write: cut what it left and try whether there is room again. Raises MeterFull."""
         try:
             os.ftruncate(self._fd, self._size)
-            os.posix_fallocate(self._fd, self._size, 1 << 16)
+            segments.reserve(self._fd, self._size, 1 << 16)
             os.ftruncate(self._fd, self._size)
         except OSError as e:
             raise MeterFull(problem=e.strerror or str(e)) from e
@@ -214,7 +214,7 @@ class Meter:
 
         def sync() -> None:
             try:
-                os.fdatasync(copy)
+                segments.fdatasync(copy)
             finally:
                 os.close(copy)
 
@@ -252,7 +252,7 @@ class Meter:
             try:
                 for each in missing:
                     os.write(handle, segments.frame(each.seq, _encode(_interrupted(each, gateway, epoch, self.wall()))))
-                os.fdatasync(handle)
+                segments.fdatasync(handle)
             finally:
                 os.close(handle)
         return Recovery(len(missing), torn, tuple(damaged))

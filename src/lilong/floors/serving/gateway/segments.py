@@ -30,6 +30,18 @@ SUFFIX = ".seg"
 
 _decode = msgspec.json.Decoder(Receipt).decode
 
+fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
+
+
+def reserve(handle: int, start: int, size: int) -> None:
+    """Have the disk keep room for these bytes, which are 0 where there were none. Raises OSError where it has none."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, start, size)
+        return
+    at = max(start, os.fstat(handle).st_size)  # macOS: bytes that were written have room
+    while at < start + size:
+        at += os.pwrite(handle, bytes(min(1 << 16, start + size - at)), at)
+
 
 @dataclass(frozen=True, slots=True)
 class Header:
@@ -196,7 +208,7 @@ class SegmentReader:
             raise SegmentDamaged(place=segment, problem=f"it holds {len(frames)} records and {size} were sealed")
         handle = os.open(path, os.O_RDONLY)
         try:
-            os.fdatasync(handle)  # per file, not per process: also covers what the gateway wrote
+            fdatasync(handle)  # per file, not per process: also covers what the gateway wrote
         finally:
             os.close(handle)
         return SegmentHead(segment, size, log.root(_tree(frames[:size]), size).hex())
