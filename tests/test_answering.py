@@ -14,7 +14,7 @@ from lilong.client import read_secret
 from lilong.ground.house import House
 
 
-@pytest.mark.parametrize("path", ["/readyz", "/metrics", "/api/house/who-am-i", "/api/jobs", "/"])
+@pytest.mark.parametrize("path", ["/readyz", "/metrics", "/api/house/who-am-i", "/api/compute/jobs", "/"])
 def test_no_request_reads_the_database_in_the_event_loop(house: House, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     where: list[threading.Thread] = []
     read = house.db.read

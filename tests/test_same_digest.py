@@ -32,11 +32,23 @@ def two(house: House) -> House:
                 house.access.grant(tx, SYSTEM, user, "member", organisation)
         statement = house.evidence.issue(tx, SYSTEM, predicate_type="https://lilong.dev/example/v1", subjects=[Artifact("it", DIGEST, "certificate")], predicate={}).id  # fmt: skip
         for number, organisation in enumerate((ORGANISATION, "other-yard")):
-            planned = dict.fromkeys(("key", "base", "base_manifest", "new", "corpus", "corpus_manifest", "requested_by", "stage", "job"), "x")
-            common = {"id": f"one-{number}", "organisation": organisation, "created_at": f"2026-11-0{number + 1}", "attempt": 1, "state": State.DONE}
+            planned = dict.fromkeys(
+                ("key", "base", "base_manifest", "new", "corpus", "corpus_manifest", "requested_by", "stage", "job"), "x"
+            )
+            common = {
+                "id": f"one-{number}",
+                "organisation": organisation,
+                "created_at": f"2026-11-0{number + 1}",
+                "attempt": 1,
+                "state": State.DONE,
+            }
             protocol = PlannedProtocol(**planned, **common, recipe={}, tasks={})  # type: ignore[arg-type]
             evaluation_store.put(tx, replace(protocol, digest=DIGEST))
-            run = {key: value for key, value in planned.items() if key != "stage"} | {"protocol": "x", "protocol_digest": DIGEST, "new_manifest": "x"}
+            run = {key: value for key, value in planned.items() if key != "stage"} | {
+                "protocol": "x",
+                "protocol_digest": DIGEST,
+                "new_manifest": "x",
+            }
             evaluation_store.put(tx, replace(EvaluationRun(**run, **common), report=DIGEST))  # type: ignore[arg-type]
             exam = Examination(
                 id=f"exam-{number}", organisation=organisation, key="x", state=CompatState.REQUESTED, repository="x/y", commit="c", manifest=DIGEST,

@@ -16,6 +16,8 @@ _STAMP = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?Z")
 _DIGEST = re.compile(r"\b(?:sha256:)?([0-9a-f]{12})[0-9a-f]{28}(?:[0-9a-f]{24})?\b")
 _WHOLE = re.compile(r"[a-z]+-[0-9a-hjkmnp-tv-z]{26}|[0-9a-f]{12}|\d{4}-\d\d-\d\d( \d\d:\d\d)?|LL-\d+-\d+")
 
+_NARROW = 16  # characters that a column of words needs
+
 _OPTIONS = (
     click.option("--house", type=click.Path(path_type=Path), envvar="LILONG_HOUSE", help="The house's folder (default: ./house)."),
     click.option("--url", help="A server's address instead of a folder (also LILONG_URL)."),
@@ -58,13 +60,24 @@ def show(value: Any, as_json: bool, columns: Sequence[tuple[str, str]] = ()) -> 
         console = Console(highlight=False, markup=False, width=240)
     short = console.is_terminal and isinstance(value, list)
     cells = [[_cell(_pick(row, key), short) for _, key in columns] for row in rows]
+    widths = [max(len(header), *(len(line[at]) for line in cells)) for at, (header, _) in enumerate(columns)] if cells else []
+    whole = [any(_WHOLE.fullmatch(line[at]) for line in cells) for at in range(len(widths))]  # what people copy stays on one line
+    least = [width if fixed else min(width, _NARROW) for width, fixed in zip(widths, whole, strict=True)]
+    if short and sum(least) + 2 * len(least) > console.width:
+        console.print("\n\n".join(_block(columns, line) for line in cells), soft_wrap=True)
+        return
     table = Table(box=None, pad_edge=False, show_header=isinstance(value, list))
-    for at, (header, _) in enumerate(columns):
-        whole = any(_WHOLE.fullmatch(line[at]) for line in cells)  # what people copy stays on one line
-        table.add_column(header, overflow="fold", no_wrap=whole)
+    for (header, _), fixed, width in zip(columns, whole, least, strict=False):
+        table.add_column(header, overflow="fold", no_wrap=fixed, min_width=width if short else None)
     for line in cells:
         table.add_row(*line)
     console.print(table if rows else "(none)")
+
+
+def _block(columns: Sequence[tuple[str, str]], line: Sequence[str]) -> str:
+    """One row, a line for each column: for what is too wide to stand side by side."""
+    wide = max(len(header) for header, _ in columns)
+    return "\n".join(f"{header:<{wide}}  {cell}" for (header, _), cell in zip(columns, line, strict=True))
 
 
 def _pick(row: Any, key: str) -> Any:

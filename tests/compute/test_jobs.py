@@ -219,7 +219,16 @@ def test_the_job_and_the_askers_own_row_come_together_or_not_at_all(house: House
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"cpus": 0}, {"memory_mib": 1}, {"argv": ()}, {"argv": ("ls",)}, {"timeout_s": 0}, {"attempts": 0}, {"argv": ("/bin/x", "a\0b")}],
+    [
+        {"cpus": 0},
+        {"memory_mib": 1},
+        {"argv": ()},
+        {"argv": ("ls",)},
+        {"timeout_s": 0},
+        {"attempts": 0},
+        {"priority": 10**30},
+        {"argv": ("/bin/x", "a\0b")},
+    ],
 )
 def test_a_job_that_cannot_be_run_is_refused(wrong: dict[str, object], house: House) -> None:
     with pytest.raises(BadInput):

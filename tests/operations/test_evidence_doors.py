@@ -14,6 +14,7 @@ from lilong.app import build
 from lilong.cli import root
 from lilong.floors.governance import service as governance
 from lilong.floors.governance.work import seal_the_log
+from lilong.floors.hub.contract import Kind
 from lilong.ground import log
 from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.blobs import digest_of
@@ -21,7 +22,7 @@ from lilong.ground.errors import Forbidden
 from lilong.ground.evidence import Artifact
 from lilong.operations import evidence_service as service
 from lilong.operations.evidence_service import NothingSuch
-from tests.governance.test_service import APPROVE, LI, MEI, Street, street
+from tests.governance.test_service import APPROVE, LI, MEI, Street, published, street
 
 __all__ = ["street"]
 OPERATOR = Actor("operator")
@@ -159,3 +160,26 @@ def test_the_command_line_exports_verifies_and_traces(street: Street, tmp_path: 
     broken = CliRunner().invoke(root, ["verify", str(out)])
     assert broken.exit_code == 8
     assert f"statements/{victim.name}: " in broken.stdout
+
+
+def test_whose_corpus_a_model_learned_from_may_not_read_about_the_model(street: Street) -> None:
+    house = street.house
+    theirs = published(house, Kind.MODEL, "harbour-lab/quiet-model", "README.md")
+    model = Artifact(f"harbour-lab/quiet-model@{theirs.commit}", theirs.manifest, "model")
+    trained = street.issue("https://slsa.dev/provenance/v1", model, street.corpus, note="of the harbour only")
+    report = Artifact("report: quiet", digest_of(b"quiet"), "report")
+    judged = street.issue("https://in-toto.io/attestation/test-result/v0.1", report, model, street.corpus)
+    deployed = street.issue("https://lilong.dev/deployment/v1", Artifact("quiet", digest_of(b"deployed"), "deployment"), model)
+    answered = street.issue("https://lilong.dev/answer/v1", Artifact("rcpt-1", digest_of(b"answer"), "answer"), deployed.subjects[0])
+    street.house.db.write(lambda tx: house.access.grant(tx, SYSTEM, "anybody", "reader", "lantern-works"))
+    anybody = Actor("anybody")
+    for each in (trained, judged, deployed, answered):
+        assert service.statement(house, LI, each.id).id == each.id
+        for of in (each.id, each.subjects[0].digest):
+            with pytest.raises(NothingSuch):
+                service.find(house, anybody, of)
+        with pytest.raises(NothingSuch):
+            service.statement(house, anybody, each.id)
+    listed = service.statements(house, anybody)
+    assert not [name for each in listed for name in each.subjects if "quiet" in name or "rcpt" in name]
+    assert service.statement(house, anybody, street.statements["training"].id).signers == ("house",)

@@ -265,3 +265,14 @@ def test_after_kill_9_under_streams_every_delivered_token_is_billed_once(tmp_pat
     assert {name: billed[name] - tokens for name, tokens in got.items() if billed[name] < tokens} == {}
     # the instant of the kill can fall between counting tokens and handing them to the socket: in one stream, as there is one loop
     assert len({name for name, tokens in billed.items() if tokens > got.get(name, 0)}) <= 1
+
+
+def test_room_is_kept_also_where_the_system_has_no_call_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS has neither posix_fallocate nor fdatasync."""
+    monkeypatch.delattr(os, "posix_fallocate")
+    file = tmp_path / "file"
+    file.write_bytes(b"abc")
+    handle = os.open(file, os.O_RDWR)
+    segments.reserve(handle, 1, 200_000)
+    os.close(handle)
+    assert file.read_bytes() == b"abc" + bytes(200_001 - 3)

@@ -168,14 +168,28 @@ def _readable(house: House, tx: Tx, actor: Actor, digest: str) -> str | None:
     """The organisation by which the actor may read of a digest; None for the house's own readers. Raises NothingSuch."""
     if house.access.allowed(tx, actor, "evidence.read"):
         return None
-    met = {each.digest: each for step in house.evidence.down(tx, digest).steps for each in (*step.subjects, *step.materials)}
-    for artifact in met.values():
-        if artifact.kind not in _IN_REPOSITORIES:
-            continue
-        revision = house.port(Hub).by_manifest(tx, artifact.digest)  # type: ignore[type-abstract]
-        if revision is not None and house.access.allowed(tx, actor, "evidence.read", revision.repository.organisation):
-            return revision.repository.organisation
+    for owner in sorted(_owners(house, tx, digest)):
+        if house.access.allowed(tx, actor, "evidence.read", owner):
+            return owner
     raise NothingSuch(name=digest)
+
+
+def _owners(house: House, tx: Tx, digest: str) -> set[str]:
+    """Whose a thing is: the organisations of the nearest models or corpora on its way down, what was made before what it was made of.
+
+    That a model learned from a corpus gives the corpus's readers no right to read about the model.
+    """
+    groups: list[list[str]] = [[digest]]
+    steps = house.evidence.down(tx, digest).steps
+    for depth in sorted({step.depth for step in steps}):
+        here = [step for step in steps if step.depth == depth]
+        groups.append([each.digest for step in here for each in step.subjects if each.kind in _IN_REPOSITORIES])
+        groups += [[each.digest for step in here for each in step.materials if each.kind == kind] for kind in _IN_REPOSITORIES]
+    for group in groups:
+        found = [house.port(Hub).by_manifest(tx, each) for each in group]  # type: ignore[type-abstract]
+        if owners := {revision.repository.organisation for revision in found if revision is not None}:
+            return owners
+    return set()
 
 
 def _called(revision: Revision) -> str:

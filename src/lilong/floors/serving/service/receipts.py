@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict
-
 from lilong.floors.serving import rules, store
 from lilong.floors.serving.contract import AnswerEvidence, Receipt, ReceiptNotFound, ReceiptShown, SegmentHead, Serving, Usage, UsageSealed
 from lilong.floors.serving.gateway.segments import SegmentReader
@@ -117,7 +115,8 @@ def _settle(house: House, tx: Tx, head: SegmentHead, size: int, fresh: list[Rece
             "tree": "RFC 6962, SHA-256; a leaf is a record's bytes",
             "first_at": min(each.at for each in fresh),
             "last_at": max(each.at for each in fresh),
-            "usage": [asdict(each) for each in summed],
+            # Of all organisations together: whoever walks down from an answer of theirs comes by here.
+            "tokens": {"prompt": sum(each.prompt_tokens for each in summed), "completion": sum(each.completion_tokens for each in summed)},
         },
     )
     store.seal(tx, head, size, statement.id, stamp(house.clock.now()))
