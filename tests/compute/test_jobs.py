@@ -360,3 +360,11 @@ def test_nothing_of_an_earlier_attempt_is_left_behind(house: House) -> None:
     run_until_idle(house)
     assert tidied == [f"{job.id}.1", f"{job.id}.2"]
     assert not left.parent.exists()
+
+
+def test_a_log_has_an_end_wherever_one_looks_beyond_it(house: House) -> None:
+    job = submitted(house, ask())
+    run_until_idle(house)
+    for offset in (1 << 20, 1 << 70):
+        assert service.logs(house, SYSTEM, job.id, offset).next == offset
+    assert service.logs(house, SYSTEM, job.id, -(1 << 70)).text == "hello\n"

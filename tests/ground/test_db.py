@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lilong.ground.db import Database, DatabaseUnavailable
+from lilong.ground.db import Database, DatabaseUnavailable, NotStorable
+from lilong.ground.house import House
 from lilong.ground.migrations import MigrationChanged, migrate
 from lilong.ground.seams import SystemClock
 
@@ -160,3 +161,22 @@ def test_no_write_is_left_waiting_when_the_database_closes(db: Database) -> None
     for thread in threads:
         thread.join(timeout=10)
     assert len(answered) == 8
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**70), "half \ud800 a character"])
+def test_a_value_that_no_database_can_keep_is_refused_and_the_writer_goes_on(db: Database, value: object) -> None:
+    column = "b" if isinstance(value, str) else "a"
+    with pytest.raises(NotStorable):
+        db.write(lambda tx: tx.run(f"INSERT INTO t (a, {column}) VALUES (1, :value)" if column == "b" else "INSERT INTO t (a) VALUES (:value)", value=value))
+    put(db, 1)
+    assert db.read(lambda tx: tx.value("SELECT COUNT(*) FROM t")) == 1
+
+
+def test_nothing_is_found_under_a_number_that_is_too_large(house: House) -> None:
+    from starlette.testclient import TestClient
+
+    from lilong.app import build
+
+    with TestClient(build(house), base_url="http://house") as client:
+        answer = client.get(f"/api/evidence/log/inclusion/{10**30}")
+    assert (answer.status_code, answer.json()["code"]) == (422, "not-storable")

@@ -14,9 +14,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, CursorResult, Engine, create_engine, event, text
 from sqlalchemy.engine import RowMapping, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool, QueuePool
 from sqlalchemy.sql.elements import TextClause
 
@@ -33,6 +33,10 @@ class DatabaseUnavailable(Unavailable):
     """The database cannot be used: {problem}. {way_out}"""
 
 
+class NotStorable(BadInput):
+    """A value that came with this request is none that the house can keep or look for. Give whole numbers below 2^63, and text without NUL and half characters."""
+
+
 @functools.lru_cache(maxsize=4096)
 def _clause(sql: str) -> TextClause:
     return text(sql)
@@ -47,23 +51,29 @@ class Tx:
 
     def run(self, sql: str, **params: Any) -> int:
         """Execute a statement; how many rows it touched."""
-        return self.connection.execute(_clause(sql), params).rowcount
+        return self._execute(sql, params).rowcount
 
     def many(self, sql: str, rows: Iterable[Mapping[str, Any]]) -> None:
         batch = list(rows)
         if batch:
-            self.connection.execute(_clause(sql), batch)
+            self._execute(sql, batch)
 
     def row(self, sql: str, **params: Any) -> Row | None:
         """The first row, or None."""
-        return self.connection.execute(_clause(sql), params).mappings().first()
+        return self._execute(sql, params).mappings().first()
 
     def rows(self, sql: str, **params: Any) -> list[Row]:
-        return list(self.connection.execute(_clause(sql), params).mappings())
+        return list(self._execute(sql, params).mappings())
 
     def value(self, sql: str, **params: Any) -> Any:
         """The first column of the first row, or None."""
-        return self.connection.execute(_clause(sql), params).scalar()
+        return self._execute(sql, params).scalar()
+
+    def _execute(self, sql: str, params: Mapping[str, Any] | list[Mapping[str, Any]]) -> CursorResult[Any]:
+        try:
+            return self.connection.execute(_clause(sql), params)
+        except (OverflowError, UnicodeEncodeError, DataError) as problem:  # what each dialect says of it differs
+            raise NotStorable() from problem
 
 
 @dataclass(slots=True)

@@ -224,7 +224,10 @@ class LocalSite:
 
     def logs(self, token: str, offset: int, limit: int) -> LogPart:
         with contextlib.suppress(FileNotFoundError), (self._folder(token) / "log").open("rb") as file:
-            offset = file.seek(max(0, file.seek(0, os.SEEK_END) + offset) if offset < 0 else offset)
+            size = file.seek(0, os.SEEK_END)
+            if offset >= size:
+                return LogPart(offset, offset, "")
+            offset = file.seek(max(0, size + offset) if offset < 0 else offset)
             data = file.read(limit)
             whole = _whole_characters(data) if len(data) == limit else data
             return LogPart(offset, offset + len(whole), whole.decode("utf-8", errors="replace"))

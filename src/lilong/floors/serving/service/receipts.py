@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+
 from lilong.floors.serving import rules, store
 from lilong.floors.serving.contract import AnswerEvidence, Receipt, ReceiptNotFound, ReceiptShown, SegmentHead, Serving, Usage, UsageSealed
 from lilong.floors.serving.gateway.segments import SegmentReader
