@@ -10,7 +10,7 @@ import click
 
 from lilong.cli_kit import common, show
 from lilong.client import Client
-from lilong.ground.errors import BadInput
+from lilong.ground.errors import BadInput, Unavailable
 
 
 @click.group()
@@ -76,6 +76,8 @@ def _carry_out(client: Client, as_json: bool, source: str, others: tuple[str, ..
     from lilong.client import opened
 
     parsed = rules.parse(source)
+    if client.url is None:
+        raise Unavailable(what="A chain's work", problem="no server has this house open, so nothing would carry it out", way_out="Start one first: lilong up --detach --house DIR.")
     with ExitStack() as stack:
         clients: dict[str, Client] = {"": client}
         for pair in others:

@@ -118,7 +118,8 @@ def tell(operator: Client, house: Path, outputs: Mapping[str, Mapping[str, Any]]
     learned, compared, stacks = outputs["corpus"]["figures"], outputs["evaluation"]["figures"], outputs["compatibility"]["rows"]
     click.echo("\n── What the model learned from")
     documents, size = learned["documents"], learned["bytes"]
-    click.echo(f"   {documents['train']:,} documents, {size['train'] / 1e6:.1f} MB of text; {documents['held_out']:,} held out, {documents['dropped']:,} dropped")
+    click.echo(f"   a corpus of {documents['train']:,} documents, {size['train'] / 1e6:.1f} MB of text; {documents['held_out']:,} held out, {documents['dropped']:,} dropped")
+    click.echo(f"   {_read(outputs['training']['figures'])}")
     for licence, counted in sorted(learned["licences"].items(), key=lambda item: -item[1]["bytes"]):
         click.echo(f"   {licence:<28} {counted['documents']:>6,} documents {counted['bytes'] / 1e6:8.1f} MB")
     if learned.get("note"):
@@ -128,6 +129,7 @@ def tell(operator: Client, house: Path, outputs: Mapping[str, Mapping[str, Any]]
         models, difference = task["models"], task["difference"]
         click.echo(f"   {name}: base {_interval(models['base'])}, new {_interval(models['new'])}, difference {_interval(difference)} {task['unit']}, n = {task['n']}")
         click.echo(f"   {task['verdict']['question']} {task['verdict']['answer']}. {task['verdict']['reason']}")
+        click.echo(f"   In the training text: a passage of {task['overlap']['found']} of {task['overlap']['items']} items.")
     click.echo("── Runs correctly on")
     for row in stacks:
         click.echo(f"   {row['stack']:<14} {row['verdict']:<11} {row['reason']}")
@@ -138,6 +140,10 @@ def tell(operator: Client, house: Path, outputs: Mapping[str, Mapping[str, Any]]
     click.echo(f"   Finished in {int(seconds) // 60} min {int(seconds) % 60:02d} s.")
     command = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "lilong" else "lilong"
     click.echo(f"\nWalk from that answer down to the documents and licences:\n   {command} trace {answer['receipt']} --house {house}")
+
+
+def _read(figures: Mapping[str, Any]) -> str:
+    return f"The training read {figures['tokens']:,} tokens of it, in {figures['passages']:,} passages. The corpus stands under these licences:"
 
 
 def _interval(estimate: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ def best_for(stream: TextIO = sys.stderr) -> Reporter:
 
 
 def _figures(progress: Progress) -> str:
-    return " ".join(f"{key}={value:.4g}" for key, value in progress.figures.items())
+    return " ".join(f"{key}={value:,}" if isinstance(value, int) else f"{key}={value:.4g}" for key, value in progress.figures.items())
 
 
 def _span(seconds: float) -> str:
@@ -48,7 +48,7 @@ class LineReporter:
         self._say(f"        {step.name}: " + ("finished before, kept" if kept else f"done in {_span(seconds)}"))
 
     def failed(self, step: Step, error: str) -> None:
-        self._say(f"        {step.name}: FAILED: {error}")
+        self._say(f"        {step.name}: FAILED")  # the reason comes with the error that ends the command
 
     def notice(self, text: str) -> None:
         self._say(f"        {text}")
@@ -94,7 +94,7 @@ class BarReporter:
     def failed(self, step: Step, error: str) -> None:
         self._end()
         self._bars.stop()
-        self._console.print(f"[red]✗[/red] {step.name}: {error}", markup=True)
+        self._console.print(f"[red]✗[/red] {step.name}", markup=True)
 
     def notice(self, text: str) -> None:
         self._console.print(f"[yellow]{text}[/yellow]")

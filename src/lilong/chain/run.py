@@ -172,6 +172,6 @@ class _Watch:
 def _progress(first: Mapping[str, Any], last: Mapping[str, Any]) -> Progress:
     done = last["step"] - first["step"]
     passed = last["at"] - first["at"]
-    eta = passed / done * (last["of"] - last["step"]) if done > 0 and passed > 0 else None
+    eta = passed / done * (last["of"] - last["step"]) if done > 0 and passed > 0 and last["of"] > last["step"] else None
     figures = {key: value for key, value in last.items() if key not in ("at", "step", "of", "doing") and isinstance(value, int | float)}
     return Progress(last["step"], last["of"], str(last["doing"]), eta, figures)

@@ -141,12 +141,13 @@ def _span(pair: tuple[str | None, str | None] | float | None) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
 
 
-def _markdown(text: str) -> Markup:
-    """A card as HTML: no raw HTML, no images from elsewhere, headings below the page's own."""
+def _markdown(text: str, below: int = 2) -> Markup:
+    """A card as HTML: no raw HTML, no images from elsewhere, headings `below` levels under the page's own."""
     from markdown_it import MarkdownIt
 
     body = text.split("---", 2)[2] if text.startswith("---") and text.count("---") >= 2 else text
     made = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").disable("image").render(body)
     for level in (4, 3, 2, 1):
-        made = made.replace(f"<h{level}>", f"<h{level + 2}>").replace(f"</h{level}>", f"</h{level + 2}>")
+        made = made.replace(f"<h{level}>", f"<h{level + below}>").replace(f"</h{level}>", f"</h{level + below}>")
+    made = made.replace("<th></th>", "<td></td>")  # the empty corner of a table heads nothing
     return Markup(made)  # noqa: S704 - the renderer escapes everything it is given

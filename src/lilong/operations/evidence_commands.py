@@ -120,7 +120,7 @@ def _count(index: dict[str, Any], folder: str) -> int:
 @click.option("--up", "direction", flag_value="up", help="To all that it touched.")
 @common
 def trace(client: Client, as_json: bool, of: str, direction: str) -> None:
-    """Walk from a receipt, organisation/name@revision, registration number or digest to its sources, or to all it touched."""
+    """Walk from a receipt, organisation/name@revision, registration number, source, deployment or digest to its sources, or to all it touched."""
     from lilong.client import evidence
 
     found = evidence.trace(client, of, direction)
@@ -153,6 +153,8 @@ def _tree(found: dict[str, Any]) -> Iterator[str]:
             short = "/".join(step["predicate_type"].split("/")[-2:])
             revoked = ", REVOKED" if step["revoked_by"] else ""
             yield f"{'  ' * depth}  {'from' if down else 'in'} {short}, {step['at'][:19]}Z, {step['id'][: 7 + _HEX]}{revoked}"
+            for line in step.get("told", ()):
+                yield f"{'  ' * depth}    · {line}"
             for other in leave:
                 if other not in met:
                     yield from walk(other, depth + 2)

@@ -26,6 +26,7 @@ from lilong.operations.bundles.findings import plain
 Direction = Literal["down", "up"]
 _IN_REPOSITORIES = ("model", "corpus")
 _TELL_EVERY = 0.3  # seconds
+_WHOLE = len("sha256:") + 64
 _PAGES = 10  # of statements are looked through for those that one may read
 
 
@@ -58,6 +59,7 @@ class StepShown:
     revoked_by: str | None
     subjects: tuple[str, ...]  # digests
     materials: tuple[str, ...]
+    told: tuple[str, ...] = ()  # figures worth a line: documents, licences, what was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +113,14 @@ class InclusionProof:
 
 
 class NothingSuch(NotFound):
-    """There is nothing called '{name}' that you may see. Give a receipt, organisation/name@revision, a registration number or a digest."""
+    """There is nothing called '{name}' that you may see. Give a receipt, organisation/name@revision, a registration number, the name of a source or deployment, or a digest."""
 
 
 # --- finding -----------------------------------------------------------------------------------------------------------------
 
 
 def find(house: House, actor: Actor, of: str) -> Found:
-    """By receipt, `organisation/name@revision`, registration number, statement id or artifact digest.
+    """By receipt, `organisation/name@revision`, registration number, statement id, artifact digest or its first digits, or name.
 
     Raises NothingSuch, or what the floor that knows such names raises.
     """
@@ -128,6 +130,8 @@ def find(house: House, actor: Actor, of: str) -> Found:
         return house.db.read(lambda tx: _by_number(house, tx, actor, of))
     if "/" in of:
         return house.db.read(lambda tx: _by_revision(house, tx, actor, of))
+    if not of.startswith("rcpt-"):
+        return house.db.read(lambda tx: _by_name(house, tx, actor, of))
     evidence = house.port(Serving).evidence_of(actor, of)  # type: ignore[type-abstract]
     return Found(Artifact(of, evidence.digest, "answer"), evidence.receipt.organisation)
 
@@ -154,7 +158,22 @@ def _by_number(house: House, tx: Tx, actor: Actor, number: str) -> Found:
     return Found(Artifact(number, registration.artifact, "registration"), registration.organisation)
 
 
+def _by_name(house: House, tx: Tx, actor: Actor, name: str) -> Found:
+    """By the name that statements give a thing, such as a source's or a deployment's; the newest that the actor may read of."""
+    for row in tx.rows(
+        "SELECT digest, MAX(kind) AS kind FROM ground_links WHERE role <> 'self' AND (name = :name OR name LIKE :start ESCAPE '!') GROUP BY digest ORDER BY digest LIMIT 50",
+        name=name, start=name.replace("!", "!!").replace("%", "!%").replace("_", "!_") + " (%",
+    ):  # fmt: skip
+        try:
+            return _by_digest(house, tx, actor, row["digest"])
+        except NotFound:
+            continue
+    raise NothingSuch(name=name)
+
+
 def _by_digest(house: House, tx: Tx, actor: Actor, digest: str) -> Found:
+    if len(digest) < _WHOLE:
+        digest = _completed(tx, digest)
     known = house.evidence.named(tx, digest)
     if known is None:
         try:
@@ -162,6 +181,18 @@ def _by_digest(house: House, tx: Tx, actor: Actor, digest: str) -> Found:
         except NotFound:
             raise NothingSuch(name=digest) from None
     return Found(known, _readable(house, tx, actor, digest))
+
+
+def _completed(tx: Tx, start: str) -> str:
+    """The one digest that begins so. Raises NothingSuch for none, for several, and for fewer than eight digits."""
+    digits = start.removeprefix("sha256:")
+    if len(digits) < 8 or not set(digits) <= set("0123456789abcdef"):
+        raise NothingSuch(name=start)
+    found = {row["digest"] for row in tx.rows("SELECT DISTINCT digest FROM ground_links WHERE digest LIKE :start LIMIT 2", start=start + "%")}
+    found |= {row["id"] for row in tx.rows("SELECT id FROM ground_statements WHERE id LIKE :start LIMIT 2", start=start + "%")}
+    if len(found) != 1:
+        raise NothingSuch(name=start)
+    return str(found.pop())
 
 
 def _readable(house: House, tx: Tx, actor: Actor, digest: str) -> str | None:
@@ -208,14 +239,33 @@ def trace(house: House, actor: Actor, of: str, direction: Direction = "down") ->
         shown = tuple(_shown(house, tx, actor, artifact, graph.depths[artifact.digest]) for artifact in graph.artifacts)
         start = next((each for each in shown if each.digest == found.artifact.digest), None)
         first = start or ArtifactShown(found.artifact.digest, found.artifact.kind, found.artifact.name, 0, False)
-        return Trace(first, direction, shown, tuple(_step(step) for step in graph.steps))
+        hidden = {each.digest for each in shown if each.hidden}
+        return Trace(first, direction, shown, tuple(_step(step, _told(house, tx, step, hidden)) for step in graph.steps))
 
     return house.db.read(read)
 
 
-def _step(step: Step) -> StepShown:
+def _told(house: House, tx: Tx, step: Step, hidden: set[str]) -> tuple[str, ...]:
+    """The figures of a statement that a walk should not pass by: which documents and licences a corpus is made of, what a run read."""
+    if any(each.digest in hidden for each in step.subjects):
+        return ()
+    predicate = house.evidence.get(tx, step.id).predicate
+    documents, licences = predicate.get("documents"), predicate.get("licences")
+    if isinstance(documents, Mapping) and isinstance(licences, Mapping) and step.predicate_type.endswith("/corpus-version/v1"):
+        return (
+            f"{documents['train']:,} documents to learn from and {documents['held_out']:,} held out, each with its licence in data/*.parquet",
+            *(f"licence {name}: {counted['documents']:,} documents" for name, counted in sorted(licences.items())),
+        )
+    if step.predicate_type == "https://slsa.dev/provenance/v1":
+        figures = predicate.get("lilong_run", {}).get("figures") or {}
+        if {"tokens", "passages"} <= set(figures):
+            return (f"read {figures['tokens']:,} tokens in {figures['passages']:,} passages of the corpus",)
+    return ()
+
+
+def _step(step: Step, told: tuple[str, ...]) -> StepShown:
     subjects, materials = tuple(each.digest for each in step.subjects), tuple(each.digest for each in step.materials)
-    return StepShown(step.id, step.predicate_type, step.at, step.actor, step.depth, step.revoked_by, subjects, materials)
+    return StepShown(step.id, step.predicate_type, step.at, step.actor, step.depth, step.revoked_by, subjects, materials, told)
 
 
 def _shown(house: House, tx: Tx, actor: Actor, artifact: Artifact, depth: int) -> ArtifactShown:
