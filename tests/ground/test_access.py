@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lilong.ground.access import PERMISSIONS, ROLES, SYSTEM, Actor, TokenNotUsable, hash_secret
+from lilong.ground.access import PERMISSIONS, ROLES, SYSTEM, Actor, TokenNotUsable, hash_password, hash_secret
 from lilong.ground.errors import BadInput, Conflict, Forbidden, NotFound, Unauthenticated
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
@@ -160,3 +160,14 @@ def test_only_those_who_manage_an_organisation_give_roles_in_it(house: House) ->
         house.db.write(lambda tx: house.access.grant(tx, member, "member", "owner", ORGANISATION))
     with pytest.raises(BadInput, match="whole house"):
         house.db.write(lambda tx: house.access.grant(tx, SYSTEM, "member", "operator", ORGANISATION))
+
+
+def test_a_new_password_ends_the_sessions_that_the_old_one_opened(house: House) -> None:
+    _, session = house.db.write(lambda tx: house.access.add_token(tx, MEI, "mei", "session", kind="session"))
+    house.db.write(lambda tx: house.access.set_password(tx, SYSTEM, "mei", hash_password("a long enough one")))
+    assert house.db.read(lambda tx: house.access.check_password(tx, "mei", "a long enough one")) == MEI
+    with pytest.raises(TokenNotUsable):
+        house.db.read(lambda tx: house.access.authenticate(tx, session))
+    stranger = add(house, "stranger")
+    with pytest.raises(Forbidden):
+        house.db.write(lambda tx: house.access.set_password(tx, stranger, "mei", "hash"))

@@ -102,6 +102,12 @@ class UserDisabled:
 
 
 @dataclass(frozen=True, slots=True)
+class PasswordSet:
+    kind: ClassVar[str] = "access.password-set"
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
 class OrganisationAdded:
     kind: ClassVar[str] = "access.organisation-added"
     subject: str
@@ -251,6 +257,18 @@ class Access:
             self.user(tx, name)
             return
         self._events.append(tx, actor, UserDisabled(name))
+
+    def set_password(self, tx: Tx, actor: Actor, name: str, password_hash: str) -> None:
+        """One's own, or anyone's for an operator; sessions and links that the user has are ended."""
+        if actor.user != name:
+            self.require(tx, actor, "house.manage")
+        self.user(tx, name)
+        tx.run("UPDATE ground_users SET password_hash = :hash WHERE name = :name", hash=password_hash, name=name)
+        tx.run(
+            "UPDATE ground_tokens SET revoked_at = :now WHERE user_name = :name AND kind <> 'api' AND revoked_at IS NULL AND id <> :own",
+            now=self._now(), name=name, own=actor.token or "",
+        )  # fmt: skip
+        self._events.append(tx, actor, PasswordSet(name))
 
     def check_password(self, tx: Tx, name: str, password: str) -> Actor:
         """Raises Unauthenticated, after the same work whether the user is unknown or the password is wrong."""

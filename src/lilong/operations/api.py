@@ -8,7 +8,7 @@ from lilong.ground.access import SIGNED_IN, Organisation, Token, User
 from lilong.ground.web import Routes, call
 
 from . import service
-from .service import GrantAsk, Link, LinkAsk, NewToken, OrganisationAsk, Status, TokenAsk, UserAsk, WhoAmI
+from .service import GrantAsk, Link, LinkAsk, NewToken, OrganisationAsk, PasswordAsk, Status, TokenAsk, UserAsk, WhoAmI
 
 routes = Routes(prefix="/api/house", tag="house")
 
@@ -67,3 +67,8 @@ async def revoke_token(request: Request, token: str) -> Response:
 @routes.post("/sign-in-links", allow=SIGNED_IN, status=201)
 async def add_link(request: Request, ask: LinkAsk) -> Link:
     return await call(service.add_link, request, ask)
+
+
+@routes.post("/passwords", allow=SIGNED_IN)
+async def set_password(request: Request, ask: PasswordAsk) -> User:
+    return await call(service.set_password, request, ask)

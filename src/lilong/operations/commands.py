@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from lilong.cli_kit import common, show
-from lilong.client import Client
+from lilong.client import Client, read_secret
 from lilong.ground.errors import BadInput, Unavailable
 
 _HOUSE = click.option("--house", type=click.Path(path_type=Path), envvar="LILONG_HOUSE", default=Path("house"), show_default=True, help="The house's folder.")  # fmt: skip
@@ -140,6 +140,16 @@ def user_add(client: Client, as_json: bool, name: str, title: str) -> None:
 def user_grant(client: Client, as_json: bool, name: str, role: str, organisation: str | None) -> None:
     """Give a user a role: reader, member, owner, reviewer, or operator (whole house)."""
     show(client.post("/api/house/grants", {"user": name, "role": role, "organisation": organisation}), as_json)
+
+
+@user.command("password")
+@click.argument("name")
+@click.option("--file", type=click.Path(path_type=Path), help="Read it from this file (mode 0600) instead of asking.")
+@common
+def user_password(client: Client, as_json: bool, name: str, file: Path | None) -> None:
+    """Set the password with which a user signs in to the pages."""
+    password = read_secret(file) if file else click.prompt("New password", hide_input=True, confirmation_prompt=True)
+    show(client.post("/api/house/passwords", {"user": name, "password": password}), as_json)
 
 
 @user.command("sign-in")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from lilong import __version__
 from lilong.ground import log
-from lilong.ground.access import Actor, Organisation, Token, User
+from lilong.ground.access import Actor, Organisation, Token, User, hash_password
 from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput, Unavailable
 from lilong.ground.events import SqlNodes
@@ -50,6 +50,12 @@ class TokenAsk:
 class NewToken:
     token: Token
     secret: str  # shown once
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordAsk:
+    user: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,17 @@ def add_token(house: House, actor: Actor, ask: TokenAsk) -> NewToken:
         raise BadInput(field="days", problem=f"{ask.days} is not between 1 and {_LONGEST_DAYS}", way_out="Leave it away for a token that does not expire.")
     lives = timedelta(days=ask.days) if ask.days is not None else None
     return NewToken(*house.db.write(lambda tx: house.access.add_token(tx, actor, ask.user or actor.user, ask.title, ask.scopes, lives=lives)))
+
+
+def set_password(house: House, actor: Actor, ask: PasswordAsk) -> User:
+    """Raises BadInput for one that is too short."""
+    made = hash_password(ask.password)  # slow on purpose, so before the writer's turn
+
+    def write(tx: Tx) -> User:
+        house.access.set_password(tx, actor, ask.user, made)
+        return house.access.user(tx, ask.user)
+
+    return house.db.write(write)
 
 
 def add_link(house: House, actor: Actor, ask: LinkAsk) -> Link:
