@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lilong.ground.access import PERMISSIONS, ROLES, SYSTEM, Actor, TokenNotUsable, hash_password, hash_secret
+from lilong.ground.access import PERMISSIONS, ROLES, SYSTEM, Actor, TokenNotUsable, hash_password, hash_secret, signed_in
 from lilong.ground.errors import BadInput, Conflict, Forbidden, NotFound, Unauthenticated
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
@@ -140,10 +140,10 @@ def test_a_disabled_user_is_out_at_once(house: House) -> None:
 
 def test_a_password_opens_only_its_own_account(house: House) -> None:
     house.db.write(lambda tx: house.access.add_user(tx, SYSTEM, "lin", password="a long enough one"))
-    assert house.db.read(lambda tx: house.access.check_password(tx, "lin", "a long enough one")) == Actor("lin")
+    assert signed_in("lin", house.db.read(lambda tx: house.access.password_of(tx, "lin")), "a long enough one") == Actor("lin")
     for name, password in (("lin", "another long one"), ("nobody-here", "a long enough one"), ("mei", "a long enough one")):
         with pytest.raises(Unauthenticated, match="not right"):
-            house.db.read(lambda tx, n=name, p=password: house.access.check_password(tx, n, p))
+            signed_in(name, house.db.read(lambda tx, n=name: house.access.password_of(tx, n)), password)
 
 
 def test_names_are_taken_once_and_are_names(house: House) -> None:
@@ -165,9 +165,18 @@ def test_only_those_who_manage_an_organisation_give_roles_in_it(house: House) ->
 def test_a_new_password_ends_the_sessions_that_the_old_one_opened(house: House) -> None:
     _, session = house.db.write(lambda tx: house.access.add_token(tx, MEI, "mei", "session", kind="session"))
     house.db.write(lambda tx: house.access.set_password(tx, SYSTEM, "mei", hash_password("a long enough one")))
-    assert house.db.read(lambda tx: house.access.check_password(tx, "mei", "a long enough one")) == MEI
+    assert signed_in("mei", house.db.read(lambda tx: house.access.password_of(tx, "mei")), "a long enough one") == MEI
     with pytest.raises(TokenNotUsable):
         house.db.read(lambda tx: house.access.authenticate(tx, session))
     stranger = add(house, "stranger")
     with pytest.raises(Forbidden):
         house.db.write(lambda tx: house.access.set_password(tx, stranger, "mei", "hash"))
+
+
+def test_a_token_does_not_outlive_the_one_that_made_it_nor_slip_past_its_scopes(house: House) -> None:
+    token, secret = house.db.write(lambda tx: house.access.add_token(tx, MEI, "mei", "short", ("jobs.*",), lives=timedelta(hours=1)))
+    actor = house.db.read(lambda tx: house.access.authenticate(tx, secret))
+    child, _ = house.db.write(lambda tx: house.access.add_token(tx, actor, "mei", "child", ("jobs.read",)))
+    assert child.expires_at == token.expires_at
+    with pytest.raises(Forbidden):
+        house.db.write(lambda tx: house.access.add_token(tx, actor, "mei", "wider", ("???.read",)))

@@ -95,6 +95,8 @@ class HouseInUse(Conflict):
 def open_house(settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None, lock: bool = True) -> House:
     """Open (or make) the house in `settings.house`. One process at a time holds it. Raises HouseInUse."""
     clock, ids = clock or SystemClock(), ids or SystemIds()
+    if not settings.house.exists():
+        settings.house.mkdir(parents=True, mode=0o700)  # models, receipts and keys are nobody else's business
     for folder in (settings.house, settings.keys, settings.run, settings.jobs):
         folder.mkdir(parents=True, exist_ok=True)
     settings.keys.chmod(0o700)

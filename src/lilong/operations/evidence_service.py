@@ -160,10 +160,13 @@ def _by_number(house: House, tx: Tx, actor: Actor, number: str) -> Found:
 
 def _by_name(house: House, tx: Tx, actor: Actor, name: str) -> Found:
     """By the name that statements give a thing, such as a source's or a deployment's; the newest that the actor may read of."""
-    for row in tx.rows(
-        "SELECT digest, MAX(kind) AS kind FROM ground_links WHERE role <> 'self' AND (name = :name OR name LIKE :start ESCAPE '!') GROUP BY digest ORDER BY digest LIMIT 50",
-        name=name, start=name.replace("!", "!!").replace("%", "!%").replace("_", "!_") + " (%",
-    ):  # fmt: skip
+    # Floors write `name (id)` where a name alone is not unique; ')' is the character after '('.
+    rows = tx.rows(
+        "SELECT l.digest, MAX(s.seq) AS newest FROM ground_links l JOIN ground_statements s ON s.id = l.statement "
+        "WHERE l.role <> 'self' AND (l.name = :name OR (l.name >= :start AND l.name < :end)) GROUP BY l.digest ORDER BY newest DESC LIMIT 20",
+        name=name, start=f"{name} (", end=f"{name} )",
+    )  # fmt: skip
+    for row in rows:
         try:
             return _by_digest(house, tx, actor, row["digest"])
         except NotFound:
@@ -236,7 +239,8 @@ def trace(house: House, actor: Actor, of: str, direction: Direction = "down") ->
     def read(tx: Tx) -> Trace:
         walk = house.evidence.down if direction == "down" else house.evidence.up
         graph = walk(tx, found.artifact.digest)
-        shown = tuple(_shown(house, tx, actor, artifact, graph.depths[artifact.digest]) for artifact in graph.artifacts)
+        everything = direction == "down" or house.access.allowed(tx, actor, "evidence.read")
+        shown = tuple(_shown(house, tx, actor, artifact, graph.depths[artifact.digest], everything) for artifact in graph.artifacts)
         start = next((each for each in shown if each.digest == found.artifact.digest), None)
         first = start or ArtifactShown(found.artifact.digest, found.artifact.kind, found.artifact.name, 0, False)
         hidden = {each.digest for each in shown if each.hidden}
@@ -268,7 +272,10 @@ def _step(step: Step, told: tuple[str, ...]) -> StepShown:
     return StepShown(step.id, step.predicate_type, step.at, step.actor, step.depth, step.revoked_by, subjects, materials, told)
 
 
-def _shown(house: House, tx: Tx, actor: Actor, artifact: Artifact, depth: int) -> ArtifactShown:
+def _shown(house: House, tx: Tx, actor: Actor, artifact: Artifact, depth: int, everything: bool) -> ArtifactShown:
+    """What a thing was made from may be read with it; what others made from it shows its kind, and its name to its own readers."""
+    if not everything and not may_read(house, tx, actor, artifact.digest):
+        return ArtifactShown(artifact.digest, artifact.kind, f"a private {artifact.kind}", depth, True)
     if artifact.kind in _IN_REPOSITORIES:
         revision = house.port(Hub).by_manifest(tx, artifact.digest)  # type: ignore[type-abstract]
         private = revision is not None and revision.repository.private

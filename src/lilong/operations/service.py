@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from lilong import __version__
 from lilong.ground import log
-from lilong.ground.access import Actor, Organisation, Token, User, hash_password
+from lilong.ground.access import Actor, Organisation, Token, User, hash_password, signed_in
 from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput, Unavailable
 from lilong.ground.events import SqlNodes
@@ -182,7 +182,7 @@ def sign_in(house: House, secret: str) -> str:
 
 
 def sign_in_with_password(house: House, name: str, password: str) -> str:
-    actor = house.db.read(lambda tx: house.access.check_password(tx, name, password))
+    actor = signed_in(name, house.db.read(lambda tx: house.access.password_of(tx, name)), password)
     return house.db.write(lambda tx: house.access.add_token(tx, actor, actor.user, "session", kind="session", lives=timedelta(days=7))[1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shutil
@@ -18,6 +19,13 @@ from lilong.ground import seams
 _TIMEOUT_S = 600
 _URI = re.compile(r"^'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+)(?: (?P<hash>\S+))?$", re.MULTILINE)
 _NO_VERSION = re.compile(r"[\d.]+")
+
+
+def _environment() -> dict[str, str]:
+    """What apt may know of this process's surroundings: where programs are, and the proxies that the job was given."""
+    passed = ("PATH", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    return {"LANG": "C.UTF-8", **{name: os.environ[name] for name in passed if name in os.environ}}
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,7 @@ class _Apt:
     def run(self, program: str, *words: str, cwd: Path | None = None) -> str:
         """Standard output. Raises PackagesUnreachable when the program fails or takes too long."""
         try:
-            done = seams.run([program, "-q", *self.options, *words], cwd=cwd, timeout=_TIMEOUT_S)
+            done = seams.run([program, "-q", *self.options, *words], cwd=cwd, env=_environment(), timeout=_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             raise PackagesUnreachable(problem=f"{program} {words[0]} took longer than {_TIMEOUT_S} s") from None
         if done.returncode != 0:
@@ -94,7 +102,7 @@ class _Apt:
         done_before = self.folder / "lists-complete"
         if done_before.exists():
             return
-        done = seams.run(["apt-get", "-q", *self.options, "update"], timeout=_TIMEOUT_S)
+        done = seams.run(["apt-get", "-q", *self.options, "update"], env=_environment(), timeout=_TIMEOUT_S)
         if not any(path.name.rpartition("_")[2].startswith("Packages") for path in (self.folder / "state/lists").iterdir()):
             raise PackagesUnreachable(problem=_first_error(done.stderr))
         if done.returncode == 0:
@@ -121,7 +129,7 @@ class _Apt:
 
     def versions(self, names: Sequence[str]) -> dict[str, str]:
         """name -> version of the packages that the lists have; apt fails for the others, which are left out."""
-        done = seams.run(["apt-cache", "-q", *self.options, "show", "--no-all-versions", *names], timeout=_TIMEOUT_S)
+        done = seams.run(["apt-cache", "-q", *self.options, "show", "--no-all-versions", *names], env=_environment(), timeout=_TIMEOUT_S)
         shown = done.stdout.decode("utf-8", "replace")
         return dict(re.findall(r"^Package: (\S+)\n(?:.*\n)*?Version: (\S+)$", shown, re.MULTILINE))
 

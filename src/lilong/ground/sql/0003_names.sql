@@ -1,0 +1,1 @@
+CREATE INDEX ground_links_name ON ground_links (name, kind);
