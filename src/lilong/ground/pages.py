@@ -150,4 +150,5 @@ def _markdown(text: str, below: int = 2) -> Markup:
     for level in (4, 3, 2, 1):
         made = made.replace(f"<h{level}>", f"<h{level + below}>").replace(f"</h{level}>", f"</h{level + below}>")
     made = made.replace("<th></th>", "<td></td>")  # the empty corner of a table heads nothing
+    made = made.replace("<table>", '<div class="wide" tabindex="0" role="group" aria-label="table"><table>').replace("</table>", "</table></div>")
     return Markup(made)  # noqa: S704 - the renderer escapes everything it is given

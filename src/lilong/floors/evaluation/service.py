@@ -95,7 +95,7 @@ def _plan_job(house: House, tx: Tx, actor: Actor, one: PlannedProtocol) -> Job:
     compute = house.port(Compute)  # type: ignore[type-abstract]
     fetch = one.stage == "fetch"
     corpus = {} if fetch else _revision(house, tx, SYSTEM, Kind.DATASET, one.corpus, "corpus").tree("data/")
-    models = {"base": one.base, "new": one.new or "the candidate"}
+    models = {"base": one.base, "new": one.new or "the model of the run (see the report's statement)"}
     ask = JobAsk(
         kind=KINDS[one.stage],
         organisation=one.organisation,

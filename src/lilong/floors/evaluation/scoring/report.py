@@ -155,7 +155,8 @@ def _task_lines(task: Mapping[str, Any], level: str) -> list[str]:
         lines.append(
             f"| items (nearly) not in the training text | {clean['n']} | {_interval(clean['difference'], task)} | {clean['difference']['method']} |"
         )
-    required = f"; {seen['required']} items would settle the margin" if seen.get("required") else ""
+    open_still = task["verdict"]["answer"] == "cannot tell"
+    required = f"; {seen['required']} items would settle the margin" if open_still and seen.get("required") else ""
     lines += [
         "",
         f"Planned to show a difference of {planned['detectable']:.3g} with a power of 80 %; with the spread seen, {seen['detectable']:.3g}{required}.",
