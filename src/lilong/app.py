@@ -62,17 +62,16 @@ def _first_operator(house: House) -> None:
     file = house.settings.keys / "operator.token"
 
     def make(tx: Tx) -> str | None:
-        if tx.row("SELECT 1 FROM ground_users WHERE name = :name", name=OPERATOR) is None:
+        new = tx.row("SELECT 1 FROM ground_users WHERE name = :name", name=OPERATOR) is None
+        if new:
             house.access.add_user(tx, SYSTEM, OPERATOR, "Operator of the house")
             house.access.grant(tx, SYSTEM, OPERATOR, "operator", None)
-        elif file.exists():
-            return None
-        return house.access.add_token(tx, SYSTEM, OPERATOR, "the house's own command line")[1]
+        # A token file that is left from another database opens nothing in this one.
+        return house.access.add_token(tx, SYSTEM, OPERATOR, "the house's own command line")[1] if new or not file.exists() else None
 
-    if not file.exists():
-        secret = house.db.write(make)
-        if secret is not None:
-            write_durably(file, secret.encode() + b"\n", 0o600)
+    secret = house.db.write(make)
+    if secret is not None:
+        write_durably(file, secret.encode() + b"\n", 0o600)
 
 
 def build(house: House) -> ASGIApp:

@@ -61,6 +61,8 @@ def start_detached(house: Path, overrides: dict[str, Any]) -> str:
 
     if (already := running(house)) is not None:
         return already.url
+    if not house.exists():
+        house.mkdir(parents=True, mode=0o700)
     (house / "run").mkdir(parents=True, exist_ok=True)
     log = house / "run" / "server.log"
     argv = [sys.executable, "-m", "lilong.cli", "up", "--house", str(house)]
