@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import threading
@@ -276,3 +277,23 @@ def test_room_is_kept_also_where_the_system_has_no_call_for_it(tmp_path: Path, m
     segments.reserve(handle, 1, 200_000)
     os.close(handle)
     assert file.read_bytes() == b"abc" + bytes(200_001 - 3)
+
+
+def test_a_sync_that_fails_stops_the_gateway_until_one_succeeds_in_a_new_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    async def run() -> None:
+        meter = Meter(tmp_path, commit_seconds=0.001)
+        works = segments.fdatasync
+        monkeypatch.setattr(segments, "fdatasync", fails)
+        answer(meter)
+        await asyncio.sleep(0.2)
+        with pytest.raises(MeterFull):
+            answer(meter)
+        monkeypatch.setattr(segments, "fdatasync", works)
+        answer(meter)
+        meter.close()
+
+    asyncio.run(run())
+    assert len(list((tmp_path / "g0").glob("*.seg"))) == 2

@@ -103,6 +103,7 @@ class Meter:
         self._commit: asyncio.TimerHandle | None = None
         self._committing = False
         self._broken = False
+        self._unsynced = False  # a sync failed: the system may have dropped what it could not write
         self._rotate()
 
     def begin(self, key: Key, organisation: str, deployment: Deployment, request: str) -> Ticket:
@@ -181,9 +182,11 @@ class Meter:
             os.ftruncate(self._fd, self._size)
             segments.reserve(self._fd, self._size, 1 << 16)
             os.ftruncate(self._fd, self._size)
+            if self._unsynced:
+                self._rotate()  # a second sync of the same file proves nothing: new records go where a sync still tells the truth
         except OSError as e:
             raise MeterFull(problem=e.strerror or str(e)) from e
-        self._broken = False
+        self._broken = self._unsynced = False
 
     def _rotate(self) -> None:
         if self._fd >= 0:
@@ -218,8 +221,10 @@ class Meter:
             finally:
                 os.close(copy)
 
-        def done(_: asyncio.Future[None]) -> None:
+        def done(synced: asyncio.Future[None]) -> None:
             self._committing = False
+            if synced.exception() is not None:
+                self._broken = self._unsynced = True
 
         loop.run_in_executor(None, sync).add_done_callback(done)
 
