@@ -85,7 +85,7 @@ def _carry_out(client: Client, as_json: bool, source: str, others: tuple[str, ..
             if not token_file:
                 raise BadInput(field="as", problem=f"{pair!r} is not NAME=TOKEN-FILE", way_out="Write --as reviewer=reviewer.token.")
             clients[name] = stack.enter_context(opened(None, client.url, Path(token_file)))
-        outputs: dict[str, Any] = carry_out(parsed, clients, reporters.best_for())
+        outputs: dict[str, Any] = carry_out(parsed, clients, stack.enter_context(reporters.best_for()))
     show(outputs if as_json else {name: _short(output) for name, output in outputs.items()}, as_json)
 
 

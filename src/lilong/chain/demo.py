@@ -53,7 +53,8 @@ def demo(house: Path, texts: Path | None, file: Path | None, port: int | None) -
             source = file.read_text(encoding="utf-8") if file else first_chain()
             if texts is not None:
                 source = with_texts(source, mei, texts)
-            outputs = carry_out(rules.parse(source), {"": mei, "reviewer": tomas}, best_for())
+            with best_for() as reporter:
+                outputs = carry_out(rules.parse(source), {"": mei, "reviewer": tomas}, reporter)
             tell(operator, house, outputs, time.monotonic() - began)
             link = operator.post("/api/house/sign-in-links", {"user": "mei"})["url"]
             click.echo(f"\nThe console (this link signs Mei in, once, within a day): {link}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from .rules import Step
@@ -13,8 +14,14 @@ from .run import Progress, Reporter
 _QUIET = 10.0  # seconds between two plain lines about one step
 
 
-def best_for(stream: TextIO = sys.stderr) -> Reporter:
-    return BarReporter() if stream.isatty() else LineReporter(stream)
+@contextmanager
+def best_for(stream: TextIO = sys.stderr) -> Iterator[Reporter]:
+    """Bars on a terminal, plain lines elsewhere."""
+    reporter: Reporter = BarReporter() if stream.isatty() else LineReporter(stream)
+    try:
+        yield reporter
+    finally:
+        reporter.close()
 
 
 def _figures(progress: Progress) -> str:
@@ -52,6 +59,9 @@ class LineReporter:
 
     def notice(self, text: str) -> None:
         self._say(f"        {text}")
+
+    def close(self) -> None:
+        pass
 
 
 class BarReporter:
@@ -98,3 +108,6 @@ class BarReporter:
 
     def notice(self, text: str) -> None:
         self._console.print(f"[yellow]{text}[/yellow]")
+
+    def close(self) -> None:
+        self._bars.stop()

@@ -10,13 +10,15 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from lilong.client import Client, NoServer
+from lilong.client import Client, NoServer, ServerError
 from lilong.ground.errors import LilongError
 
 from . import rules
 from .rules import Chain, Step
+
+T = TypeVar("T")
 
 _WORKING = {"requested", "queued", "starting", "running"}
 _FAILED = {"failed", "cancelled", "lost", "refused", "suspended"}
@@ -58,6 +60,9 @@ class Reporter(Protocol):
 
     def notice(self, text: str) -> None: ...
 
+    def close(self) -> None:
+        """Leave the terminal as it was, however the chain ended."""
+
 
 def carry_out(chain: Chain, clients: Mapping[str, Client], reporter: Reporter, clock: Callable[[], float] = time.monotonic) -> dict[str, dict[str, Any]]:
     """Every step's outputs. `clients`: '' for the one who runs the chain, and one for each name that a step's `as` gives.
@@ -97,7 +102,7 @@ def carry_out(chain: Chain, clients: Mapping[str, Client], reporter: Reporter, c
 
 def _perform(chain: Chain, step: Step, inputs: dict[str, Any], key: str, client: Client, reporter: Reporter) -> dict[str, Any]:
     if step.uses == "serving.ask":
-        return _ask(client, inputs)
+        return _ask(client, inputs, reporter)
     path = rules.VERBS[step.uses]
     in_path = {name: inputs.pop(name) for name in list(inputs) if "{" + name + "}" in path}
     path = path.format(**in_path)
@@ -112,8 +117,8 @@ def _perform(chain: Chain, step: Step, inputs: dict[str, Any], key: str, client:
     return row
 
 
-def _ask(client: Client, inputs: dict[str, Any]) -> dict[str, Any]:
-    headers, content = client.send("POST", "/v1/chat/completions", inputs)
+def _ask(client: Client, inputs: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
+    headers, content = _patiently(lambda: client.send("POST", "/v1/chat/completions", inputs), reporter)
     answer = json.loads(content)
     return {
         "question": inputs["messages"][-1]["content"],
@@ -124,18 +129,18 @@ def _ask(client: Client, inputs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _patiently(call: Callable[[], dict[str, Any]], reporter: Reporter) -> dict[str, Any]:
-    """Ask again while the server is away: every request of a chain is idempotent."""
+def _patiently(call: Callable[[], T], reporter: Reporter) -> T:
+    """Ask again while the server is away, or says that something of it still starts: every request of a chain is idempotent."""
     until = time.monotonic() + _PATIENCE
     told = False
     while True:
         try:
             return call()
-        except NoServer:
-            if time.monotonic() > until:
+        except (NoServer, ServerError) as problem:
+            if (isinstance(problem, ServerError) and problem.status_code != 503) or time.monotonic() > until:
                 raise
             if not told:
-                reporter.notice("the server does not answer; waiting for it to come back")
+                reporter.notice(f"{str(problem).rstrip('.')}; waiting")
                 told = True
             time.sleep(1.0)
 

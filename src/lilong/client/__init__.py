@@ -27,7 +27,9 @@ class ServerError(LilongError):
     """The server answered with an error."""
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:
-        super().__init__(str(body.get("detail") or body.get("error") or f"The server answered {status}."))
+        error = body.get("error")
+        said = error.get("message") if isinstance(error, Mapping) else error  # the gateway speaks as OpenAI's API does
+        super().__init__(str(body.get("detail") or said or f"The server answered {status}."))
         self.status_code = status
         self.body = body
         self.details = dict(body.get("details") or {})

@@ -71,6 +71,8 @@ def checked(client: Client) -> dict[str, Any]:
             raise NotSound(summary=told["error"])
         else:
             _told(told["doing"], told["done"], told["of"])
+    if sys.stderr.isatty():
+        click.echo("\r\033[K", err=True, nl=False)
     if not found:
         raise NotSound(summary="the check ended before it was done")
     return found
