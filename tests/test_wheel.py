@@ -24,7 +24,7 @@ from lilong.ground.presence import running
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 REPOSITORY = Path(__file__).parents[1]
 PAGES = ("/", "/chains", "/jobs", "/datasets", "/models", "/sign-in")
-HEAVY = ("torch", "numba", "numpy", "pyarrow", "transformers", "xllamacpp", "onnxruntime", "psycopg", "scipy")
+HEAVY = ("torch", "numba", "pyarrow", "transformers", "xllamacpp", "onnxruntime", "psycopg", "scipy")
 CARRIED = (
     "lilong/ground/sql/0001_ground.sql",
     "lilong/chain/first-chain.toml",

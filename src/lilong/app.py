@@ -28,6 +28,7 @@ ROOF = (
     "lilong.operations.evidence_api:routes",
     "lilong.chain.api:routes",
     "lilong.console.pages:routes",
+    "lilong.console.tokens:routes",
 )
 OPERATOR = "operator"
 

@@ -19,6 +19,7 @@ _OWN = (
     ("user", "lilong.operations.commands:user", "Users and their roles."),
     ("org", "lilong.operations.commands:org", "Organisations."),
     ("token", "lilong.operations.commands:token", "API tokens."),
+    ("admin", "lilong.operations.admin_commands:admin", "What an operator does once in a while: bring users over from another hub."),
     ("backup", "lilong.operations.commands:backup", "Copy the whole house, while it runs."),
     ("restore", "lilong.operations.commands:restore", "Make a house from a backup."),
     ("chain", "lilong.chain.commands:chain", "Carry out a chain file, from texts to a served model."),

@@ -97,7 +97,7 @@ def test_an_openai_client_gets_a_streamed_answer_and_a_receipt(demo: FinishedDem
 def test_the_published_model_is_a_download_for_the_real_hub_client(demo: FinishedDemo, tmp_path: Path) -> None:
     script = "import sys; from huggingface_hub import snapshot_download; snapshot_download('lantern-works/handbook-model', local_dir=sys.argv[1], token=open(sys.argv[2]).read().strip())"
     token = demo.server.folder / "run" / "mei.token"
-    environment = {"PATH": "/usr/bin:/bin", "HF_ENDPOINT": demo.server.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "hf"), "HOME": str(tmp_path)}
+    environment = {"PATH": "/usr/bin:/bin", "HF_ENDPOINT": demo.server.url, "HF_HOME": str(tmp_path / "hf"), "HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "model"), str(token)], check=True, capture_output=True, env=environment)
     assert {"config.json", "model.safetensors", "model-f16.gguf", "tokenizer.json", "README.md", "LICENSE"} <= {file.name for file in (tmp_path / "model").iterdir()}
 

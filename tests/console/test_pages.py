@@ -54,6 +54,8 @@ def pages(demo: FinishedDemo) -> list[str]:
         "/", f"/?select={corpus['manifest']}", "/chains", "/chains/lantern-works/first-chain", "/jobs", f"/jobs/{training}", "/datasets",
         "/datasets/lantern-works/handbooks", "/models", "/models/lantern-works/handbook-model", "/models/lantern-works/smollm2-135m-instruct",
         f"/reports/{demo.outputs['evaluation']['id']}", f"/evidence/{corpus['statement']}", "/no/such/page/here",
+        "/lantern-works", "/lantern-works/handbook-model", "/lantern-works/handbook-model/tree/main", "/lantern-works/handbook-model/activity",
+        "/datasets/lantern-works/handbooks/tree/main", "/corpora", "/corpora/lantern-works/handbooks", "/settings/tokens",
     ]  # fmt: skip
 
 

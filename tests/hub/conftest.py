@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
-os.environ["HF_HUB_DISABLE_XET"] = "1"  # before the client is imported: it reads its settings then
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="lilong-tests-hf-")  # before the client is imported: it reads its settings then
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
@@ -15,13 +16,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import huggingface_hub.constants
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from lilong.floors.hub import service
-from lilong.floors.hub.api import routes
+from lilong.floors.hub.api import cas, routes
 from lilong.ground import web
 from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.config import load
@@ -29,7 +30,6 @@ from lilong.ground.db import Tx
 from lilong.ground.house import House, open_house
 from lilong.ground.migrations import migrate
 
-huggingface_hub.constants.HF_HUB_DISABLE_XET = True  # in case another test has imported the client already
 LANTERN, HARBOUR = "lantern-works", "harbour-lab"
 PEOPLE = {"mei": ("owner", LANTERN), "jun": ("member", LANTERN), "ada": ("reader", LANTERN), "tom": ("member", HARBOUR)}
 
@@ -80,7 +80,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     app.include_router(routes.router)
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(web.Envelope(app, house, lambda *_: None), log_level="warning")
+    envelope, xet = web.Envelope(app, house, lambda *_: None), cas.asgi(house)
+
+    async def both(scope: Scope, receive: Receive, send: Send) -> None:
+        await (xet if scope.get("path", "").startswith("/xet/") else envelope)(scope, receive, send)
+
+    config = uvicorn.Config(both, log_level="warning")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: server.run([listening]), daemon=True)
     thread.start()

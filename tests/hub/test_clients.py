@@ -207,8 +207,9 @@ def test_creating_twice_is_a_conflict_that_names_the_place(api: Api, name: str) 
     assert api("mei").create_repo(name, exist_ok=True).repo_id == name
 
 
-def test_without_a_namespace_the_own_organisation_is_meant(api: Api, name: str) -> None:
-    assert api("mei").create_repo(name.split("/")[1]).repo_id == name
+def test_without_a_namespace_the_users_own_is_meant(api: Api, name: str) -> None:
+    short = name.split("/")[1]
+    assert api("mei").create_repo(short).repo_id == f"mei/{short}"
 
 
 def test_a_deleted_repository_is_gone(api: Api, name: str) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from huggingface_hub import HfApi
 
 from lilong.client import Client, HttpTransport, ServerError, hub
-from lilong.floors.hub.commands import model
+from lilong.floors.hub.commands.model import model
 from lilong.floors.hub.contract import Kind
 
 from .conftest import HARBOUR, LANTERN, Served

@@ -47,14 +47,22 @@ def status(client: Client, as_json: bool, name: str | None) -> None:
     found = client.get(f"/api/chains/{_known(name)}") if name else next(iter(client.get("/api/chains")), None)
     if found is None:
         raise BadInput(field="name", problem="the house knows no chain yet", way_out="Start one with `lilong chain run FILE`.")
-    show(found if as_json else found["steps"], as_json, [("STEP", "name"), ("USES", "uses"), ("STATE", "state"), ("FINISHED", "finished_at"), ("ERROR", "error")])
+    show(
+        found if as_json else found["steps"],
+        as_json,
+        [("STEP", "name"), ("USES", "uses"), ("STATE", "state"), ("FINISHED", "finished_at"), ("ERROR", "error")],
+    )
 
 
 @chain.command("list")
 @common
 def list_(client: Client, as_json: bool) -> None:
     """The chains that the house knows."""
-    show(client.get("/api/chains"), as_json, [("ORGANISATION", "organisation"), ("NAME", "name"), ("TITLE", "title"), ("UPDATED", "updated_at")])
+    show(
+        client.get("/api/chains"),
+        as_json,
+        [("ORGANISATION", "organisation"), ("NAME", "name"), ("TITLE", "title"), ("UPDATED", "updated_at")],
+    )
 
 
 def _known(name: str) -> str:
@@ -77,7 +85,11 @@ def _carry_out(client: Client, as_json: bool, source: str, others: tuple[str, ..
 
     parsed = rules.parse(source)
     if client.url is None:
-        raise Unavailable(what="A chain's work", problem="no server has this house open, so nothing would carry it out", way_out="Start one first: lilong up --detach --house DIR.")
+        raise Unavailable(
+            what="A chain's work",
+            problem="no server has this house open, so nothing would carry it out",
+            way_out="Start one first: lilong up --detach --house DIR.",
+        )
     with ExitStack() as stack:
         clients: dict[str, Client] = {"": client}
         for pair in others:

@@ -24,6 +24,7 @@ from lilong.operations.commands import start_detached, stop
 
 from . import rules
 from .reporters import best_for
+from .round_trip import RoundTrip, round_trip
 from .run import carry_out
 
 _ORGANISATIONS = {"lantern-works": "Lantern Works (fictional)", "plum-lane": "Plum Lane Review Board (fictional)"}
@@ -34,7 +35,9 @@ _PEOPLE = {
 
 
 @click.command()
-@click.option("--house", type=click.Path(path_type=Path), default=Path("demo-house"), show_default=True, help="The folder to open the house in.")
+@click.option(
+    "--house", type=click.Path(path_type=Path), default=Path("demo-house"), show_default=True, help="The folder to open the house in."
+)
 @click.option("--texts", type=click.Path(path_type=Path), help="Learn from the texts in this folder instead of Debian's documentation.")
 @click.option("--chain", "file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Another chain file.")
 @click.option("--port", type=int, help="Port of the server.")
@@ -55,13 +58,18 @@ def demo(house: Path, texts: Path | None, file: Path | None, port: int | None) -
                 source = with_texts(source, mei, texts)
             with best_for() as reporter:
                 outputs = carry_out(rules.parse(source), {"": mei, "reviewer": tomas}, reporter)
-            tell(operator, house, outputs, time.monotonic() - began)
+            model = f"{outputs['training']['repository']}@{outputs['training']['commit']}"
+            click.echo("Fetching the model and sending it back with the Hugging Face client")
+            there_and_back = round_trip(mei, url, house / "run" / "mei.token", house, model)
+            tell(operator, house, outputs, there_and_back, time.monotonic() - began)
             link = operator.post("/api/house/sign-in-links", {"user": "mei"})["url"]
             click.echo(f"\nThe console (this link signs Mei in, once, within a day): {link}")
             if _stays():
                 click.echo(f"The server runs on. Stop it with: lilong down --house {house}")
             else:
-                click.echo(f"The server stops now. Start it again with: lilong up --house {house} --port {link.split(':')[2].split('/')[0]}")
+                click.echo(
+                    f"The server stops now. Start it again with: lilong up --house {house} --port {link.split(':')[2].split('/')[0]}"
+                )
     finally:
         if not _stays():
             stop(house)
@@ -108,18 +116,24 @@ def with_texts(source: str, client: Client, folder: Path) -> str:
     lines = ", ".join(f"{json.dumps(path, ensure_ascii=False)} = {json.dumps(digest)}" for path, digest in sorted(digests.items()))
     changed, count = re.subn(r"packages = \[[^\]]*\]", lambda _: "packages = []\ntexts = { " + lines + " }", source, count=1)
     if not count:
-        raise BadInput(field="texts", problem="the chain fetches no packages that texts could stand in for", way_out="Name the texts in the chain file.")
+        raise BadInput(
+            field="texts",
+            problem="the chain fetches no packages that texts could stand in for",
+            way_out="Name the texts in the chain file.",
+        )
     return changed
 
 
-def tell(operator: Client, house: Path, outputs: Mapping[str, Mapping[str, Any]], seconds: float) -> None:
+def tell(operator: Client, house: Path, outputs: Mapping[str, Mapping[str, Any]], back: RoundTrip | None, seconds: float) -> None:
     """The summary at the end: what the model learned from, whether it is better, where it runs, its number, an answer, the proof."""
     from lilong.operations.evidence_commands import checked
 
     learned, compared, stacks = outputs["corpus"]["figures"], outputs["evaluation"]["figures"], outputs["compatibility"]["rows"]
     click.echo("\n── What the model learned from")
     documents, size = learned["documents"], learned["bytes"]
-    click.echo(f"   a corpus of {documents['train']:,} documents, {size['train'] / 1e6:.1f} MB of text; {documents['held_out']:,} held out, {documents['dropped']:,} dropped")
+    click.echo(
+        f"   a corpus of {documents['train']:,} documents, {size['train'] / 1e6:.1f} MB of text; {documents['held_out']:,} held out, {documents['dropped']:,} dropped"
+    )
     click.echo(f"   {_read(outputs['training']['figures'])}")
     for licence, counted in sorted(learned["licences"].items(), key=lambda item: -item[1]["bytes"]):
         click.echo(f"   {licence:<28} {counted['documents']:>6,} documents {counted['bytes'] / 1e6:8.1f} MB")
@@ -128,7 +142,9 @@ def tell(operator: Client, house: Path, outputs: Mapping[str, Mapping[str, Any]]
     click.echo("── Base against new model")
     for name, task in compared.items():
         models, difference = task["models"], task["difference"]
-        click.echo(f"   {name}: base {_interval(models['base'])}, new {_interval(models['new'])}, difference {_interval(difference)} {task['unit']}, n = {task['n']}")
+        click.echo(
+            f"   {name}: base {_interval(models['base'])}, new {_interval(models['new'])}, difference {_interval(difference)} {task['unit']}, n = {task['n']}"
+        )
         click.echo(f"   {task['verdict']['question']} {task['verdict']['answer']}. {task['verdict']['reason']}")
         click.echo(f"   In the training text: a passage of {task['overlap']['found']} of {task['overlap']['items']} items.")
     click.echo("── Runs correctly on")
@@ -136,7 +152,14 @@ def tell(operator: Client, house: Path, outputs: Mapping[str, Mapping[str, Any]]
         click.echo(f"   {row['stack']:<14} {row['verdict']:<11} {row['reason']}")
     click.echo(f"── Registered as {outputs['review']['number']}")
     answer = outputs["answer"]
-    click.echo(f"── Asked: {answer['question']}\n   It answered: {' '.join(str(answer['answer']).split())}\n   Receipt: {answer['receipt']}")
+    click.echo(
+        f"── Asked: {answer['question']}\n   It answered: {' '.join(str(answer['answer']).split())}\n   Receipt: {answer['receipt']}"
+    )
+    if back is not None:
+        same = "the digest over all of them is the signed one" if back.same else "BUT THE DIGEST OVER THEM IS ANOTHER"
+        click.echo(
+            f"── Fetched and sent back by the Hugging Face client: {back.files} files, {back.bytes / 1e6:.0f} MB, {back.through_xet} of them through Xet; {same}"
+        )
     click.echo(f"── {checked(operator)['summary']}")
     click.echo(f"   Finished in {int(seconds) // 60} min {int(seconds) % 60:02d} s.")
     command = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).name == "lilong" else "lilong"

@@ -89,7 +89,13 @@ class BarReporter:
 
     def progress(self, step: Step, progress: Progress) -> None:
         eta = f"· {_span(progress.eta_s)} to go" if progress.eta_s is not None else ""
-        self._bars.update(self._step, total=progress.of, completed=progress.step, description="  " + progress.doing[:40], note=f"{_figures(progress)} {eta}")
+        self._bars.update(
+            self._step,
+            total=progress.of,
+            completed=progress.step,
+            description="  " + progress.doing[:40],
+            note=f"{_figures(progress)} {eta}",
+        )
 
     def _end(self) -> None:
         self._bars.remove_task(self._step)

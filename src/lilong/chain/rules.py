@@ -136,7 +136,7 @@ def _ordered(steps: Mapping[str, Step]) -> tuple[Step, ...]:
         if name in done:
             return
         if name in path:
-            raise BadChain(f"[step.{name}]", f"it needs itself: {' → '.join((*path[path.index(name):], name))}", "Break the circle")
+            raise BadChain(f"[step.{name}]", f"it needs itself: {' → '.join((*path[path.index(name) :], name))}", "Break the circle")
         for need in steps[name].needs:
             if need not in steps:
                 raise BadChain(f"[step.{name}]", f"there is no step {need!r}", _nearest(need, steps))
@@ -166,7 +166,9 @@ def filled(step: Step, outputs: Mapping[str, Mapping[str, Any]]) -> dict[str, An
         for part in match.group(2).split("."):
             if not isinstance(value, Mapping) or part not in value:
                 known = sorted(value) if isinstance(value, Mapping) else []
-                raise BadChain(f"[step.{step.name}] with", f"step {match.group(1)!r} has no output {match.group(2)!r}", f"It has: {', '.join(known)}")
+                raise BadChain(
+                    f"[step.{step.name}] with", f"step {match.group(1)!r} has no output {match.group(2)!r}", f"It has: {', '.join(known)}"
+                )
             value = value[part]
         return value
 

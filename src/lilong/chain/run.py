@@ -64,7 +64,9 @@ class Reporter(Protocol):
         """Leave the terminal as it was, however the chain ended."""
 
 
-def carry_out(chain: Chain, clients: Mapping[str, Client], reporter: Reporter, clock: Callable[[], float] = time.monotonic) -> dict[str, dict[str, Any]]:
+def carry_out(
+    chain: Chain, clients: Mapping[str, Client], reporter: Reporter, clock: Callable[[], float] = time.monotonic
+) -> dict[str, dict[str, Any]]:
     """Every step's outputs. `clients`: '' for the one who runs the chain, and one for each name that a step's `as` gives.
 
     Raises StepFailed, NobodyToAct.

@@ -80,7 +80,12 @@ def keep(house: House, actor: Actor, ask: ChainAsk) -> ChainShown:
         wanted = {step.name for step in chain.steps}
         for row in tx.rows("SELECT name FROM chain_steps WHERE organisation = :o AND chain = :c", o=chain.organisation, c=chain.name):
             if row["name"] not in wanted:
-                tx.run("DELETE FROM chain_steps WHERE organisation = :o AND chain = :c AND name = :n", o=chain.organisation, c=chain.name, n=row["name"])
+                tx.run(
+                    "DELETE FROM chain_steps WHERE organisation = :o AND chain = :c AND name = :n",
+                    o=chain.organisation,
+                    c=chain.name,
+                    n=row["name"],
+                )
         for position, step in enumerate(chain.steps):
             tx.run(
                 "INSERT INTO chain_steps (organisation, chain, name, position, uses, why, state) VALUES (:o, :c, :n, :position, :uses, :why, 'waiting') "
@@ -100,7 +105,12 @@ def note(house: House, actor: Actor, organisation: str, name: str, step: str, as
     def write(tx: Tx) -> ChainShown:
         house.access.require(tx, actor, "chain.run", organisation, hidden=ChainNotFound(name=f"{organisation}/{name}"))
         now = stamp(house.clock.now())
-        old = tx.row("SELECT step_key, state, started_at FROM chain_steps WHERE organisation = :o AND chain = :c AND name = :n", o=organisation, c=name, n=step)
+        old = tx.row(
+            "SELECT step_key, state, started_at FROM chain_steps WHERE organisation = :o AND chain = :c AND name = :n",
+            o=organisation,
+            c=name,
+            n=step,
+        )
         if old is None:
             raise ChainNotFound(name=f"{organisation}/{name}/{step}")
         same = old["step_key"] == ask.key
@@ -141,9 +151,13 @@ def _shown(tx: Tx, organisation: str, name: str) -> ChainShown:
     if row is None:
         raise ChainNotFound(name=f"{organisation}/{name}")
     steps = tx.rows("SELECT * FROM chain_steps WHERE organisation = :o AND chain = :n ORDER BY position", o=organisation, n=name)
-    return ChainShown(row["organisation"], row["name"], row["title"], row["updated_at"], row["source"], tuple(_step(step) for step in steps))
+    return ChainShown(
+        row["organisation"], row["name"], row["title"], row["updated_at"], row["source"], tuple(_step(step) for step in steps)
+    )
 
 
 def _step(row: Row) -> StepShown:
     outputs = json.loads(row["outputs"]) if row["outputs"] else None
-    return StepShown(row["name"], row["uses"], row["why"], row["step_key"], row["state"], row["started_at"], row["finished_at"], outputs, row["error"])
+    return StepShown(
+        row["name"], row["uses"], row["why"], row["step_key"], row["state"], row["started_at"], row["finished_at"], outputs, row["error"]
+    )

@@ -6,6 +6,7 @@ from typing import Any
 
 from lilong.client import Client
 from lilong.floors.hub.contract import Kind, Listed, Shown
+from lilong.ground.errors import Forbidden
 
 
 def repositories(
@@ -23,6 +24,19 @@ def shown(client: Client, name: str, kind: Kind = Kind.MODEL, ref: str | None = 
 def signature(client: Client, name: str, kind: Kind = Kind.MODEL) -> dict[str, str]:
     """`signature`: the `model.sig` of a revision, for OpenSSF model-signing's own tool; `public_key`: the PEM it verifies with."""
     return client.get("/api/hub/signatures", dict[str, str], kind=kind.value, name=name)
+
+
+def scan(client: Client, name: str, kind: Kind = Kind.MODEL) -> dict[str, Any]:
+    """What was found in a revision's files: `scansDone`, `files` (those that are not safe), `facts`. Looked for now where the caller may ask for it."""
+    repository, _, revision = name.partition("@")
+    path = f"/api/{kind.value}s/{repository}/scan/{revision or 'main'}"
+    found = client.get(path, dict[str, Any])
+    if not found["scansDone"]:
+        try:
+            return client.post(path, None, dict[str, Any])
+        except Forbidden:
+            return found
+    return found
 
 
 def plain(value: Any) -> Any:

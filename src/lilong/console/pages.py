@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Form, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from lilong.chain import service as chains
+from lilong.floors.hub.pages.snippets import gateway
 from lilong.floors.serving.contract import AskAsk
 from lilong.floors.serving.service import asking
 from lilong.ground.access import PUBLIC, SIGNED_IN
@@ -97,15 +98,10 @@ async def evidence(request: Request, statement: str) -> Response:
     return page(request, "evidence.html", **await call(views.statement, request, statement))
 
 
-@routes.get("/models", allow="hub.read")
-async def models(request: Request) -> Response:
-    return page(request, "models.html", models=await call(views.models, request))
-
-
 @routes.get("/models/{organisation}/{name}", allow="hub.read")
 async def model(request: Request, organisation: str, name: str) -> Response:
     shown = await call(views.model, request, f"{organisation}/{name}")
-    return page(request, "model.html", model=shown, charts=views.charts(shown), question="", answer=None, error=None)
+    return _model(request, shown)
 
 
 @routes.post("/models/{organisation}/{name}/ask", allow="serving.use")
@@ -117,7 +113,13 @@ async def ask(request: Request, organisation: str, name: str, served: Annotated[
         answer = await asking.ask(request.app.state.house, await call(asking.key, request), AskAsk(served, question[:4000], max_tokens=96))
     except LilongError as problem:
         error = str(problem)
-    return page(request, "model.html", model=shown, charts=views.charts(shown), question=question, answer=answer, error=error)
+    return _model(request, shown, question, answer, error)
+
+
+def _model(request: Request, shown: views.ModelShown, question: str = "", answer: Any = None, error: str | None = None) -> Response:
+    served = next((one.name for one in shown.deployments if one.state == "ready"), "")
+    snippet = gateway(served, str(request.base_url).rstrip("/"))
+    return page(request, "model.html", model=shown, charts=views.charts(shown), question=question, answer=answer, error=error, snippet=snippet)
 
 
 def _local(target: str) -> str:

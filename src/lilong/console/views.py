@@ -94,14 +94,6 @@ class ModelShown:
     deployments: tuple[Any, ...]
 
 
-def models(house: House, actor: Actor) -> list[Any]:
-    from lilong.floors.hub.contract import Kind
-    from lilong.floors.hub.service import reading
-    from lilong.floors.hub.store import Wanted
-
-    return [one for _, one in reading.listed(house, actor, Kind.MODEL, Wanted())]
-
-
 def model(house: House, actor: Actor, name: str) -> ModelShown:
     """Raises RepositoryNotFound."""
     from lilong.floors.compat import service as compat

@@ -6,8 +6,9 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -20,14 +21,28 @@ _CHUNK = 1 << 20
 class Blob:
     digest: str
     size: int  # bytes
+    fresh: bool = field(default=True, compare=False)  # as an answer of `put`: these bytes were not here before
 
 
 class StorageFull(Unavailable):
     """The disk that holds {place} is full. Nothing was kept of what was being written; free some space and try again."""
 
 
+class Source(Protocol):
+    """Bytes that a floor keeps in a way of its own, known by the same digests."""
+
+    def size(self, digest: str) -> int | None:
+        """Bytes; None where this source does not have them."""
+
+    def open(self, digest: str) -> BinaryIO | None:
+        """A seekable reader; None where this source does not have them."""
+
+
 class Blobs(Protocol):
     """A store of blobs: local files here; an object store can take its place."""
+
+    def beyond(self, source: Source) -> None:
+        """Ask this source too for what is not here; sources are asked in the order in which they came."""
 
     def put(self, chunks: bytes | Iterable[bytes]) -> Blob:
         """Keep these bytes. Idempotent; returns when they are durable."""
@@ -49,6 +64,15 @@ class Blobs(Protocol):
 
     def place(self, digest: str, target: Path, *, share: bool = False) -> None:
         """Lay the blob down as the file `target`; with `share`, the reader promises never to write to it (a hard link will do)."""
+
+    def path(self, digest: str) -> Path | None:
+        """The file with the bytes, where they are kept as a file of their own."""
+
+    def drop(self, digest: str, as_of: float) -> bool:
+        """Take the file away, if nobody has put the same bytes after `as_of` (seconds since 1970); whether it went.
+
+        For a floor that put the blob as the first, and keeps the bytes in a way of its own now.
+        """
 
     def digests(self) -> Iterator[str]: ...
 
@@ -109,6 +133,8 @@ class LocalBlobs:
         self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
         self._synced: set[Path] = set()  # folders whose own names are known to be on the disk
+        self._beyond: list[Source] = []
+        self._door = threading.Lock()  # between looking whether a file is there and acting on it
         for left_over in self._incoming.iterdir():  # a crash came between write and rename: nobody was told of these
             left_over.unlink()
 
@@ -131,7 +157,7 @@ class LocalBlobs:
                 os.fchmod(file.fileno(), 0o444)
                 os.fsync(file.fileno())
             digest = "sha256:" + hasher.hexdigest()
-            self._settle(Path(name), digest)
+            fresh = self._settle(Path(name), digest)
         except OSError as problem:
             Path(name).unlink(missing_ok=True)
             if problem.errno in (28, 122):  # ENOSPC, EDQUOT
@@ -140,28 +166,38 @@ class LocalBlobs:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        return Blob(digest, size)
+        return Blob(digest, size, fresh)
 
     def put_file(self, path: Path) -> Blob:
         with path.open("rb") as file:
             return self.put(iter(lambda: file.read(_CHUNK), b""))
 
-    def _settle(self, file: Path, digest: str) -> None:
+    def _settle(self, file: Path, digest: str) -> bool:
         target = self._path(digest)
         target.parent.mkdir(exist_ok=True)
         if target.parent not in self._synced:
             sync_folder(self.root)
             self._synced.add(target.parent)
-        if target.exists():
-            file.unlink()
-        else:
-            os.replace(file, target)
+        with self._door:
+            fresh = not target.exists()
+            if fresh:
+                os.replace(file, target)
+            else:
+                os.utime(target)  # one more has put these bytes: see `drop`
+                file.unlink()
         sync_folder(target.parent)  # also where it was there: another thread may have renamed it and not have come to this yet
+        return fresh
+
+    def beyond(self, source: Source) -> None:
+        self._beyond.append(source)
 
     def open(self, digest: str) -> BinaryIO:
         try:
             return self._path(digest).open("rb")
         except FileNotFoundError:
+            for source in self._beyond:
+                if (found := source.open(digest)) is not None:
+                    return found
             raise NotFound(kind="blob", name=digest) from None
 
     def read(self, digest: str) -> bytes:
@@ -172,31 +208,46 @@ class LocalBlobs:
         try:
             return self._path(digest).stat().st_size
         except FileNotFoundError:
+            for source in self._beyond:
+                if (found := source.size(digest)) is not None:
+                    return found
             raise NotFound(kind="blob", name=digest) from None
 
     def has(self, digest: str) -> bool:
-        return self._path(digest).exists()
+        return self._path(digest).exists() or any(source.size(digest) is not None for source in self._beyond)
 
     def verify(self, digest: str) -> None:
-        path = self._path(digest)
-        if not path.exists():
-            raise NotFound(kind="blob", name=digest)
-        found = digest_of_file(path).digest
+        with self.open(digest) as file:
+            hasher = hashlib.sha256()
+            while chunk := file.read(_CHUNK):
+                hasher.update(chunk)
+        found = "sha256:" + hasher.hexdigest()
         if found != digest:
             raise Corrupt(place=f"blob {digest}", problem=f"its bytes are those of {found}")
 
     def place(self, digest: str, target: Path, *, share: bool = False) -> None:
         path = self._path(digest)
-        if not path.exists():
-            raise NotFound(kind="blob", name=digest)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if share:
+        if share and path.exists():
             try:
                 os.link(path, target)
                 return
             except OSError:
                 pass  # another file system: copy instead
-        shutil.copyfile(path, target)
+        with self.open(digest) as file, target.open("wb") as copy:
+            shutil.copyfileobj(file, copy, _CHUNK)
+
+    def path(self, digest: str) -> Path | None:
+        path = self._path(digest)
+        return path if path.exists() else None
+
+    def drop(self, digest: str, as_of: float) -> bool:
+        path = self._path(digest)
+        with self._door:
+            if not path.exists() or path.stat().st_mtime > as_of:
+                return False
+            path.unlink()
+        return True
 
     def digests(self) -> Iterator[str]:
         for folder in sorted(self.root.iterdir()):

@@ -44,6 +44,14 @@ class Settings:
     log_level: str = setting("info", "debug, info, warning or error.")
     max_body_mib: int = setting(64, "Largest request body in MiB, uploads of files excepted.")
     max_file_mib: int = setting(8192, "Largest file in MiB that the hub takes.")
+    quota_mib: int = setting(0, "MiB of large files that an organisation may keep where it has no quota of its own; 0 for no limit.")
+    import_hosts: str = setting("", "Hosts inside the house's own network that the hub may fetch from and call: names, name:port or networks such as 10.0.0.0/8, with commas.")
+    xorbs: str = setting("", "Where the hub keeps the bytes of large files: empty for a folder of the house, or s3://BUCKET/PREFIX (credentials in keys/s3.json).")
+    xorbs_endpoint: str = setting("", "URL of the S3 server of `xorbs`; empty for Amazon's.")
+    xorbs_region: str = setting("us-east-1", "Region of the bucket of `xorbs`.")
+    accel: str = setting("", "Who sends the bytes of files: empty for the server itself, nginx for X-Accel-Redirect (see `lilong hub nginx-config`), s3 for links into the bucket of `xorbs`.")
+    rebuilt_mib: int = setting(8192, "MiB of plain copies of Xet files kept for clients that speak no Xet; 0 keeps none.")
+    gc_grace_days: int = setting(21, "Days for which the hub keeps what nobody refers to any more; 21 at least, since clients remember chunks for so long.")
 
     @property
     def database_url(self) -> str:

@@ -117,6 +117,7 @@ def open_house(settings: Settings, *, clock: Clock | None = None, ids: Ids | Non
         gates=Gates(),
     )
     house._lock = held
+    house.chore("tokens-used", 60.0, lambda house: house.db.write(house.access.note_uses))
     return house
 
 

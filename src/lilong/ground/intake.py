@@ -26,14 +26,19 @@ def name(value: str, field: str) -> str:
     return value
 
 
+def _is_gits_own(part: str) -> bool:
+    """`.git`, and the other spellings of it on file systems that git guards against (core.protectNTFS)."""
+    return part.lower().split(":")[0].rstrip(". ") in (".git", "git~1")
+
+
 def path(value: str) -> str:
     """A relative path inside a repository, as git would take it. Raises BadInput."""
     parts = value.split("/")
     bad = (
         not value
+        or any(unicodedata.category(c).startswith("C") or c == "\\" for c in value)  # halves of characters too, which have no bytes
         or len(value.encode()) > 1024
-        or any(part in ("", ".", "..") or part.lower() == ".git" or len(part.encode()) > 255 for part in parts)
-        or any(unicodedata.category(c).startswith("C") or c == "\\" for c in value)
+        or any(part in ("", ".", "..") or _is_gits_own(part) or len(part.encode()) > 255 for part in parts)
     )
     if bad:
         raise BadInput(field="path", problem=f"{value[:100]!r} is not a path inside a repository", way_out="Use relative paths with '/', without '..', '.git' or control characters.")

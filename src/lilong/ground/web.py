@@ -31,11 +31,12 @@ log = structlog.get_logger("lilong.web")
 
 SESSION_COOKIE = "lilong_session"
 _METHODS_THAT_CHANGE = {"POST", "PUT", "PATCH", "DELETE"}
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"  # what a page may load, and where its forms may lead
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
-    (b"content-security-policy", b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"),
+    (b"content-security-policy", POLICY.encode()),
 ]  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def _door(allow: str) -> Any:
         if actor is None:
             raise Unauthenticated()
         if allow != SIGNED_IN:
-            if not actor.covers(allow):
+            if not actor.reaches(allow):
                 raise TokenTooNarrow(permission=allow)
             house: House = request.app.state.house
             if not await anyio.to_thread.run_sync(lambda: house.db.read(lambda tx: house.access.anywhere(tx, actor, allow))):

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -185,6 +186,19 @@ def org_add(client: Client, as_json: bool, name: str, title: str, controlled_by:
     show(client.post("/api/house/organisations", {"name": name, "title": title, "controlled_by": controlled_by}), as_json)
 
 
+@org.command("settings")
+@click.argument("name")
+@click.option("--private-by-default/--public-by-default", "private", default=None, help="What a repository is that is made without saying so.")
+@click.option("--quota-gib", type=float, help="GiB of large files that it may keep (operators only); -1 for the house's default.")
+@common
+def org_settings(client: Client, as_json: bool, name: str, private: bool | None, quota_gib: float | None) -> None:
+    """Show, or change, what an organisation or a user's own namespace says about its repositories."""
+    quota = None if quota_gib is None else (-1 if quota_gib < 0 else int(quota_gib * (1 << 30)))
+    path = f"/api/hub/namespaces/{quote(name, safe='')}"
+    asked = {"private_by_default": private, "quota_bytes": quota}
+    show(client.get(path) if private is None and quota is None else client.put(path, asked), as_json)
+
+
 @click.group()
 def token() -> None:
     """API tokens."""
@@ -194,21 +208,22 @@ def token() -> None:
 @common
 def token_list(client: Client, as_json: bool) -> None:
     """Your tokens; their secrets were shown once and are not kept."""
-    show(client.get("/api/house/tokens"), as_json, [("ID", "id"), ("TITLE", "title"), ("SCOPES", "scopes"), ("EXPIRES", "expires_at"), ("REVOKED", "revoked_at")])
+    show(client.get("/api/house/tokens"), as_json, [("ID", "id"), ("TITLE", "title"), ("SCOPES", "scopes"), ("EXPIRES", "expires_at"), ("LAST USED", "last_used_at"), ("REVOKED", "revoked_at")])
 
 
 @token.command("create")
 @click.argument("title")
 @click.option("--user", "user_name", help="For another user (operators only).")
-@click.option("--scope", "scopes", multiple=True, default=("*",), help="Permission or pattern such as hub.*; repeat for more.")
+@click.option("--scope", "scopes", multiple=True, default=("*",), help="Permission or pattern such as hub.*, with @NAMESPACE or @NAMESPACE/REPOSITORY for a part of the hub; or read, discuss, write, admin. Repeat for more.")  # fmt: skip
 @click.option("--days", type=int, help="Expires after so many days.")
+@click.option("--expires", help="Expires after 12h or 30d, or on a day such as 2027-01-31.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the secret to this new file (mode 0600) instead of showing it.")
 @common
-def token_create(client: Client, as_json: bool, title: str, user_name: str | None, scopes: tuple[str, ...], days: int | None, out: Path | None) -> None:
+def token_create(client: Client, as_json: bool, title: str, user_name: str | None, scopes: tuple[str, ...], days: int | None, expires: str | None, out: Path | None) -> None:  # fmt: skip
     """Make a token. Its secret is shown once, here."""
     if out is not None and out.exists():
         raise BadInput(field="out", problem=f"{out} exists", way_out="Name a new file.")
-    made = client.post("/api/house/tokens", {"title": title, "user": user_name, "scopes": list(scopes), "days": days})
+    made = client.post("/api/house/tokens", {"title": title, "user": user_name, "scopes": list(scopes), "days": days, "expires": expires})
     if out is not None:
         with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(made["secret"] + "\n")

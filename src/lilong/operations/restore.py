@@ -26,12 +26,12 @@ from lilong.ground.db import Database, Tx
 from lilong.ground.errors import BadInput, Conflict, Corrupt, Refused
 from lilong.ground.events import SqlNodes
 
-from .backup import FORMAT, FULL, Hashing, migrations, tables
+from .backup import FORMAT, FULL, Hashing, Watching, migrations, tables
 
 _ROWS = 500  # rows a statement
 _CHUNK = 1 << 20
 _PLACES = re.compile(
-    r"backup\.json|end\.json|lilong\.toml|database/[0-9]{6}\.jsonl|blobs/[0-9a-f]{2}/[0-9a-f]{62}"
+    r"backup\.json|end\.json|lilong\.toml|database/[0-9]{6}\.jsonl|blobs/[0-9a-f]{2}/[0-9a-f]{62}|xorbs/[0-9a-f]{2}/[0-9a-f]{64}"
     r"|(keys|profiles|segments|jobs)(/(?!\.{1,2}(/|$))[^/\0]+)+"
 )
 
@@ -79,7 +79,8 @@ def _restore(file: Path, house: Path, database: str) -> dict[str, Any]:
     if head.get("format") != FORMAT:
         raise OtherVersion(made_by=head.get("version"), difference=f"backup format {head.get('format')}")
     if unknown := sorted(damaged - set(end["damaged"])):
-        raise Corrupt(place=str(file), problem=f"the bytes of blob sha256:{unknown[0]} are not its own")
+        name = f"xorb {unknown[0]}" if (house / "xorbs" / unknown[0][:2] / unknown[0]).exists() else f"blob sha256:{unknown[0]}"
+        raise Corrupt(place=str(file), problem=f"the bytes of {name} are not its own")
     if not (house / "keys").is_dir():
         raise Corrupt(place=str(file), problem="it has no keys")
     _set_database(house / "lilong.toml", database)
@@ -106,7 +107,7 @@ def _restore(file: Path, house: Path, database: str) -> dict[str, Any]:
 
 
 def _lay(file: Path, house: Path) -> set[str]:
-    """Lay every member down; the blobs whose bytes are not their own. Raises Corrupt for what no backup holds."""
+    """Lay every member down; the blobs and xorbs whose bytes are not their own. Raises Corrupt for what no backup holds."""
     damaged = set()
     try:
         with tarfile.open(file, "r|") as tar:
@@ -116,6 +117,10 @@ def _lay(file: Path, house: Path) -> set[str]:
                     raise Corrupt(place=str(file), problem=f"{member.name[:200]!r} has no place in a backup")
                 content = tar.extractfile(member)
                 assert content is not None
+                if member.name.startswith("xorbs/"):
+                    if not _copy_xorb(content, house / member.name):
+                        damaged.add(member.name.rsplit("/", 1)[-1])
+                    continue
                 digest = _copy(content, house / member.name, 0o444 if member.name.startswith("blobs/") else 0o600)
                 if member.name.startswith("blobs/") and digest != member.name.removeprefix("blobs/").replace("/", ""):
                     damaged.add(member.name.removeprefix("blobs/").replace("/", ""))
@@ -131,6 +136,15 @@ def _copy(content: Any, target: Path, mode: int) -> str:
         while chunk := counted.read(_CHUNK):
             file.write(chunk)
     return counted.hasher.hexdigest()
+
+
+def _copy_xorb(content: Any, target: Path) -> bool:
+    """Whether its bytes are those that its name promises."""
+    from lilong.floors.hub.service.xet_checking import Fits
+
+    fits = Fits(target.name)
+    _copy(Watching(content, fits.take), target, 0o444)
+    return fits.end()
 
 
 def _read(file: Path, house: Path, name: str) -> dict[str, Any]:
@@ -152,7 +166,9 @@ def _set_database(file: Path, database: str) -> None:
     if kept != lines:
         text = "".join(kept)
         if tomllib.loads(text).get("database", "") != database:
-            raise BadInput(field="lilong.toml", problem="its database cannot be told apart", way_out="Write `database = \"…\"` on one line of its own.")
+            raise BadInput(
+                field="lilong.toml", problem="its database cannot be told apart", way_out='Write `database = "…"` on one line of its own.'
+            )
         file.write_text(text)
 
 
@@ -161,7 +177,9 @@ def _set_database(file: Path, database: str) -> None:
 
 def _holds_a_house(tx: Tx) -> bool:
     seen = inspect(tx.connection)
-    return any(seen.has_table(table) and tx.row(f"SELECT 1 FROM {table} LIMIT 1") is not None for table in ("ground_events", "ground_users"))
+    return any(
+        seen.has_table(table) and tx.row(f"SELECT 1 FROM {table} LIMIT 1") is not None for table in ("ground_events", "ground_users")
+    )
 
 
 def _load(tx: Tx, settings: Settings, head: dict[str, Any], end: dict[str, Any]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from lilong import __version__
 from lilong.ground import log
-from lilong.ground.access import Actor, Organisation, Token, User, hash_password, signed_in
+from lilong.ground.access import Actor, Organisation, Token, User, hash_password, signed_in, spelled
 from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput, Unavailable
 from lilong.ground.events import SqlNodes
@@ -40,10 +40,13 @@ class GrantAsk:
 
 @dataclass(frozen=True, slots=True)
 class TokenAsk:
+    """`scopes`: permissions or patterns, each with `@namespace` or `@namespace/repository` for a part; read, discuss, write and admin are the hub's."""
+
     title: str
     user: str | None = None
     scopes: tuple[str, ...] = ("*",)
     days: int | None = None
+    expires: str | None = None  # instead of days: 12h, 30d, or the day (UTC) on which it ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +139,30 @@ def grant(house: House, actor: Actor, ask: GrantAsk) -> GrantAsk:
 
 
 def add_token(house: House, actor: Actor, ask: TokenAsk) -> NewToken:
-    if ask.days is not None and not 1 <= ask.days <= _LONGEST_DAYS:
-        raise BadInput(field="days", problem=f"{ask.days} is not between 1 and {_LONGEST_DAYS}", way_out="Leave it away for a token that does not expire.")
-    lives = timedelta(days=ask.days) if ask.days is not None else None
-    return NewToken(*house.db.write(lambda tx: house.access.add_token(tx, actor, ask.user or actor.user, ask.title, ask.scopes, lives=lives)))
+    """Raises BadInput, Forbidden (never wider than the token in hand)."""
+    lives = _lifetime(house, ask)
+    scopes = spelled(ask.scopes)
+    return NewToken(*house.db.write(lambda tx: house.access.add_token(tx, actor, ask.user or actor.user, ask.title, scopes, lives=lives)))
+
+
+def _lifetime(house: House, ask: TokenAsk) -> timedelta | None:
+    days, lives = ask.days, None
+    if ask.expires is not None and days is None:
+        text = ask.expires.strip().lower()
+        if text[:-1].isdecimal() and len(text) < 9 and text[-1:] in ("h", "d"):
+            lives = timedelta(hours=int(text[:-1])) if text.endswith("h") else timedelta(days=int(text[:-1]))
+        else:
+            try:
+                lives = datetime.combine(date.fromisoformat(text), time.min, UTC) - house.clock.now()
+            except ValueError:
+                raise BadInput(field="expires", problem=f"{ask.expires[:40]!r} is neither a time nor a day", way_out="Give 12h, 30d or 2027-01-31.") from None
+        if not timedelta(minutes=1) <= lives <= timedelta(days=_LONGEST_DAYS):
+            raise BadInput(field="expires", problem="that is past, or too far away", way_out="Leave it away for a token that does not expire.")
+    elif days is not None:
+        if not 1 <= days <= _LONGEST_DAYS:
+            raise BadInput(field="days", problem=f"{days} is not between 1 and {_LONGEST_DAYS}", way_out="Leave it away for a token that does not expire.")
+        lives = timedelta(days=days)
+    return lives
 
 
 def set_password(house: House, actor: Actor, ask: PasswordAsk) -> User:

@@ -18,14 +18,14 @@ routes = Routes(in_schema=False)
 def rooms(house: House, actor: Actor) -> list[Room]:
     """For the tower."""
     found = [version for version in service.versions(house, actor, limit=6) if version.manifest]
-    return [Room(v.repository, f"{v.figures['documents']['kept']:,} documents", f"/datasets/{v.repository}", v.manifest) for v in found]
+    return [Room(v.repository, f"{v.figures['documents']['kept']:,} documents", f"/corpora/{v.repository}", v.manifest) for v in found]
 
 
-@routes.get("/datasets", allow="corpus.read")
+@routes.get("/corpora", allow="corpus.read")
 async def datasets(request: Request) -> Response:
     return page(request, "corpus/datasets.html", versions=await call(service.versions, request))
 
 
-@routes.get("/datasets/{organisation}/{name}", allow="corpus.read")
+@routes.get("/corpora/{organisation}/{name}", allow="corpus.read")
 async def dataset(request: Request, organisation: str, name: str) -> Response:
     return page(request, "corpus/dataset.html", sheet=await call(service.datasheet, request, f"{organisation}/{name}"))

@@ -6,6 +6,11 @@ floor = Floor(
     name="hub",
     start="lilong.floors.hub.service:start",
     api="lilong.floors.hub.api:routes",
+    pages="lilong.floors.hub.pages:routes",
     rooms="lilong.floors.hub.pages:rooms",
-    commands=(("model", "lilong.floors.hub.commands:model", "Models and their evidence."),),
+    mounts=(("/xet/", "lilong.floors.hub.api.cas:asgi"),),
+    commands=(
+        ("model", "lilong.floors.hub.commands.model:model", "Models and their evidence."),
+        ("hub", "lilong.floors.hub.commands.hub:hub", "Storage, and repositories from and to elsewhere."),
+    ),
 )

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
-from lilong.ground.errors import Conflict, NotFound
+from lilong.ground.errors import Conflict, Forbidden, NotFound
 
 T = TypeVar("T")
 
@@ -70,7 +70,6 @@ class Committed:
     repository_kind: str
     ref: str
     commit: str
-    manifest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +90,27 @@ class RepositoryDeleted:
 
 
 @dataclass(frozen=True, slots=True)
+class RepositoryMoved:
+    kind: ClassVar[str] = "hub.repository-moved"
+    subject: str  # the new name
+    organisation: str  # the new one
+    repository_kind: str
+    old_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryChanged:
+    """Its settings were changed."""
+
+    kind: ClassVar[str] = "hub.repository-changed"
+    subject: str  # repository name
+    organisation: str
+    repository_kind: str
+    private: bool
+    gated: str  # "" | auto | manual
+
+
+@dataclass(frozen=True, slots=True)
 class RefChanged:
     """A branch or tag was made, or taken away (then `commit` is empty)."""
 
@@ -103,12 +123,123 @@ class RefChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookChanged:
+    kind: ClassVar[str] = "hub.webhook-changed"
+    subject: str  # its id
+    change: str  # added | changed | enabled | disabled | deleted
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceChanged:
+    kind: ClassVar[str] = "hub.namespace-changed"
+    subject: str  # the organisation
+    private_by_default: bool
+    quota_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A repository, or a newer revision of it, came from another hub."""
+
+    kind: ClassVar[str] = "hub.imported"
+    subject: str  # repository name
+    organisation: str
+    repository_kind: str
+    commit: str
+    source: str  # address of its page there, or the name of the house that a bundle is of
+    source_commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileFetched:
+    """A large file of a mirror has come from its source."""
+
+    kind: ClassVar[str] = "hub.file-fetched"
+    subject: str  # repository name
+    organisation: str
+    repository_kind: str
+    path: str
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class BucketChanged:
+    """A bucket was made, given other settings, moved or taken away."""
+
+    kind: ClassVar[str] = "hub.bucket-changed"
+    subject: str  # organisation/name
+    organisation: str
+    change: str  # created | deleted | moved | settings
+    private: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DiscussionOpened:
+    """A discussion or a pull request; what it says stands in its first comment."""
+
+    kind: ClassVar[str] = "hub.discussion-opened"
+    subject: str  # repository name
+    organisation: str
+    repository_kind: str
+    number: int
+    title: str
+    pull_request: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DiscussionCommented:
+    kind: ClassVar[str] = "hub.discussion-commented"
+    subject: str  # repository name
+    organisation: str
+    repository_kind: str
+    number: int
+    comment: str  # its id
+    action: str  # created | edited | hidden
+
+
+@dataclass(frozen=True, slots=True)
+class DiscussionChanged:
+    """Its title, or its status; `commit` is that of a merge."""
+
+    kind: ClassVar[str] = "hub.discussion-changed"
+    subject: str  # repository name
+    organisation: str
+    repository_kind: str
+    number: int
+    title: str
+    status: str  # draft | open | closed | merged
+    pull_request: bool
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccessChanged:
+    """Somebody has asked for the files of a gated repository, or was answered; `withdrawn`: the request is gone."""
+
+    kind: ClassVar[str] = "hub.access-changed"
+    subject: str  # repository name
+    organisation: str
+    repository_kind: str
+    user: str
+    status: str  # pending | accepted | rejected | withdrawn
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionChanged:
+    kind: ClassVar[str] = "hub.collection-changed"
+    subject: str  # owner/slug
+    organisation: str
+    action: str  # created | changed | deleted
+
+
+@dataclass(frozen=True, slots=True)
 class Listed:
     """One line of a list of repositories."""
 
     repository: Repository
     commit: str | None  # head of `main`
-    manifest: str | None
+    manifest: str | None  # None also where nobody has asked for it yet
     updated_at: str
 
 
@@ -142,6 +273,10 @@ class RevisionNotFound(NotFound):
 
 class EntryNotFound(NotFound):
     """A file with this name doesn't exist: the revision {revision} of {repository} has no '{path}'."""
+
+
+class GatedRepository(Forbidden):
+    """Access to {kind} {name} is restricted and you are not in the authorized list. Ask for access on its page."""
 
 
 class RepositoryExists(Conflict):

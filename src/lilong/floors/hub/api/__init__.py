@@ -1,6 +1,28 @@
 """The doors: the public Hub's HTTP API as its clients use it, Git LFS, and the house's own few routes."""
 
-from . import content, history, own, repositories, transfer  # noqa: F401 - each declares its routes
+from . import (  # noqa: F401 - each declares its routes
+    access_requests,
+    attachments,
+    buckets,
+    collections,
+    content,
+    discussions,
+    git,
+    history,
+    imports,
+    likes,
+    oauth,
+    own,
+    past,
+    repositories,
+    storage,
+    transfer,
+    trust,
+    users,
+    viewer,
+    webhooks,
+    xet_tokens,
+)
 from .door import routes
 
 __all__ = ["routes"]

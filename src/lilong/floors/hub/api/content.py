@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import mimetypes
-import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import anyio.to_thread
 from fastapi import Request, Response
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse
 
+from lilong.floors.hub import store
 from lilong.floors.hub.contract import EntryNotFound, RepositoryNotFound
 from lilong.floors.hub.git.trees import Entry
-from lilong.floors.hub.service import reading
+from lilong.floors.hub.service import reading, rebuilding, trust, xet_read
+from lilong.floors.hub.service.downloads import Counter
+from lilong.floors.hub.service.reading import Located
 from lilong.floors.hub.store import Commit, Held
+from lilong.floors.hub.store.xet import XetFile
 from lilong.ground.access import PUBLIC
 from lilong.ground.house import House
 
 from . import shapes
-from .door import NotAsked, actor_of, failure, flag_of, house_of, json_body, next_link, number_of, place, routes, split_rest, work
+from .door import NotAsked, actor_of, failure, flag_of, here, house_of, json_body, next_link, number_of, place, routes, split_rest, work
+from .mirrored import brought
+from .sending import Unsatisfiable, by_nginx, of_file, of_iterator, range_of, streamed
 
 _PAGE = 1000
 _PAGE_EXPANDED = 100  # with the last commit of each entry, which has to be looked for
 _PIECE = 1 << 20  # bytes read at a time
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 # What a browser may show; everything else is handed over as text or bytes, so that no file of a repository runs as our page.
 _SHOWN = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 
@@ -43,17 +47,22 @@ async def tree(request: Request) -> Response:
     found, mark = await work(
         reading.page_of_tree, house, held, commit, path.strip("/"), recursive=flag_of(request, "recursive"), after=after, limit=limit
     )
-    shown = [shapes.tree_entry(*line) for line in found]
-    if expand:
-        await work(_expand, house, held, commit, shown)
+    shown = await work(_shown, house, held, commit, found, expand=expand)
     headers = {"x-repo-commit": commit.id, **(next_link(request, cursor=mark) if mark else {})}
     return JSONResponse(shown, headers=headers)
 
 
-def _expand(house: House, held: Held, commit: Commit, shown: list[dict[str, Any]]) -> None:
-    last = reading.last_commits(house, held, commit, [line["path"] for line in shown])
-    for line in shown:
-        line["lastCommit"] = shapes.last_commit(last[line["path"]])
+def _shown(house: House, held: Held, commit: Commit, found: list[tuple[str, Entry]], *, expand: bool) -> list[dict[str, Any]]:
+    xet = house.db.read(lambda tx: store.xet_hashes(tx, (entry.digest for _, entry in found if entry.large), held))
+    shown = [shapes.tree_entry(path, entry, xet) for path, entry in found]
+    if expand:
+        last = reading.last_commits(house, held, commit, [path for path, _ in found])
+        statuses = house.db.read(lambda tx: trust.status_of(tx, held, commit, (entry.digest for _, entry in found if not entry.folder)))
+        for line, (path, entry) in zip(shown, found, strict=True):
+            line["lastCommit"] = shapes.last_commit(last[path])
+            if not entry.folder:
+                line["securityFileStatus"] = trust.shown(statuses.get(entry.digest))
+    return shown
 
 
 @routes.both("POST", "/api/{kinds}/{organisation}/{name}/paths-info/{revision:path}", allow=PUBLIC)
@@ -68,10 +77,9 @@ async def paths_info(request: Request) -> Response:
         paths, expand = list(form.getlist("paths")), str(form.get("expand", "")).lower() in ("true", "1")
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise NotAsked(field="paths", problem="it must be a list of strings")
-    _, commit = pinned = await work(reading.pinned, house, actor, kind, name, split_rest(rest)[0])
-    shown = [shapes.tree_entry(*line) for line in await work(reading.entries_at, house, commit, paths)]
-    if expand:
-        await work(_expand, house, *pinned, shown)
+    held, commit = await work(reading.pinned, house, actor, kind, name, split_rest(rest)[0])
+    found = await work(reading.entries_at, house, commit, paths)
+    shown = await work(_shown, house, held, commit, found, expand=expand)
     return JSONResponse(shown, headers={"x-repo-commit": commit.id})
 
 
@@ -105,18 +113,21 @@ async def _resolve(request: Request) -> Response:
     kind, name, rest = place(request)
     revision, path = split_rest(rest)
     house, actor = house_of(request), actor_of(request)
-    held, commit = await work(reading.pinned, house, actor, kind, name, revision)
+    found: Located = await work(reading.located, house, actor, kind, name, revision, path)
+    held, commit, entry = found.held, found.commit, found.entry
     headers = {"x-repo-commit": commit.id}
-    missing = EntryNotFound(revision=commit.id, repository=name, path=path[:300])
-    try:
-        entry: Entry = await work(reading.entry_at, house, held, commit, path)
-    except EntryNotFound:
+    if entry is None or entry.folder:
+        missing = EntryNotFound(revision=commit.id, repository=name, path=path[:300])
         return failure(404, str(missing), "EntryNotFound", headers=headers)
-    if entry.folder:
-        return failure(404, str(missing), "EntryNotFound", headers=headers)
+    house.port(Counter).note(held.id, actor.user or (request.client.host if request.client else ""))
     etag = f'"{entry.digest.removeprefix("sha256:") if entry.large else entry.id}"'
     if entry.large:
         headers |= {"x-linked-etag": etag, "x-linked-size": str(entry.size)}
+        if found.xet is not None:
+            route = f"{here(request)}/api/{kind.value}s/{quote(held.name)}/xet-read-token/{commit.id}"
+            headers |= {"x-xet-hash": found.xet, "x-xet-refresh-route": route, "link": f'<{route}>; rel="xet-auth"'}
+        if request.method == "GET" and (busy := await brought(request, held, entry.digest)) is not None:
+            return busy
     return await blob_answer(request, Download(entry.digest, entry.size, etag, path.rsplit("/", 1)[-1]), headers)
 
 
@@ -145,33 +156,43 @@ async def blob_answer(request: Request, download: Download, headers: Mapping[str
     asked = request.headers
     if download.etag in (word.strip().removeprefix("W/") for word in asked.get("if-none-match", "").split(",")):
         return Response(status_code=304, headers=shown)
-    first, last, status = 0, download.size - 1, 200
-    found = _RANGE.fullmatch(asked.get("range", "").strip())
-    if found and (found[1] or found[2]) and asked.get("if-range", download.etag) == download.etag:
-        if found[1]:
-            first, last = int(found[1]), min(int(found[2]) if found[2] else last, last)
-        else:
-            first = max(download.size - int(found[2]), 0)
-        if first > last:
-            return Response(status_code=416, headers={**shown, "content-range": f"bytes */{download.size}"})
-        status = 206
-        shown["content-range"] = f"bytes {first}-{last}/{download.size}"
-    shown["content-length"] = str(last - first + 1)
-    if request.method == "HEAD":
-        return Response(status_code=status, headers=shown)
-    return StreamingResponse(_pieces(house_of(request), download.digest, first, last - first + 1), status, shown)
-
-
-async def _pieces(house: House, digest: str, first: int, count: int) -> AsyncIterator[bytes]:
-    file = await anyio.to_thread.run_sync(house.blobs.open, digest)
+    ranged = asked.get("range", "") if asked.get("if-range", download.etag) == download.etag else ""
     try:
-        if first:
-            await anyio.to_thread.run_sync(file.seek, first)
+        span = range_of(ranged, download.size)
+    except Unsatisfiable:
+        return Response(status_code=416, headers={**shown, "content-range": f"bytes */{download.size}"})
+    first, stop = span or (0, download.size)
+    if span is not None:
+        shown["content-range"] = f"bytes {first}-{stop - 1}/{download.size}"
+    shown["content-length"] = str(stop - first)
+    if request.method == "HEAD":
+        return Response(status_code=206 if span else 200, headers=shown)
+    house = house_of(request)
+    path, file = await work(_place, house, download.digest)
+    if path is not None and (sent := by_nginx(request, house, path, shown)) is not None:
+        return sent
+    if path is not None:
+        pieces: AsyncIterator[bytes | memoryview] = of_file(path, first, stop)
+    elif file is not None:
+        rebuilding.of(house).asked(file, stop - first)
+        pieces = await of_iterator(lambda: xet_read.contents(house, file).pieces(first, stop - first))
+    else:
+        pieces = await of_iterator(lambda: _read(house, download.digest, first, stop - first))
+    return streamed(pieces, 206 if span else 200, shown)
+
+
+def _place(house: House, digest: str) -> tuple[Path | None, XetFile | None]:
+    """The file that holds just these bytes, or the Xet file that does; neither for what is kept in yet another way."""
+    path = house.blobs.path(digest) or rebuilding.of(house).path(digest)
+    return path, None if path is not None else xet_read.file_of(house, digest)
+
+
+def _read(house: House, digest: str, first: int, count: int) -> Iterator[bytes]:
+    with house.blobs.open(digest) as file:
+        file.seek(first)
         while count > 0:
-            piece = await anyio.to_thread.run_sync(file.read, min(_PIECE, count))
+            piece = file.read(min(_PIECE, count))
             if not piece:
                 raise RuntimeError(f"the blob {digest} is shorter than its entry says")
             count -= len(piece)
             yield piece
-    finally:
-        file.close()

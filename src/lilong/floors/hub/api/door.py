@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -17,8 +18,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
-from lilong.floors.hub.contract import EntryNotFound, Kind, RefMoved, RepositoryNotFound, RevisionNotFound
-from lilong.floors.hub.service import ANONYMOUS
+from lilong.floors.hub.contract import EntryNotFound, GatedRepository, Kind, RefMoved, RepositoryNotFound, RevisionNotFound
+from lilong.floors.hub.service import ANONYMOUS, settings
 from lilong.ground.access import PERMISSIONS, PUBLIC, SIGNED_IN, Actor
 from lilong.ground.errors import BadInput, Forbidden, LilongError, TooLarge, Unauthenticated
 from lilong.ground.house import House
@@ -31,6 +32,7 @@ _CODES: Mapping[type[LilongError], str] = {
     RepositoryNotFound: "RepoNotFound",
     RevisionNotFound: "RevisionNotFound",
     EntryNotFound: "EntryNotFound",
+    GatedRepository: "GatedRepo",
 }
 _DRAINED = 64 << 20  # bytes
 _PIECE = 1 << 20
@@ -44,9 +46,11 @@ class HubRoutes(Routes):
         if allow not in PERMISSIONS | {PUBLIC, SIGNED_IN}:
             raise RuntimeError(f"{method} {path}: {allow!r} is not in the table of permissions")
         self.rules.append(Rule(method, path, allow))
+        speaks: str = options.pop("speaks", "")  # "git" or "lfs": programs that sign in by a name and a password, which is the token
 
         def add(handler: Handler) -> Handler:
             async def endpoint(request: Request) -> Response:
+                request.state.speaks = speaks
                 try:
                     _check_text(request)
                     request.state.actor = await _enter(request, allow)
@@ -57,6 +61,8 @@ class HubRoutes(Routes):
                     return failure(refused.status_code, str(refused.detail))
                 except LilongError as error:
                     await _drain(request)
+                    if isinstance(error, RepositoryNotFound) and (elsewhere := await work(_moved, request)):
+                        return Response(status_code=307, headers={"location": elsewhere})
                     return _failed(error, request)
 
             methods = [method]
@@ -87,7 +93,7 @@ def _check_text(request: Request) -> None:
 
 async def _enter(request: Request, allow: str) -> Actor:
     try:
-        actor = await authenticate(request)
+        actor = await (_by_password(request) if request.state.speaks else authenticate(request))
     except Unauthenticated as refused:
         raise BadToken() from refused
     if actor is None:
@@ -99,6 +105,19 @@ async def _enter(request: Request, allow: str) -> Actor:
         if not await anyio.to_thread.run_sync(lambda: house.db.read(lambda tx: house.access.anywhere(tx, actor, allow))):
             raise Forbidden(permission=allow, actor=actor.user, scope="an organisation")
     return actor
+
+
+async def _by_password(request: Request) -> Actor | None:
+    """Basic authentication: any name, with a token as the password (or the token as the name and no password). Raises Unauthenticated."""
+    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return await authenticate(request)
+    try:
+        user, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        raise Unauthenticated() from None
+    house = house_of(request)
+    return await anyio.to_thread.run_sync(lambda: house.db.read(lambda tx: house.access.authenticate(tx, password or user)))
 
 
 async def _drain(request: Request) -> None:
@@ -119,14 +138,41 @@ class BadToken(Unauthenticated):
     """Invalid credentials in Authorization header"""
 
 
+def _moved(request: Request) -> str | None:
+    """The same address under the name that the repository has now, if it has moved and the actor may see it."""
+    actor = getattr(request.state, "actor", None)
+    path = sent_path(request)
+    found = _IN_API.fullmatch(path) or _AT_ROOT.fullmatch(path)
+    if actor is None or found is None:
+        return None
+    kind, name, _ = place(request)
+    new = settings.moved_to(house_of(request), actor, kind, name)
+    query = request.scope.get("query_string", b"").decode("ascii", "replace")
+    return None if new is None else path[: found.start(2)] + quote(new) + path[found.end(2) :] + (f"?{query}" if query else "")
+
+
 def _failed(error: LilongError, request: Request) -> Response:
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), "")
     status = error.status
-    if isinstance(error, RepositoryNotFound) and getattr(request.state, "actor", None) is ANONYMOUS:
+    if isinstance(error, RepositoryNotFound | GatedRepository) and getattr(request.state, "actor", None) is ANONYMOUS:
         status = 401  # as the public Hub does: signing in might help
     elif isinstance(error, RefMoved):
         status = 412
+    if request.state.speaks:
+        return _told(request.state.speaks, status, str(error))
     return failure(status, str(error), code, {"code": error.code(), "title": type(error).__name__, "status": status})
+
+
+def _told(speaks: str, status: int, message: str) -> Response:
+    """An error as git and git-lfs show it to their user."""
+    headers = (
+        {"www-authenticate": 'Basic realm="Lilong", charset="UTF-8"', "lfs-authenticate": 'Basic realm="Lilong"'} if status == 401 else {}
+    )
+    if speaks == "git":
+        return Response(message + "\n", status, headers, media_type="text/plain")
+    return JSONResponse(
+        {"message": message, "error": message}, status, {**headers, "x-error-message": _header(message)}, "application/vnd.git-lfs+json"
+    )
 
 
 def failure(
@@ -166,7 +212,9 @@ def sent_path(request: Request) -> str:
 
 
 _IN_API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/[^/]+(?:/(.*))?)?")
-_AT_ROOT = re.compile(r"/(datasets/)?([^/]+/[^/]+?)(?:/resolve/|\.git/info/lfs/)(.*)")
+_AT_ROOT = re.compile(
+    r"/(datasets/)?([^/]+/[^/]+?)(?:/resolve/|\.git/info/lfs/|(?:\.git)?/(?:info/refs|git-upload-pack|git-receive-pack)$)(.*)"
+)
 
 
 def place(request: Request) -> tuple[Kind, str, str]:

@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from typing import Any
 
@@ -17,12 +16,12 @@ from lilong.floors.hub import service
 from lilong.floors.hub.contract import Kind
 from lilong.floors.hub.git import attributes, ignore
 from lilong.floors.hub.git.trees import Entry
-from lilong.floors.hub.rules import files
-from lilong.floors.hub.service import reading, transfer
-from lilong.floors.hub.service.commits import Ask, Put
+from lilong.floors.hub.rules import files, names, taking
+from lilong.floors.hub.service import pull_requests, pulls, quotas, reading, transfer
+from lilong.floors.hub.service.commits import Ask, Put, keep
 from lilong.floors.hub.store import Commit
 from lilong.ground import intake
-from lilong.ground.access import PUBLIC, Actor
+from lilong.ground.access import PUBLIC, SIGNED_IN, Actor
 from lilong.ground.errors import BadInput, TooLarge
 from lilong.ground.house import House
 
@@ -30,6 +29,7 @@ from . import shapes
 from .door import (
     NotAsked,
     actor_of,
+    flag_of,
     here,
     house_of,
     json_body,
@@ -49,41 +49,44 @@ _IGNORE = ".gitignore"
 _PAGE = 50
 
 
-class NotThereYet(BadInput):
-    """This hub takes no pull requests yet. Commit to a branch instead."""
-
-    status = 400
-
-
 class BadLine(BadInput):
     """Line {number} of the commit cannot be used: {problem}."""
 
     status = 400
 
 
-@routes.both("POST", "/api/{kinds}/{organisation}/{name}/preupload/{revision:path}", allow="hub.write")
+@routes.both("POST", "/api/{kinds}/{organisation}/{name}/preupload/{revision:path}", allow=SIGNED_IN)
 async def preupload(request: Request) -> Response:
     kind, name, rest = place(request)
-    if request.query_params.get("create_pr"):
-        raise NotThereYet()
     body = await json_body(request)
-    shown = await work(_modes, house_of(request), actor_of(request), kind, name, split_rest(rest)[0], body)
+    proposes = flag_of(request, "create_pr")
+    shown = await work(_modes, house_of(request), actor_of(request), kind, name, split_rest(rest)[0], body, proposes=proposes)
     return JSONResponse({"files": shown})
 
 
-def _modes(house: House, actor: Actor, kind: Kind, name: str, revision: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+def _check(house: House, actor: Actor, kind: Kind, name: str, revision: str, *, proposes: bool) -> None:
+    """Whether the actor may commit there, or propose to. Raises RepositoryNotFound, Forbidden."""
+    if proposes:
+        pull_requests.check_may_open(house, actor, kind, name)
+    else:
+        house.db.read(lambda tx: pulls.opened_for_commit(house, tx, actor, kind, name, names.branch_ref(revision)))
+
+
+def _modes(
+    house: House, actor: Actor, kind: Kind, name: str, revision: str, body: dict[str, Any], *, proposes: bool
+) -> list[dict[str, Any]]:
     asked = body.get("files")
     if not isinstance(asked, list) or not all(isinstance(file, dict) for file in asked):
         raise NotAsked(field="files", problem="it must be a list of objects")
-
-    house.db.read(lambda tx: reading.opened(house, tx, actor, kind, name, "hub.write"))
-    _, commit = reading.pinned(house, actor, kind, name, revision)
+    _check(house, actor, kind, name, revision, proposes=proposes)
+    held, commit = reading.pinned(house, actor, kind, name, revision)
     paths = [intake.path(text_of(file, "path")) for file in asked]
     present = dict(reading.entries_at(house, commit, [*paths, attributes.PATH, _IGNORE]))
     rules = attributes.parse(_text(house, present.get(attributes.PATH)))
     given = body.get("gitIgnore")
     left_out = ignore.parse(given if isinstance(given, str) else _text(house, present.get(_IGNORE)))
     shown = []
+    more = 0
     for path, file in zip(paths, asked, strict=True):
         size = file.get("size")
         if not isinstance(size, int) or size < 0:
@@ -91,10 +94,12 @@ def _modes(house: House, actor: Actor, kind: Kind, name: str, revision: str, bod
         intake.check_size(path, size, house.settings.max_file_mib << 20)
         ignored = left_out.ignores(path)
         if not ignored:
-            files.check_name(kind, path)
-            files.check_start(kind, path, _sample(file), size)
+            taking.check_sample(kind, path, _sample(file), size)
         mode = "lfs" if path != attributes.PATH and files.large(path, size, rules) else "regular"
+        more += 0 if ignored or mode == "regular" else size
         shown.append({"path": path, "uploadMode": mode, "shouldIgnore": ignored, "oid": _known_as(present.get(path))})
+    # What is there already is sent again by nobody, but which of the files that will be is not known yet: only what cannot fit is refused.
+    house.db.read(lambda tx: quotas.check(house, tx, held.organisation, 0 if more == 0 else 1))
     return shown
 
 
@@ -117,21 +122,26 @@ def _known_as(entry: Entry | None) -> str | None:
     return entry.digest.removeprefix("sha256:") if entry.large else entry.id
 
 
-@routes.both("POST", "/api/{kinds}/{organisation}/{name}/commit/{revision:path}", allow="hub.write")
+@routes.both("POST", "/api/{kinds}/{organisation}/{name}/commit/{revision:path}", allow=SIGNED_IN)
 async def commit(request: Request) -> Response:
     kind, name, rest = place(request)
-    if request.query_params.get("create_pr"):
-        raise NotThereYet()
     house, actor, branch = house_of(request), actor_of(request), split_rest(rest)[0]
+    proposes = flag_of(request, "create_pr")
 
-    def run() -> Commit:
-        house.db.read(lambda tx: reading.opened(house, tx, actor, kind, name, "hub.write"))  # before the body is taken
+    def run() -> tuple[int | None, Commit]:
+        _check(house, actor, kind, name, branch, proposes=proposes)  # before the body is taken
         lines = _lines(pulled(request, house.settings.max_file_mib << 20), house.settings.max_body_mib << 20)
-        return service.commit(house, actor, kind, name, branch, _ask(house, actor, kind, lines))
+        ask = _ask(house, actor, kind, lines)
+        if proposes:
+            return pull_requests.commit_new(house, actor, kind, name, branch, ask)
+        return None, service.commit(house, actor, kind, name, branch, ask)
 
-    made: Commit = await take(run)
-    url = f"{here(request)}/{prefix(kind)}{name}/commit/{made.id}"
-    return JSONResponse({"success": True, "commitOid": made.id, "commitUrl": url, "hookOutput": ""})
+    number, made = await take(run)
+    place_of = f"{here(request)}/{prefix(kind)}{name}"
+    shown = {"success": True, "commitOid": made.id, "commitUrl": f"{place_of}/commit/{made.id}", "hookOutput": ""}
+    if number is not None:
+        shown["pullRequestUrl"] = f"{place_of}/discussions/{number}"
+    return JSONResponse(shown)
 
 
 def _lines(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
@@ -199,16 +209,13 @@ def _ask(house: House, actor: Actor, kind: Kind, lines: Iterable[bytes]) -> Ask:
     return Ask(puts, message[:65536], removed["deletedFile"], removed["deletedFolder"], parent)
 
 
-_TOGETHER = 256  # small files made durable side by side: each waits for the disk, and the disk takes many at once
+_TOGETHER = 1000  # small files made durable in one transaction
 _TOGETHER_BYTES = 32 << 20
 
 
 def _kept(house: House, contents: list[tuple[str, bytes]]) -> dict[str, Put]:
-    if not contents:
-        return {}
-    with ThreadPoolExecutor(min(16, len(contents))) as pool:
-        found = pool.map(lambda content: service.kept(house, content[1]), contents)
-        return dict(zip((path for path, _ in contents), found, strict=True))
+    found = keep(house, [content for _, content in contents]) if contents else []
+    return dict(zip((path for path, _ in contents), found, strict=True))
 
 
 _KEYS = {"header", "file", "lfsFile", "deletedFile", "deletedFolder"}

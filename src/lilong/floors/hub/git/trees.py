@@ -10,13 +10,14 @@ from .objects import FILE, FOLDER, object_id, tree_bytes
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One name in a folder: a file with its content, or a folder (whose `digest` is empty and whose `size` is 0)."""
+    """One name in a folder: a file with its content, or a folder (whose `digest` is empty)."""
 
     id: str  # of the blob, of the LFS pointer's blob, or of the tree
     mode: str = FILE
     digest: str = ""  # sha256:… of the file's own bytes
-    size: int = 0  # bytes of the file itself, not of its pointer
+    size: int = 0  # bytes of the file itself, not of its pointer; of a folder, of all files in it
     large: bool = False  # git holds an LFS pointer in its place
+    count: int = 1  # files: of a folder, of all in it (-1 where that was not kept)
 
     @property
     def folder(self) -> bool:
@@ -31,6 +32,16 @@ EMPTY = object_id("tree", b"")
 
 def folder_id(folder: Folder) -> str:
     return object_id("tree", tree_bytes((name, entry.mode, entry.id) for name, entry in folder.items()))
+
+
+def as_entry(load: Load, identity: str, folder: Folder | None = None) -> Entry:
+    """A folder as an entry of the folder above it, with the sums over its files."""
+    size = count = 0
+    for inner in (load(identity) if folder is None else folder).values():
+        if inner.count < 0:
+            inner = as_entry(load, inner.id)
+        size, count = size + inner.size, count + inner.count
+    return Entry(identity, FOLDER, size=size, count=count)
 
 
 class PathClash(ValueError):
@@ -80,8 +91,8 @@ def _apply(load: Load, identity: str | None, asked: _Change, made: dict[str, Fol
         changed = _apply(load, present.id if present else None, inner, made, f"{place}{name}/")
         if changed is None:
             folder.pop(name, None)
-        else:
-            folder[name] = Entry(changed, FOLDER)
+        elif present is None or changed != present.id:
+            folder[name] = as_entry(load, changed, made.get(changed))
     if not folder:
         return None
     new = folder_id(folder)
@@ -134,3 +145,22 @@ def mark(path: str, entry: Entry) -> str:
 def files(load: Load, root: str) -> dict[str, Entry]:
     """Every file by its path."""
     return {path: entry for path, entry in walk(load, root) if not entry.folder}
+
+
+def changed(load: Load, old: str, new: str, prefix: str = "") -> Iterator[tuple[str, Entry | None, Entry | None]]:
+    """(path, entry before, entry after) of each file that differs between two trees; folders that are the same are not opened."""
+    if old == new:
+        return
+    before = load(old) if old != EMPTY else {}
+    after = load(new) if new != EMPTY else {}
+    for name in sorted(before.keys() | after.keys()):
+        was, now = before.get(name), after.get(name)
+        if was is not None and now is not None and (was.id, was.mode, was.digest) == (now.id, now.mode, now.digest):
+            continue
+        was_tree = was.id if was is not None and was.folder else EMPTY
+        now_tree = now.id if now is not None and now.folder else EMPTY
+        file_before = was if was is not None and not was.folder else None
+        file_after = now if now is not None and not now.folder else None
+        if file_before is not None or file_after is not None:
+            yield prefix + name, file_before, file_after
+        yield from changed(load, was_tree, now_tree, f"{prefix}{name}/")

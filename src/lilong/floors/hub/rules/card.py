@@ -57,16 +57,21 @@ def parse(text: str) -> Card:
     matter = found[1]
     if len(matter) > _MATTER_LIMIT:
         raise BadCard(problem=f"it is longer than {_MATTER_LIMIT >> 10} KiB")
-    try:
-        _check(matter)
-        value = _plain(yaml.load(matter, _Loader))  # noqa: S506 - it is a safe loader
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        raise BadCard(problem=" ".join(str(problem).split())) from problem
+    value = document(matter)
     if value is None:
         value = {}
     if not isinstance(value, dict):
         raise BadCard(problem="it is not a mapping of names to values")
     return Card(text[found.end() :], value)
+
+
+def document(text: str) -> Any:
+    """YAML from outside, as JSON can hold it. Raises BadCard."""
+    try:
+        _check(text)
+        return _plain(yaml.load(text, _Loader))  # noqa: S506 - it is a safe loader
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        raise BadCard(problem=" ".join(str(problem).split())) from problem
 
 
 def read(text: str) -> Card:

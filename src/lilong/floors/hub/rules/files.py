@@ -12,14 +12,17 @@ LARGE = 1 << 20  # bytes; from here on a file is kept by LFS whatever its name
 SNIFFED = 4096  # bytes of a file that are looked at
 
 WEIGHTS = (".safetensors", ".gguf")
-# Formats that carry code to whoever loads them (pickles, Keras lambdas, TorchScript), by the names they usually have.
-_CODE = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz", ".dill", ".h5", ".keras", ".mar", ".nemo", ".t7")
+# Names that usually hold pickles: what they would import is looked at (see pickles.py).
+PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy", ".npz", ".dill")
+# Other formats that carry code to whoever loads them: Keras lambdas, Lua, archives with handlers.
+_CODE = (".h5", ".keras", ".mar", ".nemo", ".t7")
 # Binary formats that hold only data; everything else that a model repository takes is text.
 _DATA = (
     ".onnx", ".onnx_data", ".tflite", ".ort", ".parquet", ".arrow", ".model", ".spm", ".tiktoken", ".png", ".jpg", ".jpeg", ".webp", ".gif",
     ".pdf", ".wav", ".mp3", ".flac", ".mp4", ".sig",
 )  # fmt: skip
-_PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04", b"\x1f\x8b", b"\x93NUMPY")
+_PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x93NUMPY")
+_ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b")
 
 
 def large(path: str, size: int, attributes: Attributes) -> bool:
@@ -41,6 +44,12 @@ def is_weights(path: str) -> bool:
     return path.lower().endswith(WEIGHTS)
 
 
+def is_pickle(path: str, start: bytes) -> bool:
+    """Whether it is to be read as a pickle (or an archive of them), by its name or by its first bytes."""
+    # A safetensors header of 640 bytes begins with the bytes of a pickle too; its JSON after them does not.
+    return path.lower().endswith(PICKLES) or (start.startswith(_PICKLE_STARTS) and start[8:9] != b"{")
+
+
 def check_start(kind: Kind, path: str, start: bytes, size: int) -> None:
     """Refuse by its first bytes what is neither text nor of a known kind. Weights have a check of their own.
 
@@ -49,11 +58,11 @@ def check_start(kind: Kind, path: str, start: bytes, size: int) -> None:
     if kind is not Kind.MODEL or is_weights(path):
         return
     suffix = PurePosixPath(path.lower()).suffix
-    if start.startswith(_PICKLE_STARTS):
+    if start.startswith(_PICKLE_STARTS + _ARCHIVES) or suffix in PICKLES:
         raise UnsafeFile(
             path=path, problem="its first bytes are those of a pickle or an archive", way_out="Save the weights as safetensors or GGUF."
         )
-    if suffix not in _DATA and not _is_text(start, cut=len(start) < size):
+    if suffix not in _DATA and not is_text(start, cut=len(start) < size):
         raise UnsafeFile(
             path=path,
             problem="it is not text, and its name is not that of a format that a model repository takes",
@@ -61,7 +70,8 @@ def check_start(kind: Kind, path: str, start: bytes, size: int) -> None:
         )
 
 
-def _is_text(start: bytes, *, cut: bool) -> bool:
+def is_text(start: bytes, *, cut: bool) -> bool:
+    """Whether these first bytes (`cut`: of more) are UTF-8 without NUL."""
     if b"\0" in start:
         return False
     try:

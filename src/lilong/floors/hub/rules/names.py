@@ -8,8 +8,10 @@ from lilong.ground.errors import BadInput
 
 HEADS = "refs/heads/"
 TAGS = "refs/tags/"
+PULLS = "refs/pr/"
 MAIN = HEADS + "main"
 
+_PULL = re.compile(r"refs/pr/[1-9]\d{0,8}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
@@ -44,8 +46,20 @@ def is_abbreviated(word: str) -> bool:
     return _ABBREVIATED.fullmatch(word) is not None
 
 
+def is_pull(ref: str) -> bool:
+    """Whether this full name is that of a pull request's ref."""
+    return _PULL.fullmatch(ref) is not None
+
+
+def branch_ref(word: str) -> str:
+    """The full name of what a client commits to: a branch by its short or full name, or a pull request's ref."""
+    return word if word.startswith(HEADS) or is_pull(word) else HEADS + word
+
+
 def candidates(word: str) -> tuple[str, ...]:
     """The refs that a word may stand for, the first that exists counts: a full name, a branch, a tag."""
     if word == "HEAD":
         return (MAIN,)
+    if word.startswith("pr/"):
+        return (HEADS + word, TAGS + word, f"refs/{word}")
     return (word,) if word.startswith("refs/") else (HEADS + word, TAGS + word)

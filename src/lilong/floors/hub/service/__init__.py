@@ -11,12 +11,30 @@ from lilong.ground.access import Actor
 from lilong.ground.db import Tx
 from lilong.ground.house import House
 
-from . import transfer
+from . import (
+    collecting,
+    downloads,
+    git_fetch,
+    imports,
+    lfs_parts,
+    reading,
+    rechunking,
+    repository_bundles,
+    transfer,
+    trust,
+    upgrade,
+    viewer,
+    webhooks,
+    xet_checking,
+    xet_read,
+    xet_tokens,
+)
 from .checking import problems
 from .commits import commit, create, kept, publish
+from .namespaces import own as namespace
 from .reading import ANONYMOUS, Signature, listed, opened, revision_of, show, signature
 from .refs import add_branch, add_tag, delete_branch, delete_tag
-from .repositories import delete, namespace
+from .repositories import delete
 
 T = TypeVar("T")
 
@@ -73,5 +91,20 @@ class HouseHub:
 
 def start(house: House) -> None:
     transfer.make_key(house)
+    git_fetch.start(house)
+    lfs_parts.start(house)
+    xet_tokens.make_key(house)
+    house.blobs.beyond(reading.Inline(house))
+    xet_read.start(house)
+    house.chore("hub-xorbs", 60.0, rechunking.step)
+    collecting.start(house)
+    xet_checking.start(house)
+    upgrade.places(house)
+    downloads.start(house)
+    trust.start(house)
+    viewer.start(house)
+    imports.start(house)
+    repository_bundles.start(house)
+    webhooks.start(house)
     house.checks.append(problems)
     house.provide(Hub, HouseHub(house))  # type: ignore[type-abstract]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from itertools import islice
+from typing import BinaryIO, TypeVar
 
 from lilong.floors.hub import store
 from lilong.floors.hub.contract import Committed, EntryNotFound, Kind, RefMoved, RepositoryExists, Revision, RevisionNotFound
 from lilong.floors.hub.git import attributes, trees
 from lilong.floors.hub.git.objects import POINTER_LIMIT, Pointer, Signature, blob_id, commit_bytes, object_id, parse_pointer
 from lilong.floors.hub.git.trees import Entry
-from lilong.floors.hub.rules import files, names
+from lilong.floors.hub.rules import card, files, names, pickles, pushes
 from lilong.floors.hub.store import Commit, Held
 from lilong.ground import intake, manifest
 from lilong.ground.access import Actor
@@ -21,15 +23,17 @@ from lilong.ground.errors import BadInput
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
-from . import reading, repositories
+from . import pulls, quotas, reading, repositories
 
 T = TypeVar("T")
+_TOGETHER = 1000  # small files read in one query
 _ATTEMPTS = 8  # for a commit that does not say which parent it expects
+FOLDER_LIMIT = 10_000  # entries; git's id of a folder takes in all of them, so larger ones make each commit slow
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """A blob of the house to be laid down at a path."""
+    """Bytes that the house has, to be laid down at a path."""
 
     digest: str
     size: int  # bytes
@@ -57,8 +61,7 @@ class Draft:
     base: Commit | None
     tree: str
     folders: Mapping[str, bytes]  # those that are new, as they are stored
-    files: dict[str, Entry]  # all of them
-    manifest: str
+    changed: Collection[str]  # paths of the files that differ from the base
     contents: Mapping[str, int] = field(default_factory=dict)  # large files that are new: digest -> bytes
 
     @property
@@ -72,6 +75,18 @@ class PathConflict(BadInput):
     status = 400
 
 
+class FolderTooFull(BadInput):
+    """The folder '{path}' would have more than {limit} entries. Spread its files over folders of their own."""
+
+    status = 400
+
+
+class NamesClash(BadInput):
+    """'{one}' and '{other}' are one name where case does not count, as on many laptops. Rename one of them."""
+
+    status = 400
+
+
 class PointerNotTaken(BadInput):
     """The file '{path}' is a Git LFS pointer, not the bytes it stands for. Upload the file itself."""
 
@@ -79,57 +94,84 @@ class PointerNotTaken(BadInput):
 
 
 def kept(house: House, data: bytes) -> Put:
-    digest = digest_of(data)
-    if not house.blobs.has(digest):
-        house.blobs.put(data)
-    return Put(digest, len(data))
+    """Keep the bytes of one small file."""
+    return keep(house, [data])[0]
+
+
+def keep(house: House, contents: Collection[bytes]) -> list[Put]:
+    """Keep the bytes of small files, all in one transaction. What no commit comes to name is collected later."""
+    named = {digest_of(data): data for data in contents}
+    house.db.write(lambda tx: store.add_inline(tx, named, stamp(house.clock.now())))
+    return [Put(digest_of(data), len(data)) for data in contents]
 
 
 def draft(
     house: House, kind: Kind, base: Commit | None, puts: Mapping[str, Put], removed: Collection[str] = (), *, replace: bool = False
 ) -> Draft:
-    """Put files on top of a commit (with `replace`, in place of all its files). Reads those blobs that are new there.
+    """Put files on top of a commit (with `replace`, in place of all its files). Opens only the folders on the way to them.
 
     As on the public Hub, `.gitattributes` gets a line for each LFS file that it does not cover, so that a clone finds the bytes.
     Raises BadInput for paths and UnsafeFile for files that are not taken.
     """
-
+    root = base.tree if base is not None else trees.EMPTY
     known: dict[str, trees.Folder] = {}
-
-    def read(tx: Tx) -> dict[str, Entry]:
-        load = reading.loader(tx)
-
-        def remembered(identity: str) -> trees.Folder:
-            known[identity] = load(identity)
-            return known[identity]
-
-        return trees.files(remembered, base.tree) if base is not None else {}
-
-    before = house.db.read(read)
+    before = house.db.read(lambda tx: _present(reading.loader(tx, known), root, [*puts, attributes.PATH], everything=replace))
     text = _attributes_text(house, base, before, puts, removed, replace)
     rules = attributes.parse(text)
     after: dict[str, Entry] = {}
-    for path, put in puts.items():
+    contents: dict[str, bytes] = {}  # of small files, read some at a time
+    for number, (path, put) in enumerate(puts.items()):
         intake.path(path)
+        if number % _TOGETHER == 0:
+            some = [one.digest for one in islice(puts.values(), number, number + _TOGETHER) if one.size < files.LARGE]
+            contents = house.db.read(lambda tx, some=some: store.inlines(tx, some))  # type: ignore[misc]
         large = path != attributes.PATH and ((put.large and put.size > 0) or files.large(path, put.size, rules))
         old = before.get(path)
         same = old is not None and old.digest == put.digest and old.large == large
-        after[path] = old if old is not None and same else _entry(house, kind, path, put, large=large)
+        after[path] = old if old is not None and same else _entry(house, kind, path, put, large=large, content=contents.get(put.digest))
     new_text = attributes.with_paths(text, (path for path, entry in after.items() if entry.large))
     if new_text != text or (attributes.PATH not in puts and (base is None or replace)):
         after[attributes.PATH] = _entry(house, kind, attributes.PATH, kept(house, new_text.encode()), large=False)
     changes: dict[str, Entry | None] = dict.fromkeys(before if replace else removed)
     changes.update(after)
+    return house.db.read(lambda tx: drafted(reading.loader(tx, known), base, changes))
+
+
+def _present(load: trees.Load, root: str, paths: Collection[str], *, everything: bool) -> dict[str, Entry]:
+    if everything:
+        return trees.files(load, root)
+    found = ((path, trees.find(load, root, path)) for path in paths)
+    return {path: entry for path, entry in found if entry is not None and not entry.folder}
+
+
+def drafted(load: trees.Load, base: Commit | None, changes: Mapping[str, Entry | None]) -> Draft:
+    """Entries put on top of a commit (None: taken away). Raises PathConflict, FolderTooFull."""
+    root = base.tree if base is not None else trees.EMPTY
     try:
-        tree, folders = trees.change(known.__getitem__, base.tree if base is not None else trees.EMPTY, changes)
+        tree, folders = trees.change(load, root, changes)
     except trees.PathClash as clash:
         raise PathConflict(path=str(clash)) from clash
     if tree == trees.EMPTY:
         folders = {tree: {}}
-    whole = trees.files({**known, **folders}.__getitem__, tree)
-    contents = {entry.digest: entry.size for path, entry in after.items() if entry.large and before.get(path) != entry}
-    root = manifest.root({path: entry.digest for path, entry in whole.items()})
-    return Draft(base, tree, {identity: store.encoded(folder) for identity, folder in folders.items()}, whole, root, contents)
+    given = {part for path, entry in changes.items() if entry is not None for part in path.split("/")}
+    for folder in folders.values():
+        if len(folder) > FOLDER_LIMIT:
+            raise FolderTooFull(path=_path_of(folder, changes), limit=FOLDER_LIMIT)
+        if pair := pushes.clash(folder, given & folder.keys()):
+            raise NamesClash(one=pair[0], other=pair[1])
+
+    def both(identity: str) -> trees.Folder:
+        return folders[identity] if identity in folders else load(identity)
+
+    changed = list(trees.changed(both, root, tree))
+    contents = {after.digest: after.size for _, _, after in changed if after is not None and after.large}
+    return Draft(
+        base, tree, {identity: store.encoded(folder) for identity, folder in folders.items()}, [path for path, _, _ in changed], contents
+    )
+
+
+def _path_of(folder: trees.Folder, changes: Mapping[str, Entry | None]) -> str:
+    return next((path.rpartition("/")[0] or "." for path in changes if path.rpartition("/")[2] in folder), ".")
 
 
 def _attributes_text(
@@ -150,13 +192,23 @@ def _attributes_text(
         raise BadInput(field=attributes.PATH, problem="it is not UTF-8", way_out="Write it as UTF-8.") from None
 
 
-def _entry(house: House, kind: Kind, path: str, put: Put, *, large: bool) -> Entry:
-    """Look at a file and give it its git id. Raises UnsafeFile, PointerNotTaken, NotFound."""
+def look(kind: Kind, path: str, file: BinaryIO, size: int) -> None:
+    """Whether the hub takes a file of this name with these bytes. Raises UnsafeFile."""
     files.check_name(kind, path)
-    with house.blobs.open(put.digest) as file:
-        if kind is Kind.MODEL and files.is_weights(path):
-            intake.check_model_file(path, file, put.size)
-        files.check_start(kind, path, file.read(files.SNIFFED), put.size)
+    start = file.read(files.SNIFFED)
+    file.seek(0)
+    if kind is Kind.MODEL and files.is_weights(path):
+        intake.check_model_file(path, file, size)
+    elif kind is Kind.MODEL and files.is_pickle(path, start):
+        pickles.check(path, file, size)
+    else:
+        files.check_start(kind, path, start, size)
+
+
+def _entry(house: House, kind: Kind, path: str, put: Put, *, large: bool, content: bytes | None = None) -> Entry:
+    """Look at a file and give it its git id; `content`: its bytes, where they are at hand. Raises UnsafeFile, PointerNotTaken, NotFound."""
+    with house.blobs.open(put.digest) if content is None else io.BytesIO(content) as file:
+        look(kind, path, file, put.size)
         if large:
             return Entry(Pointer(put.digest.removeprefix("sha256:"), put.size).id(), digest=put.digest, size=put.size, large=True)
         file.seek(0)
@@ -168,19 +220,29 @@ def _entry(house: House, kind: Kind, path: str, put: Put, *, large: bool) -> Ent
 
 
 def record(house: House, tx: Tx, actor: Actor, held: Held, ref: str, draft: Draft, message: str) -> Commit:
-    """Write the drafted commit and move the ref from the draft's base to it. Raises RefMoved."""
+    """Write the drafted commit and move the ref from the draft's base to it (a ref without a base is made). Raises RefMoved, QuotaExceeded."""
     now = house.clock.now()
     author = Signature(actor.user, f"{actor.user}@users.invalid", int(now.timestamp()))
     parent = draft.base.id if draft.base is not None else None
     message = message.strip() or "Change files"
     content = commit_bytes(draft.tree, [parent] if parent else [], author, message)
-    commit = Commit(object_id("commit", content), draft.tree, parent, draft.manifest, actor.user, message, stamp(now))
+    commit = Commit(object_id("commit", content), draft.tree, parent, "", actor.user, message, stamp(now))
     store.add_folders(tx, draft.folders)
-    store.add_commit(tx, held, commit, content)
-    store.add_contents(tx, held, draft.contents)
-    store.move_ref(tx, held, ref, parent, commit.id, commit.at)
-    house.events.append(tx, actor, Committed(held.name, held.repository.organisation, held.kind.value, ref, commit.id, commit.manifest))
+    commit = store.add_commit(tx, held, commit, content)
+    store.add_changes(tx, held, commit, draft.changed)
+    if store.add_contents(tx, held, draft.contents):
+        quotas.check(house, tx, held.organisation, 0)  # counted already
+    advance(house, tx, actor, held, ref, parent, commit)
     return commit
+
+
+def advance(house: House, tx: Tx, actor: Actor, held: Held, ref: str, expected: str | None, commit: Commit) -> None:
+    """Move a ref to a recorded commit, and what a list shows of the repository with it. Raises RefMoved."""
+    store.move_ref(tx, held, ref, expected, commit.id, stamp(house.clock.now()))
+    if ref == names.MAIN:
+        about = reading.card_in(house, tx, commit.tree)
+        store.set_card(tx, held, about.metadata, card.tags(about.metadata))
+    house.events.append(tx, actor, Committed(held.name, held.organisation, held.kind.value, ref, commit.id))
 
 
 def create(house: House, actor: Actor, kind: Kind, name: str, *, private: bool) -> Held:
@@ -213,7 +275,7 @@ def commit(house: House, actor: Actor, kind: Kind, name: str, branch: str, ask: 
                 return head
             raise RefMoved(ref=ref, repository=name, found=head.id, expected=ask.parent)
         try:
-            removed = _removed(house, held, head, ask)
+            removed = paths_to_remove(house, held, head, ask)
         except EntryNotFound:
             if _made_before(house, kind, held, head, ask):
                 return head
@@ -223,7 +285,8 @@ def commit(house: House, actor: Actor, kind: Kind, name: str, branch: str, ask: 
             return head
 
         def write(tx: Tx, made: Draft = made, ref: str = ref) -> Commit:
-            return record(house, tx, actor, opened_again(house, tx, actor, kind, name), ref, made, ask.message)
+            held = pulls.opened_for_commit(house, tx, actor, kind, name, ref)  # rights may have changed since the draft was begun
+            return record(house, tx, actor, held, ref, made, ask.message)
 
         try:
             return house.db.write(write)
@@ -239,8 +302,8 @@ def opened_again(house: House, tx: Tx, actor: Actor, kind: Kind, name: str) -> H
 
 
 def _branch(house: House, tx: Tx, actor: Actor, kind: Kind, name: str, branch: str) -> tuple[Held, str, Commit]:
-    held = reading.opened(house, tx, actor, kind, name, "hub.write")
-    ref = branch if branch.startswith(names.HEADS) else names.HEADS + branch
+    ref = names.branch_ref(branch)
+    held = pulls.opened_for_commit(house, tx, actor, kind, name, ref)
     target = store.ref(tx, held, ref)
     head = store.commit(tx, held, target) if target else None
     if head is None:
@@ -248,7 +311,7 @@ def _branch(house: House, tx: Tx, actor: Actor, kind: Kind, name: str, branch: s
     return held, ref, head
 
 
-def _removed(house: House, held: Held, head: Commit, ask: Ask) -> set[str]:
+def paths_to_remove(house: House, held: Held, head: Commit, ask: Ask) -> set[str]:
     """The paths to take away; a file must be there, unless it is a folder that is meant. Raises EntryNotFound."""
     wanted = {path.strip("/"): False for path in ask.removed_files} | {path.strip("/"): True for path in ask.removed_folders}
     found = dict(reading.entries_at(house, head, list(wanted)))
@@ -268,7 +331,7 @@ def _made_before(house: House, kind: Kind, held: Held, head: Commit, ask: Ask) -
     if before is None:
         return False
     try:
-        return draft(house, kind, before, ask.puts, _removed(house, held, before, ask)).tree == head.tree
+        return draft(house, kind, before, ask.puts, paths_to_remove(house, held, before, ask)).tree == head.tree
     except EntryNotFound:
         return False
 
@@ -294,20 +357,23 @@ def publish(
     for attempt in range(1, _ATTEMPTS + 1):
         head = house.db.read(lambda tx: _main(house, tx, actor, kind, name))
         made = draft(house, kind, head, puts, replace=replace)
+        whole = reading.drafted_files(house, made.tree, made.folders)
+        root = manifest.root({path: entry.digest for path, entry in whole.items()})
 
-        def write(tx: Tx, head: Commit | None = head, made: Draft = made) -> T:
+        def write(tx: Tx, head: Commit | None = head, made: Draft = made, whole: dict[str, Entry] = whole, root: str = root) -> T:
             held = store.repository(tx, kind, name)
             if held is None:
                 held = repositories.add(house, tx, actor, kind, name, private=private)
             else:
                 held = opened_again(house, tx, actor, kind, name)
+            store.add_manifest(tx, made.tree, root)
             if head is not None and made.changes_nothing:
                 found = store.ref(tx, held, names.MAIN)
                 if found != head.id:
                     raise RefMoved(ref=names.MAIN, repository=name, found=found or "nothing", expected=head.id)
-                return then(tx, reading.revision_of(tx, held, head, made.files))
+                return then(tx, reading.revision_of(tx, held, head, whole))
             commit = record(house, tx, actor, held, names.MAIN, made, message)
-            return then(tx, reading.revision_of(tx, held, commit, made.files))
+            return then(tx, reading.revision_of(tx, held, commit, whole))
 
         try:
             return house.db.write(write)

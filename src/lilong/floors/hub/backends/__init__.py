@@ -1,0 +1,1 @@
+"""Where the bytes of xorbs can lie. One conformance suite holds for all: `conformance.py`."""
