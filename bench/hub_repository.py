@@ -129,6 +129,14 @@ class Server:
         times = self.seen.cpu_times()
         return float(times.user + times.system)
 
+    def settle(self) -> None:
+        """Wait until it has done what it does of itself, such as looking through what was committed before."""
+        before = self.cpu()
+        time.sleep(3)
+        while (now := self.cpu()) - before > 0.15:
+            before = now
+            time.sleep(3)
+
     def costs(self, ask: Callable[[int], httpx.Response], first: int = 0) -> float:
         """CPU milliseconds of the server for one request."""
         before = self.cpu()
@@ -209,12 +217,14 @@ def main() -> None:
     server = Server(folder / "house")
     found: dict[str, Any] = {"machine": f"{os.cpu_count()} x {platform.machine()}, Python {platform.python_version()}"}
     try:
+        server.settle()
         costs: dict[str, dict[int, list[float]]] = {}
         for turn in range(TURNS):
             for size in sizes:
                 for what, ask in requests_of(server, f"{ORGANISATION}/files-{size}"):
                     costs.setdefault(what, {}).setdefault(size, []).append(server.costs(ask, turn * EACH))
         git = {size: by_git(folder, size) for size in sizes}
+        server.settle()
         found["files"] = {what: {size: sorted(turns)[TURNS // 2] for size, turns in line.items()} for what, line in costs.items()}
         found["git"] = git
         found["commit of 1,000 files, first and last"] = {size: (line[0] * 1000, line[-1] * 1000) for size, line in took.items()}

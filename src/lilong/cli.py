@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import sys
-from importlib import import_module
 from typing import Any
 
 import click
 
 from . import __version__
+from .cli_kit import LazyGroup
 
 _OWN = (
     ("up", "lilong.operations.commands:up", "Open the house and serve it."),
@@ -38,24 +38,7 @@ def _commands() -> dict[str, tuple[str, str]]:
     return found
 
 
-class _Root(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_commands())
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        found = _commands().get(cmd_name)
-        if found is None:
-            return None
-        module, _, name = found[0].partition(":")
-        command: click.Command = getattr(import_module(module), name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, doc) for name, (_, doc) in _commands().items()])
-
-
-@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, listed=_commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lilong")
 def root() -> None:
     """Lilong: from raw text to a served model, with one signed chain of evidence."""

@@ -6,6 +6,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,29 @@ _OPTIONS = (
     click.option("--token-file", type=click.Path(path_type=Path), envvar="LILONG_TOKEN_FILE", help="File with your API token (mode 0600)."),
     click.option("--json", "as_json", is_flag=True, help="Answer in JSON."),
 )
+
+
+class LazyGroup(click.Group):
+    """Commands that are loaded when they are called. `listed`: name -> where it is (module:name), and a line of help."""
+
+    def __init__(self, *given: Any, listed: Callable[[], Mapping[str, tuple[str, str]]], **more: Any) -> None:
+        super().__init__(*given, **more)
+        self._listed = listed
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._listed())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = self._listed().get(cmd_name)
+        if found is None:
+            return None
+        module, _, name = found[0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, doc) for name, (_, doc) in self._listed().items()])
 
 
 def common(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
 import struct
-import threading
-import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,20 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import uvicorn
 
 from lilong.app import build, open_house_with_floors
 from lilong.floors.hub import service
 from lilong.floors.hub.contract import Kind
 from lilong.floors.hub.service import access_requests, discussions, pull_requests, settings
 from lilong.floors.hub.service.commits import Ask, kept
-from lilong.ground.access import SYSTEM, Actor
+from lilong.ground.access import Actor
 from lilong.ground.config import load
-from lilong.ground.db import Tx
 from lilong.ground.house import House
 
-LANTERN, HARBOUR = "lantern-works", "harbour-lab"
-PEOPLE = {"mei": ("owner", LANTERN), "jun": ("member", LANTERN), "ada": ("reader", LANTERN), "tom": ("member", HARBOUR)}
+from .conftest import LANTERN, answering, populate, tokens_of
+
 TIDE, SECRET, GATED, TABLES = f"{LANTERN}/tide", f"{LANTERN}/secret", f"{LANTERN}/gated", f"{LANTERN}/tables"
 ODD = "docs/a b #1 100%?é中.md"  # each of its characters means something in an address
 CARD = """---
@@ -87,29 +82,14 @@ class Furnished:
 def furnished(folder: Path) -> Iterator[Furnished]:
     house = open_house_with_floors(load(folder / "house", environment={}))
 
-    def people(tx: Tx) -> dict[str, str]:
-        for organisation in (LANTERN, HARBOUR):
-            house.access.add_organisation(tx, SYSTEM, organisation)
-        for name, (role, organisation) in PEOPLE.items():
-            house.access.add_user(tx, SYSTEM, name)
-            house.access.grant(tx, SYSTEM, name, role, organisation)
-        return {name: house.access.add_token(tx, Actor(name), name, "test", kind="session")[1] for name in PEOPLE}
-
-    sessions = house.db.write(people)
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(build(house), log_level="warning"))
-    thread = threading.Thread(target=lambda: server.run([listening]), daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    made = Furnished(house, f"http://127.0.0.1:{listening.getsockname()[1]}", sessions)
+    house.db.write(lambda tx: populate(house, tx))
+    sessions = tokens_of(house, "session")
     try:
-        furnish(made)
-        yield made
+        with answering(build(house)) as url:
+            made = Furnished(house, url, sessions)
+            furnish(made)
+            yield made
     finally:
-        server.should_exit = True
-        thread.join(10)
         house.close()
 
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,19 +13,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-import uvicorn
-from fastapi import FastAPI
 
-from lilong.app import _Front
 from lilong.client import Client, HttpTransport
-from lilong.floors.hub.api import routes
-from lilong.floors.hub.api.cas import asgi
-from lilong.ground import web
-from lilong.ground.access import Actor
 from lilong.ground.config import load
 from lilong.ground.house import House
 
-from .conftest import PEOPLE, hub_house
+from .conftest import answering, hub_alone, hub_house, tokens_of
 
 
 @dataclass
@@ -52,26 +44,13 @@ def serving(folder: Path, *, database: str = "", **settings: str) -> Iterator[Hu
     house = hub_house(folder, database)
     if settings:
         house.settings = load(folder, settings, environment={})
-    tokens = {name: house.db.write(lambda tx, name=name: house.access.add_token(tx, Actor(name), name, "test"))[1] for name in PEOPLE}
-    app = FastAPI()
-    app.state.house = house
-    web.install_errors(app)
-    app.include_router(routes.router)
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(_Front(house, app, [("/xet/", asgi(house))]), log_level="warning"))
-    thread = threading.Thread(target=lambda: server.run([listening]), daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    hub = Hub(house, f"http://127.0.0.1:{listening.getsockname()[1]}", tokens)
     try:
-        yield hub
+        with answering(hub_alone(house)) as url:
+            hub = Hub(house, url, tokens_of(house))
+            yield hub
+            for client in hub.clients:
+                client.close()
     finally:
-        for client in hub.clients:
-            client.close()
-        server.should_exit = True
-        thread.join(10)
         house.close()
 
 

@@ -89,7 +89,7 @@ class Sender:
         incoming.mkdir(parents=True, exist_ok=True)
         file = Path(incoming / f"sent-{hashes.text(hash)}")
         file.write_bytes(body)
-        xet_upload.register(self.house, self.actor, hashes.text(hash), file, table)
+        xet_upload.register(self.house, [self.actor], hashes.text(hash), table, lambda store: store.adopt(hashes.text(hash), file))
         file.unlink(missing_ok=True)
         now = self.house.clock.now()
         for at, (leaf, length) in enumerate(table.leaves()):

@@ -107,10 +107,10 @@ def test_a_form_must_be_filled_in(api: Callable[[str], HfApi], gated: Callable[.
 
 def test_access_is_granted_unasked_once(api: Callable[[str], HfApi], gated: Callable[..., str]) -> None:
     mei, repo = api("mei"), gated()
-    mei.grant_access(repo, "tom")
-    api("tom").auth_check(repo)
+    mei.grant_access(repo, "ada")
+    api("ada").auth_check(repo)
     with pytest.raises(BadRequestError):
-        mei.grant_access(repo, "tom")
+        mei.grant_access(repo, "ada")
     with pytest.raises(BadRequestError):
         mei.grant_access(repo, "jun")  # writes there anyway
     with pytest.raises(HfHubHTTPError, match="404"):

@@ -105,7 +105,7 @@ url = api.create_bucket(b, private=True)
 api.create_bucket(b, exist_ok=True)
 api.batch_bucket_files(b, add=[(big[:1 << 20], "a/big.bin"), (b"one", "a/one.txt"), (b"two", "two.txt")])
 info = api.bucket_info(b)
-top = sorted((e.type, e.path) for e in api.list_bucket_tree(b))
+top = sorted((e.type, e.path) for e in api.list_bucket_tree(b, recursive=False))
 deep = sorted(e.path for e in api.list_bucket_tree(b, recursive=True))
 below = sorted(e.path for e in api.list_bucket_tree(b, prefix="a"))
 some = [e.path for e in api.get_bucket_paths_info(b, ["two.txt", "no.txt"])]

@@ -21,7 +21,7 @@ from lilong.floors.hub.service import repository_bundles as bundles
 from lilong.floors.hub.service.repository_bundles import BadBundle, Incoming, Wanted
 from lilong.ground.access import Actor
 from lilong.ground.blobs import digest_of
-from lilong.ground.errors import Forbidden, LilongError
+from lilong.ground.errors import BadInput, Forbidden, LilongError
 from lilong.ground.evidence import Artifact
 
 from .conftest import hub_house
@@ -202,6 +202,12 @@ def test_only_the_trusted_key_is_taken_where_one_is_given(source: Hub, target: H
     assert take(target, bundle, trusted=own).key == own
 
 
+def test_what_is_no_key_is_refused_before_anything_is_read(target: Hub) -> None:
+    for trusted in ("x", "lilong/lilong+00000000+AAAA", "a+b+c+d", "+" * 40, "\N{SNOWMAN}"):
+        with pytest.raises(BadInput, match="'trusted'"):
+            bundles.take(target.house, TOM, Incoming("", trusted=trusted), iter([]))
+
+
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.98])
 def test_a_bundle_that_ends_early_leaves_nothing(target: Hub, bundle: bytes, share: float) -> None:
     with pytest.raises(BadBundle):
@@ -263,3 +269,21 @@ def test_the_command_line_writes_a_bundle_and_takes_it_in(source: Hub, target: H
     run(source, "mei", "export", NAME, "--kind", "dataset", "--out", str(file))
     taken = run(target, "tom", "import-bundle", str(file), "--as", "harbour-lab/tide")
     assert taken["refs"] == refs_of(source, "mei", NAME)
+
+
+def test_the_command_line_writes_over_no_file_and_says_which_option_is_wrong(source: Hub, tmp_path: Path) -> None:
+    token, kept = tmp_path / "mei.token", tmp_path / "kept.tar"
+    token.write_text(source.tokens["mei"])
+    token.chmod(0o600)
+    kept.write_text("mine")
+    for out, said in ((kept, "exists"), (tmp_path / "nowhere" / "tide.tar", "there is no folder")):
+        words = ["hub", "export", NAME, "--kind", "dataset", "--out", str(out), "--url", source.url, "--token-file", str(token)]
+        with pytest.raises(LilongError, match=f"'out' .*{said}"):
+            CliRunner().invoke(root, words, catch_exceptions=False, standalone_mode=False)
+    words = ["hub", "import", "https://hub.example/a/b", "--source-token", "none", "--url", source.url, "--token-file", str(token)]
+    with pytest.raises(LilongError, match="'source-token'"):
+        CliRunner().invoke(root, words, catch_exceptions=False, standalone_mode=False)
+    with pytest.raises(LilongError, match="LILONG_TOKEN_FILE"):
+        CliRunner().invoke(root, ["hub", "import", "--list", "--url", source.url], catch_exceptions=False, standalone_mode=False)
+    assert kept.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.tar", "mei.token"]

@@ -69,10 +69,12 @@ def test_a_second_one_of_the_same_title_is_the_first_one(api: Callable[[str], Hf
 
 
 def test_a_person_has_collections_too(api: Callable[[str], HfApi]) -> None:
-    collection = api("ada").create_collection(title())
-    assert collection.slug.startswith("ada/")
+    collection = api("tom").create_collection(title())
+    assert collection.slug.startswith("tom/")
     with pytest.raises(HfHubHTTPError, match="403"):
         api("mei").update_collection_metadata(collection.slug, theme="blue")
+    with pytest.raises(HfHubHTTPError, match="403"):
+        api("ada").create_collection(title())  # who only reads has no namespace to have it in
 
 
 def test_who_may_not_write_in_an_organisation_makes_and_changes_nothing_there(api: Callable[[str], HfApi]) -> None:

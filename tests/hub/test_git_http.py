@@ -13,7 +13,6 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -24,8 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from hypothesis import given, settings
@@ -33,18 +30,16 @@ from hypothesis import strategies as st
 
 from lilong.floors.hub import store
 from lilong.floors.hub.api import git as git_api
-from lilong.floors.hub.api import routes
 from lilong.floors.hub.contract import Kind
 from lilong.floors.hub.git import packets, packs
 from lilong.floors.hub.git.objects import Pointer, object_id
 from lilong.floors.hub.rules import pushes
 from lilong.floors.hub.service import checking, discussions, git_fetch, lfs_parts, transfer
 from lilong.floors.hub.store import git as git_store
-from lilong.ground import web
 from lilong.ground.access import Actor
 from lilong.ground.house import House
 
-from .conftest import LANTERN, PEOPLE, Served, hub_house
+from .conftest import LANTERN, Served, answering, hub_alone, hub_house, tokens_of
 from .test_clients import weights
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None or shutil.which("git-lfs") is None, reason="git and git-lfs are not installed")
@@ -773,27 +768,8 @@ def test_a_long_push_gives_signs_of_life(
 @contextlib.contextmanager
 def serving(house: House) -> Iterator[Served]:
     """A server of its own for a house of its own."""
-
-    def token(name: str) -> str:
-        return house.db.write(lambda tx: house.access.add_token(tx, Actor(name), name, "test"))[1]
-
-    tokens = {name: token(name) for name in PEOPLE}
-    app = FastAPI()
-    app.state.house = house
-    web.install_errors(app)
-    app.include_router(routes.router)
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(web.Envelope(app, house, lambda *_: None), log_level="warning"))
-    thread = threading.Thread(target=lambda: server.run([listening]), daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield Served(house, f"http://127.0.0.1:{listening.getsockname()[1]}", tokens)
-    finally:
-        server.should_exit = True
-        thread.join(10)
+    with answering(hub_alone(house)) as url:
+        yield Served(house, url, tokens_of(house))
 
 
 def test_either_database_takes_and_gives_a_history(database_url: str, tmp_path: Path) -> None:
@@ -828,12 +804,12 @@ def test_a_gated_repository_is_cloned_by_who_was_let_in(api: Callable[[str], HfA
     api("mei").create_repo(name, private=False)
     api("mei").upload_file(path_or_fileobj=io.BytesIO(weights(MIB)), path_in_repo="m.safetensors", repo_id=name)
     api("mei").update_repo_settings(name, gated="manual")
-    tom, nobody = git("tom"), git(None)
-    tom("clone", "-q", tom.address(name), "refused", code=128)
-    assert "Access to model" in tom.said
+    ada, nobody = git("ada"), git(None)
+    ada("clone", "-q", ada.address(name), "refused", code=128)
+    assert "Access to model" in ada.said
     nobody("clone", "-q", nobody.address(name), "refused", code=128)
-    api("mei").grant_access(name, "tom")
-    assert "m.safetensors" in tree_of(tom.clone(name, "let-in"))
+    api("mei").grant_access(name, "ada")
+    assert "m.safetensors" in tree_of(ada.clone(name, "let-in"))
 
 
 def test_a_public_repository_is_cloned_by_anybody(api: Callable[[str], HfApi], git: Callable[..., Git], name: str) -> None:

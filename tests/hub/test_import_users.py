@@ -86,6 +86,11 @@ def test_each_bad_line_is_named_and_leaves_nothing_while_the_others_are_taken(ho
     assert house.db.read(lambda tx: tx.value("SELECT COUNT(*) FROM ground_users WHERE name IN ('eva', 'max')")) == 0
 
 
+def test_a_role_that_is_not_known_is_named_with_its_organisation(house: House) -> None:
+    report = bring(house, BAY, {"name": "max", "orgs": [{"name": "quiet-bay", "role": "boss"}]})
+    assert report.problems[0].problem == "The role 'boss' in 'quiet-bay' is none of admin, write, contributor, read."
+
+
 def test_no_problem_repeats_a_tokens_value(house: House) -> None:
     short = "hunter2-hunter2"
     report = bring(

@@ -7,7 +7,6 @@ import http.server
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +20,6 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 import jwt
 import pytest
-import uvicorn
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
@@ -35,7 +33,7 @@ from lilong.floors.hub.service import oauth, oidc
 from lilong.ground.access import SYSTEM, Actor, within
 from lilong.ground.house import House
 from lilong.ground.web import SESSION_COOKIE
-from tests.hub.conftest import LANTERN, hub_house
+from tests.hub.conftest import LANTERN, answering, hub_house
 
 TERMINAL = oauth.TERMINAL.id
 BACK = "http://127.0.0.1/callback"
@@ -47,16 +45,8 @@ def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, str]]:
     folder = tmp_path_factory.mktemp("oauth")
     (folder / "lilong.toml").write_text('import_hosts = "127.0.0.1"')
     house = hub_house(folder)
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(build(house), log_level="warning"))
-    thread = threading.Thread(target=lambda: server.run([listening]), daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield house, f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
+    with answering(build(house)) as url:
+        yield house, url
     house.close()
 
 
@@ -272,6 +262,8 @@ def test_a_program_gets_what_the_user_agreed_to_and_no_more(at: tuple[House, str
     assert info["preferred_username"] == "jun" and "email" not in info
     api = HfApi(endpoint=url, token=given_["access_token"])
     assert api.whoami()["auth"]["accessToken"]["role"] == "read"
+    house.db.write(lambda tx: tx.run("UPDATE ground_users SET email = 'jun@lantern.example' WHERE name = 'jun'"))
+    assert HfApi(endpoint=url, token=given_["access_token"]).whoami()["email"] is None
     with pytest.raises(HfHubHTTPError, match="403"):
         api.create_repo(f"{LANTERN}/not-by-this-program")
 
@@ -420,6 +412,22 @@ def test_only_the_right_identity_token_is_exchanged(at: tuple[House, str], issue
     good = token(url, repository="lantern/code")
     assert httpx.post(f"{url}/oauth/token", json={**form, "subject_token": good}).status_code == 200
     assert httpx.post(f"{url}/oauth/token", json={**form, "resource": f"{LANTERN}/other", "subject_token": good}).status_code == 400
+
+
+def test_a_token_for_another_service_is_not_taken_under_that_services_name(
+    at: tuple[House, str], issuer: tuple[str, Callable[..., str]]
+) -> None:
+    """Whoever gets a job's identity token for themselves may call us by any name in the Host header."""
+    house, url = at
+    mei = house.db.write(lambda tx: house.access.add_token(tx, Actor("mei"), "mei", "t"))[1]
+    HfApi(endpoint=url, token=mei).create_repo(f"{LANTERN}/audience")
+    body = {"resource": f"{LANTERN}/audience", "issuer": issuer[0], "claims": {"repository": "lantern/code"}}
+    assert httpx.post(f"{url}/api/hub/trusted-publishers", json=body, headers={"authorization": f"Bearer {mei}"}).status_code == 201
+    form = {"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "resource": f"{LANTERN}/audience"}
+    for audience, host, status in (("http://evil.example", "evil.example", 400), (url, url.removeprefix("http://"), 200)):
+        subject = issuer[1](audience, repository="lantern/code")
+        answer = httpx.post(f"{url}/oauth/token", json={**form, "subject_token": subject}, headers={"host": host})
+        assert answer.status_code == status, answer.text
 
 
 def test_only_who_manages_a_repository_lets_jobs_write_to_it(at: tuple[House, str]) -> None:

@@ -363,6 +363,32 @@ def test_what_is_not_there_is_a_page_that_says_so(site: Furnished, page: str) ->
         assert client.get(page).status_code in (400, 404)
 
 
+def test_an_error_page_speaks_in_words_and_in_the_readers_language(site: Furnished) -> None:
+    with site.client("mei") as client:
+        said = client.get("/lantern-works/not-there").text
+        assert "<h1>Not found</h1>" in said
+        assert "RepositoryNotFound" not in said
+        assert "<h1>未找到</h1>" in client.get("/lantern-works/not-there", headers={"accept-language": "zh"}).text
+
+
+def test_one_of_a_thing_is_told_as_one(site: Furnished) -> None:
+    made = site.commit("mei", TIDE, {"one.txt": b"one\n"}, "One")
+    with site.client("mei") as client:
+        assert "1 file changed" in client.get(f"/{TIDE}/commit/{made}").text
+
+
+def test_a_card_whose_front_matter_is_broken_says_so_on_its_page(site: Furnished) -> None:
+    with site.client("mei") as client:
+        before = client.get(f"/{TIDE}/resolve/main/README.md").content
+        site.commit("mei", TIDE, {"README.md": b"---\nlicense: [mit\n---\n# Broken\n"}, "Break the card")
+        for page in (f"/{TIDE}", f"/{TIDE}/blob/main/README.md"):
+            said = client.get(page).text
+            assert "The front matter of README.md cannot be used: line 3, column 1" in said
+            assert "license: [mit" not in said
+        site.commit("mei", TIDE, {"README.md": before}, "Mend it")
+        assert "front matter" not in client.get(f"/{TIDE}").text
+
+
 # --- rules --------------------------------------------------------------------------------------------------------------
 
 
@@ -487,7 +513,9 @@ def test_a_bucket_of_the_real_client_is_shown_to_its_organisation_only(site: Fur
     token = site.house.db.write(lambda tx: site.house.access.add_token(tx, Actor("mei"), "mei", "test"))[1]
     HfApi(endpoint=site.url, token=token).create_bucket(f"{LANTERN}/logs", private=True)
     with site.client("ada") as inside, site.client("tom") as outside:
-        assert inside.get(f"/buckets/{LANTERN}/logs").status_code == 200
+        assert (
+            f"export HF_ENDPOINT={site.url}\nexport HF_TOKEN=…\nhf buckets ls {LANTERN}/logs" in inside.get(f"/buckets/{LANTERN}/logs").text
+        )
         assert f"/buckets/{LANTERN}/logs" in inside.get(f"/{LANTERN}").text
         assert outside.get(f"/buckets/{LANTERN}/logs").status_code == 404
         assert "logs" not in outside.get(f"/{LANTERN}").text

@@ -107,3 +107,12 @@ def test_an_upload_that_is_cancelled_commits_nothing(site: Furnished, browser: s
     assert led["said"] == ["Cancelled. Nothing was committed."]
     with site.client(None) as client:
         assert client.get(f"/datasets/{TABLES}/resolve/main/{file.name}").status_code == 404
+
+
+def test_who_types_the_name_of_a_new_branch_commits_there(site: Furnished, browser: str, tmp_path: Path) -> None:
+    (tmp_path / "apart.txt").write_text("apart\n")
+    led = send(site, browser, "jun", f"/datasets/{TABLES}/upload/main", tmp_path, files=[str(tmp_path / "apart.txt")], branch="apart")
+    assert "/commit/" in led["path"]
+    with site.client(None) as client:
+        assert client.get(f"/datasets/{TABLES}/resolve/apart/apart.txt").text == "apart\n"
+        assert client.get(f"/datasets/{TABLES}/resolve/main/apart.txt").status_code == 404

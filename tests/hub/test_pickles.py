@@ -304,3 +304,61 @@ def test_the_walk_sees_every_import_that_the_unpickler_makes(seed: bytes, edits:
 def test_no_bytes_make_the_walk_fall_over(data: bytes) -> None:
     for start in (b"", b"\x80\x04", b"PK\x03\x04", b"\x93NUMPY"):
         assert problem(start + data) is None or isinstance(problem(start + data), str)
+
+
+# --- what a trainer saves beside its weights ------------------------------------------------------------------------------
+
+
+def record(name: str, state: bytes = b"}X\x01\x00\x00\x00aK\x01s", made: bytes = b")\x81") -> bytes:
+    """An instance of `module name` as protocol 2 writes it: made bare, then given a state."""
+    return b"\x80\x02c" + name.replace(" ", "\n").encode() + b"\n" + made + state + b"b."
+
+
+ARGUMENTS = "transformers.training_args TrainingArguments"
+
+
+def test_the_settings_of_a_trainer_are_taken() -> None:
+    transformers = pytest.importorskip("transformers")
+    try:
+        arguments = transformers.TrainingArguments(
+            output_dir="run", use_cpu=True, report_to="none", push_to_hub=True, eval_strategy="steps", save_strategy="epoch"
+        )
+    except ImportError:
+        pytest.skip("accelerate is not installed")
+    assert problem(saved(arguments)) is None
+
+
+@pytest.mark.parametrize(
+    "name", [ARGUMENTS, "transformers.training_args_seq2seq Seq2SeqTrainingArguments", "accelerate.state PartialState"]
+)
+def test_records_of_settings_are_taken_as_they_are_saved(name: str) -> None:
+    assert problem(record(name)) is None
+    member = b"\x80\x02ctransformers.trainer_utils\nSchedulerType\nX\x06\x00\x00\x00linear\x85R."
+    assert problem(member) is None
+
+
+@pytest.mark.parametrize(
+    "made",
+    [b")R", b"X\x01\x00\x00\x00a\x85R", b"X\x01\x00\x00\x00a\x85\x81", b")}\x92"],
+    ids=["called", "with a text", "new with a text", "by name"],
+)
+def test_a_record_of_settings_is_never_called(made: bytes) -> None:
+    assert "calls transformers.training_args.TrainingArguments" in str(problem(record(ARGUMENTS, made=made)))
+
+
+def test_a_record_of_settings_gets_a_plain_dict_and_nothing_else() -> None:
+    assert "by something other than a dict" in str(problem(record(ARGUMENTS, state=b"N}\x86")))
+    assert "puts items" in str(problem(record(ARGUMENTS, state=b"K\x01K\x02s}")))
+
+
+@pytest.mark.parametrize("arguments", [b")", b"K\x01\x85", b"X\x01\x00\x00\x00a]\x86"], ids=["none", "a number", "a name and members"])
+def test_an_enumeration_is_only_asked_for_a_member(arguments: bytes) -> None:
+    data = b"\x80\x02ctransformers.trainer_utils\nSchedulerType\n" + arguments + b"R."
+    assert "something other than the name of a member" in str(problem(data))
+
+
+@pytest.mark.parametrize(
+    "name", ["transformers.training_args os", "transformers.trainer_utils get_last_checkpoint", "accelerate.state AcceleratorState"]
+)
+def test_nothing_else_of_those_libraries_is_taken(name: str) -> None:
+    assert "would import" in str(problem(record(name)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,17 @@ def test_a_revision_holds_the_files_and_is_found_by_its_manifest(house: House) -
     assert house.db.read(lambda tx: hub_of(house).by_manifest(tx, revision.manifest)) == revision
     assert house.db.read(lambda tx: hub_of(house).by_manifest(tx, "sha256:" + "0" * 64)) is None
     assert revision.tree("big", "model") == {path: digest for path, digest in files.items() if path[0] in "bm"}
+
+
+def test_a_revision_that_a_client_pushed_is_found_by_its_manifest_once_somebody_has_asked_for_it(house: House) -> None:
+    commits.create(house, Actor("mei"), Kind.MODEL, NAME, private=True)
+    made = commits.commit(house, Actor("mei"), Kind.MODEL, NAME, "main", Ask({"a.txt": commits.kept(house, b"a")}, "Push"))
+    revision = house.db.read(lambda tx: hub_of(house).revision(tx, Actor("mei"), Kind.MODEL, NAME, made.id))
+    for _ in range(200):
+        if (found := house.db.read(lambda tx: hub_of(house).by_manifest(tx, revision.manifest))) is not None:
+            break
+        time.sleep(0.02)
+    assert found == revision
 
 
 def test_the_same_files_are_the_same_revision(house: House) -> None:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy, HfApi
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
@@ -62,8 +63,6 @@ def test_pages_of_a_list_neither_miss_nor_repeat_one_whatever_it_is_sorted_by(ap
     names = [f"{LANTERN}/{number}-{mark}" for number in range(7)]
     for repository in names:
         api("mei").create_repo(repository, repo_type="dataset")
-    import httpx
-
     for sort in ("lastModified", "createdAt", "downloads", "likes", "trendingScore"):
         url: str | None = f"{served.url}/api/datasets?search={mark}&limit=3&sort={sort}"
         found = []
@@ -140,7 +139,7 @@ def test_a_squashed_branch_has_one_commit_and_the_same_files(api: Api, name: str
 
 def test_large_files_are_listed_and_taken_out_of_all_history(api: Api, name: str) -> None:
     api("mei").create_repo(name, repo_type="dataset")
-    add(api("mei"), name, b"\1" * (2 << 20), "big.bin", repo_type="dataset")
+    first = add(api("mei"), name, b"\1" * (2 << 20), "big.bin", repo_type="dataset")
     add(api("mei"), name, b"kept", "small.txt", repo_type="dataset")
     api("mei").delete_file("big.bin", name, repo_type="dataset")
     (file,) = api("mei").list_lfs_files(name, repo_type="dataset")
@@ -151,6 +150,10 @@ def test_large_files_are_listed_and_taken_out_of_all_history(api: Api, name: str
     assert list(api("mei").list_lfs_files(name, repo_type="dataset")) == []
     commits = api("mei").list_repo_commits(name, repo_type="dataset")
     assert [commit.title for commit in commits][-1] == "initial commit"
+    headers = {"authorization": f"Bearer {api('mei').token}"}
+    assert (
+        httpx.head(f"{api('mei').endpoint}/datasets/{name}/resolve/{first}/big.bin", headers=headers).status_code == 404
+    )  # by its old commit too
     for commit in commits:
         assert "big.bin" not in api("mei").list_repo_files(name, revision=commit.commit_id, repo_type="dataset")
     assert "small.txt" in api("mei").list_repo_files(name, repo_type="dataset")
@@ -162,8 +165,6 @@ def test_a_large_file_is_copied_to_another_repository_without_being_sent(api: Ap
     other = f"{LANTERN}/{uuid.uuid4().hex[:12]}"
     api("mei").create_repo(other, repo_type="dataset")
     duplicate = f"{api('mei').endpoint}/api/datasets/{name}/lfs-files/duplicate"
-    import httpx
-
     (file,) = api("mei").list_lfs_files(name, repo_type="dataset")
     body = {"target": {"type": "dataset", "name": other}, "files": [{"sha256": file.file_oid}, {"sha256": "0" * 64}]}
     answer = httpx.post(duplicate, json=body, headers={"authorization": f"Bearer {api('mei').token}"})

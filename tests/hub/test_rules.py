@@ -97,6 +97,15 @@ def test_front_matter_that_is_broken_or_hostile_is_refused_with_its_reason(matte
     assert card.read(f"---\n{matter}\n---\n").metadata == {}
 
 
+def test_a_mistake_in_front_matter_is_named_by_its_line_in_the_file_and_kept_out_of_the_text() -> None:
+    text = "---\ntags: [a]\nlicense: [mit\n---\n# Tide\n"
+    found = card.read(text)
+    assert (found.text, found.metadata) == ("# Tide\n", {})
+    assert "line 4, column 1: " in found.problem
+    assert "unicode string" not in found.problem
+    assert card.read("# Tide\n").problem == ""
+
+
 @given(st.text(max_size=200))
 def test_no_front_matter_does_anything_but_parse_or_be_refused(text: str) -> None:
     json.dumps(card.read(f"---\n{text}\n---\n").metadata, allow_nan=False)
@@ -111,7 +120,9 @@ def test_tags_come_from_the_metadata() -> None:
         "base_model": "c/d",
         "library_name": "x",
     }
-    assert card.tags(metadata) == ["x", "tiny", "license:mit", "license:apache-2.0", "base_model:c/d", "dataset:a/b", "zh"]
+    common = ["x", "tiny", "license:mit", "license:apache-2.0", "base_model:c/d", "dataset:a/b"]
+    assert card.tags(metadata, Kind.MODEL) == [*common, "zh"]
+    assert card.tags(metadata, Kind.DATASET) == [*common, "language:zh"]
 
 
 def weights(header: dict[str, object], pad_to: int = 0) -> tuple[io.BytesIO, int]:

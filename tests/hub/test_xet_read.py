@@ -22,15 +22,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-import uvicorn
-from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lilong.app import _Front
 from lilong.floors.hub import service
-from lilong.floors.hub.api import routes
-from lilong.floors.hub.api.cas import asgi
 from lilong.floors.hub.backends import conformance, s3
 from lilong.floors.hub.backends.local import LocalXorbs
 from lilong.floors.hub.contract import Kind
@@ -41,15 +36,13 @@ from lilong.floors.hub.xet import chunker, hashes, xorbs
 from lilong.floors.hub.xet.reader import BadXorbBytes, Contents, Reader
 from lilong.floors.hub.xet.reconstruction import Run, reconstruction, touched
 from lilong.floors.hub.xet.xorbs import Table
-from lilong.ground import web
-from lilong.ground.access import SYSTEM, Actor
+from lilong.ground.access import Actor
 from lilong.ground.config import load
-from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput, Corrupt
 from lilong.ground.house import open_house
 from lilong.ground.migrations import migrate
 
-from .conftest import LANTERN, PEOPLE
+from .conftest import LANTERN, answering, hub_alone, populate, tokens_of
 from .sender import MEI, Clock, Sender
 
 TIDE = f"{LANTERN}/tide"
@@ -64,11 +57,8 @@ class Place:
         self.house = open_house(settings_, clock=self.clock)
         migrate(self.house.db, [("ground", "lilong.ground"), ("hub", "lilong.floors.hub")], self.house.clock)
         service.start(self.house)
-        self.house.db.write(self._furnish)
-        self.tokens = {
-            name: self.house.db.write(lambda tx, name=name: self.house.access.add_token(tx, Actor(name), name, "test"))[1]
-            for name in PEOPLE
-        }
+        self.house.db.write(lambda tx: populate(self.house, tx))
+        self.tokens = tokens_of(self.house)
         commits.create(self.house, MEI, Kind.DATASET, TIDE, private=True)
         draw = random.Random(1)
         self.blocks = [draw.randbytes(draw.randrange(9000, 90_000)) for _ in range(60)]
@@ -79,32 +69,12 @@ class Place:
         self.sender.commit(TIDE, {"big.bin": (self.digest, len(self.content))})
         self._serve()
 
-    def _furnish(self, tx: Tx) -> None:
-        for organisation in ("lantern-works", "harbour-lab"):
-            self.house.access.add_organisation(tx, SYSTEM, organisation)
-        for name, (role, organisation) in PEOPLE.items():
-            self.house.access.add_user(tx, SYSTEM, name)
-            self.house.access.grant(tx, SYSTEM, name, role, organisation)
-
     def _serve(self) -> None:
-        app = FastAPI()
-        app.state.house = self.house
-        web.install_errors(app)
-        app.include_router(routes.router)
-        listening = socket.socket()
-        listening.bind(("127.0.0.1", 0))
-        front = _Front(self.house, app, [("/xet/", asgi(self.house))])
-        self._server = uvicorn.Server(uvicorn.Config(front, log_level="warning"))
-        self._thread = threading.Thread(target=lambda: self._server.run([listening]), daemon=True)
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
-        self.port = listening.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self._answering = answering(hub_alone(self.house))
+        self.url = self._answering.__enter__()
 
     def close(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(10)
+        self._answering.__exit__(None, None, None)
         self.house.close()
 
     def get(self, path: str, user: str = "mei", **headers: str) -> httpx.Response:
@@ -388,7 +358,7 @@ def behind_nginx(tmp_path: Path) -> Iterator[tuple[Place, str]]:
     free.bind(("127.0.0.1", 0))
     port = free.getsockname()[1]
     free.close()
-    site = nginx.config(str(place.house.settings.house), f"127.0.0.1:{place.port}", title="Test", user="test", listen=f"127.0.0.1:{port}")
+    site = nginx.config(str(place.house.settings.house), urlsplit(place.url).netloc, title="Test", user="test", listen=f"127.0.0.1:{port}")
     paths = "".join(f"{name}_temp_path {tmp_path}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     who = "user root;" if os.getuid() == 0 else ""
     (tmp_path / "nginx.conf").write_text(

@@ -6,11 +6,8 @@ import hashlib
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,24 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
-from fastapi import FastAPI
 
-from lilong.app import _Front
 from lilong.floors.hub import service
-from lilong.floors.hub.api import routes
-from lilong.floors.hub.api.cas import asgi
 from lilong.floors.hub.contract import Kind
 from lilong.floors.hub.service import xet_tokens, xet_upload
 from lilong.floors.hub.xet import hashes, shards, xorbs
 from lilong.floors.hub.xet.shards import File, Term
-from lilong.ground import web
 from lilong.ground.access import Actor
 from lilong.ground.house import House
 
-from .conftest import PEOPLE, hub_house
-
-LANTERN, HARBOUR = "lantern-works", "harbour-lab"
+from .conftest import HARBOUR, LANTERN, answering, hub_alone, hub_house, tokens_of
 
 
 @dataclass
@@ -77,23 +66,10 @@ class Cas:
 @contextmanager
 def serving(folder: Path) -> Iterator[Cas]:
     house = hub_house(folder)
-    tokens = {name: house.db.write(lambda tx, name=name: house.access.add_token(tx, Actor(name), name, "test"))[1] for name in PEOPLE}
-    app = FastAPI()
-    app.state.house = house
-    web.install_errors(app)
-    app.include_router(routes.router)
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(_Front(house, app, [("/xet/", asgi(house))]), log_level="warning"))
-    thread = threading.Thread(target=lambda: server.run([listening]), daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
     service.create(house, Actor("mei"), Kind.MODEL, f"{LANTERN}/tide", private=True)
     service.create(house, Actor("tom"), Kind.MODEL, f"{HARBOUR}/reef", private=True)
-    yield Cas(house, f"http://127.0.0.1:{listening.getsockname()[1]}", tokens)
-    server.should_exit = True
-    thread.join(10)
+    with answering(hub_alone(house)) as url:
+        yield Cas(house, url, tokens_of(house))
     house.close()
 
 

@@ -20,7 +20,8 @@ from lilong.ground.errors import BadInput, LilongError, Unavailable
 
 T = TypeVar("T")
 
-_EXIT_CODES = {401: 3, 403: 3, 404: 4, 409: 5, 413: 2, 422: 2, 503: 7}
+_EXIT_CODES = {401: 3, 403: 3, 404: 4, 409: 5, 413: 2, 422: 2, 503: 7, 507: 7}
+_ANONYMOUS = "No token was given. Give --token-file FILE or set LILONG_TOKEN_FILE; `lilong token create TITLE --out FILE` writes such a file."
 
 
 class ServerError(LilongError):
@@ -122,6 +123,8 @@ class Client:
         shown = {key: value for key, value in (query or {}).items() if value is not None}
         status, answered, chunks = self._transport.request(method, path + ("?" + urlencode(shown, doseq=True) if shown else ""), headers, data)
         content = b"".join(chunks)
+        if status == 401 and not self._token:
+            raise _failure(status, json.dumps({"code": "unauthenticated", "detail": _ANONYMOUS}).encode())
         if status >= 400:
             raise _failure(status, content)
         return answered, content
@@ -172,17 +175,17 @@ def _failure(status: int, content: bytes) -> ServerError:
     return error
 
 
-def read_secret(path: Path) -> str:
+def read_secret(path: Path, field: str = "token-file", way_out: str = "Give the file that `lilong token create --out` wrote.") -> str:
     """A secret from a file that only its owner may read. Raises BadInput."""
     try:
         mode = path.stat().st_mode
         secret = path.read_text(encoding="ascii").strip()
     except UnicodeDecodeError:
-        raise BadInput(field="token-file", problem=f"{path} does not hold a token", way_out="Give the file that `lilong token create --out` wrote.") from None
+        raise BadInput(field=field, problem=f"{path} does not hold a token", way_out=way_out) from None
     except OSError as problem:
-        raise BadInput(field="token-file", problem=f"{path}: {problem.strerror}", way_out="Give the file that `lilong token create --out` wrote.") from problem
+        raise BadInput(field=field, problem=f"{path}: {problem.strerror}", way_out=way_out) from problem
     if stat.S_IMODE(mode) & 0o077:
-        raise BadInput(field="token-file", problem=f"others than its owner may read {path}", way_out=f"Run `chmod 600 {path}`.")
+        raise BadInput(field=field, problem=f"others than its owner may read {path}", way_out=f"Run `chmod 600 {path}`.")
     return secret
 
 

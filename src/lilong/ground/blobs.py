@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -27,6 +29,24 @@ class Blob:
 class StorageFull(Unavailable):
     """The disk that holds {place} is full. Nothing was kept of what was being written; free some space and try again."""
 
+    status = 507  # clients try 503 again and again, and a disk is not emptied in seconds
+
+
+def storage_full(problem: BaseException, place: Path) -> StorageFull | None:
+    """The error that says so, where this one means that the disk is full."""
+    return StorageFull(place=place) if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT) else None
+
+
+@contextlib.contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Raises StorageFull where the disk is."""
+    try:
+        yield
+    except OSError as problem:
+        if (full := storage_full(problem, place)) is not None:
+            raise full from problem
+        raise
+
 
 class Source(Protocol):
     """Bytes that a floor keeps in a way of its own, known by the same digests."""
@@ -41,8 +61,8 @@ class Source(Protocol):
 class Blobs(Protocol):
     """A store of blobs: local files here; an object store can take its place."""
 
-    def beyond(self, source: Source) -> None:
-        """Ask this source too for what is not here; sources are asked in the order in which they came."""
+    def beyond(self, source: Source, *, first: bool = False) -> None:
+        """Ask this source too for what is not here; sources are asked in the order in which they came. `first`: ask it also for what is here."""
 
     def put(self, chunks: bytes | Iterable[bytes]) -> Blob:
         """Keep these bytes. Idempotent; returns when they are durable."""
@@ -74,6 +94,12 @@ class Blobs(Protocol):
         For a floor that put the blob as the first, and keeps the bytes in a way of its own now.
         """
 
+    def check(self, digest: str, path: Path) -> None:
+        """Read a file that shall hold these bytes. Raises Corrupt."""
+
+    def condemn(self, digest: str) -> bool:
+        """Put the file aside if its bytes are not those of its name, so that they may be put again; whether they were not."""
+
     def digests(self) -> Iterator[str]: ...
 
     def collect(self, live: Container[str]) -> int:
@@ -95,7 +121,9 @@ def hexadecimal(digest: str) -> str:
     """The 64 hex digits of `sha256:…`. Raises BadInput for anything else: no user string ever becomes a path."""
     algorithm, _, name = digest.partition(":")
     if algorithm != "sha256" or len(name) != 64 or not set(name) <= set("0123456789abcdef"):
-        raise BadInput(field="digest", problem=f"{digest[:80]!r} is not sha256:<64 hex digits>", way_out="Give the digest as the house printed it.")
+        raise BadInput(
+            field="digest", problem=f"{digest[:80]!r} is not sha256:<64 hex digits>", way_out="Give the digest as the house printed it."
+        )
     return name
 
 
@@ -134,6 +162,7 @@ class LocalBlobs:
         self._incoming.mkdir(parents=True, exist_ok=True)
         self._synced: set[Path] = set()  # folders whose own names are known to be on the disk
         self._beyond: list[Source] = []
+        self._before: list[Source] = []
         self._door = threading.Lock()  # between looking whether a file is there and acting on it
         for left_over in self._incoming.iterdir():  # a crash came between write and rename: nobody was told of these
             left_over.unlink()
@@ -188,10 +217,13 @@ class LocalBlobs:
         sync_folder(target.parent)  # also where it was there: another thread may have renamed it and not have come to this yet
         return fresh
 
-    def beyond(self, source: Source) -> None:
-        self._beyond.append(source)
+    def beyond(self, source: Source, *, first: bool = False) -> None:
+        (self._before if first else self._beyond).append(source)
 
     def open(self, digest: str) -> BinaryIO:
+        for source in self._before:
+            if (found := source.open(digest)) is not None:
+                return found
         try:
             return self._path(digest).open("rb")
         except FileNotFoundError:
@@ -205,6 +237,9 @@ class LocalBlobs:
             return file.read()
 
     def size(self, digest: str) -> int:
+        for source in self._before:
+            if (found := source.size(digest)) is not None:
+                return found
         try:
             return self._path(digest).stat().st_size
         except FileNotFoundError:
@@ -218,12 +253,25 @@ class LocalBlobs:
 
     def verify(self, digest: str) -> None:
         with self.open(digest) as file:
-            hasher = hashlib.sha256()
-            while chunk := file.read(_CHUNK):
-                hasher.update(chunk)
-        found = "sha256:" + hasher.hexdigest()
-        if found != digest:
-            raise Corrupt(place=f"blob {digest}", problem=f"its bytes are those of {found}")
+            _check(digest, file)
+
+    def check(self, digest: str, path: Path) -> None:
+        with path.open("rb") as file:
+            _check(digest, file)
+
+    def condemn(self, digest: str) -> bool:
+        path = self._path(digest)
+        try:
+            self.check(digest, path)
+        except FileNotFoundError:
+            return False
+        except Corrupt:
+            aside = self.root / "damaged"
+            aside.mkdir(exist_ok=True)
+            with self._door:
+                path.replace(aside / hexadecimal(digest))
+            return True
+        return False
 
     def place(self, digest: str, target: Path, *, share: bool = False) -> None:
         path = self._path(digest)
@@ -263,3 +311,12 @@ class LocalBlobs:
                 freed += path.stat().st_size
                 path.unlink()
         return freed
+
+
+def _check(digest: str, file: BinaryIO) -> None:
+    hasher = hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        hasher.update(chunk)
+    found = "sha256:" + hasher.hexdigest()
+    if found != digest:
+        raise Corrupt(place=f"blob {digest}", problem=f"its bytes are those of {found}")

@@ -33,6 +33,12 @@ class DatabaseUnavailable(Unavailable):
     """The database cannot be used: {problem}. {way_out}"""
 
 
+class DatabaseFull(DatabaseUnavailable):
+    """The disk that holds the database is full. Nothing was written. Free some space and try again."""
+
+    status = 507
+
+
 class NotStorable(BadInput):
     """A value that came with this request is none that the house can keep or look for. Give whole numbers below 2^63, and text without NUL and half characters."""
 
@@ -251,8 +257,10 @@ def _explained(problem: BaseException) -> BaseException:
     if not isinstance(problem, OperationalError):
         return problem
     if "disk is full" in said or "No space left" in said:
-        way_out = "Nothing was written. Free some space on the disk that holds the house and try again."
-    elif "locked" in said:
+        full = DatabaseFull()
+        full.__cause__ = problem
+        return full
+    if "locked" in said:
         way_out = "Another process holds the database: stop it, or wait and try again."
     elif "connection" in said:
         way_out = "Start the database server, or correct the setting `database`."

@@ -6,6 +6,7 @@ Nothing here loads from another host, and no page needs a script to be read.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from .seams import parse_stamp
 
 LANGUAGES = {"en": "English", "zh": "中文"}
 THEMES = ("auto", "light", "dark")
+_PLURAL = re.compile(r"\A\{n\} (\w+)s\b")  # all of the plurals that the pages count are regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
 
     def translate(text: str, **values: Any) -> str:
         said = catalogue.get(text, text)
+        if lang == "en" and values.get("n") == 1:
+            said = _PLURAL.sub(r"{n} \1", said)
         return said.format(**values) if values else said
 
     html = made.environment.get_template(template).render(

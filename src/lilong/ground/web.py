@@ -21,7 +21,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import pages
-from .access import PERMISSIONS, PUBLIC, SIGNED_IN, Actor, TokenTooNarrow
+from .access import OF_THE_HOUSE, PERMISSIONS, PUBLIC, SIGNED_IN, Actor, TokenTooNarrow
+from .blobs import storage_full
 from .errors import Forbidden, LilongError, Unauthenticated
 from .house import House
 
@@ -94,7 +95,7 @@ def _door(allow: str) -> Any:
                 raise TokenTooNarrow(permission=allow)
             house: House = request.app.state.house
             if not await anyio.to_thread.run_sync(lambda: house.db.read(lambda tx: house.access.anywhere(tx, actor, allow))):
-                raise Forbidden(permission=allow, actor=actor.user, scope="an organisation")
+                raise Forbidden(permission=allow, actor=actor.user, scope="the house" if allow in OF_THE_HOUSE else "an organisation")
         request.state.actor = actor
 
     return Depends(enter)
@@ -163,7 +164,7 @@ def install_errors(app: Any) -> None:
 
     def lilong(request: Request, error: Exception) -> Response:
         assert isinstance(error, LilongError)
-        if error.status == 503:  # what is missing is outside: its message says all
+        if error.status in (503, 507):  # what is missing is outside: its message says all
             log.warning("unavailable", id=request_id(request.scope), code=error.code(), detail=str(error))
         elif error.status >= 500:
             log.error("failed", id=request_id(request.scope), code=error.code(), detail=str(error), exc_info=error)
@@ -188,6 +189,8 @@ def install_errors(app: Any) -> None:
         return JSONResponse(shown, error.status_code, error.headers, media_type="application/problem+json")
 
     def unforeseen(request: Request, error: Exception) -> Response:
+        if (full := storage_full(error, request.app.state.house.settings.house)) is not None:
+            return lilong(request, full)
         log.error("failed", id=request_id(request.scope), error=repr(error), exc_info=error)
         return problem(LilongError("Something went wrong inside the house; its log has the details under this request's id."), request_id(request.scope))
 

@@ -24,7 +24,7 @@ def admin() -> None:
     """What an operator does once in a while."""
 
 
-@admin.command("import-users")
+@admin.command("import-users", short_help="Bring people and their tokens over from another hub.")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--dry-run", is_flag=True, help="Say what would be added, and add nothing.")
 @common

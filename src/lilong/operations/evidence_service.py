@@ -141,7 +141,7 @@ def _by_revision(house: House, tx: Tx, actor: Actor, of: str) -> Found:
     failure: LilongError = NothingSuch(name=of)
     for kind, artifact_kind in ((Kind.MODEL, "model"), (Kind.DATASET, "corpus")):
         try:
-            revision = house.port(Hub).revision(tx, actor, kind, name, ref or "main")  # type: ignore[type-abstract]
+            revision = house.port(Hub).revision(tx, actor, kind, name, ref or "main", to_read=False)  # type: ignore[type-abstract]
         except NotFound as problem:
             failure = problem
             continue
@@ -375,10 +375,13 @@ def bundle(house: House, actor: Actor, of: str, files: Files = "subject") -> Pac
 
 def _held(house: House, tx: Tx, actor: Actor, digest: str) -> Held | None:
     """The files of a revision that the actor may read."""
-    revision = house.port(Hub).by_manifest(tx, digest)  # type: ignore[type-abstract]
+    hub = house.port(Hub)  # type: ignore[type-abstract]
+    revision = hub.by_manifest(tx, digest)
     if revision is None:
         return None
-    if revision.repository.private and not house.access.allowed(tx, actor, "hub.read", revision.repository.organisation):
+    try:
+        revision = hub.revision(tx, actor, revision.repository.kind, revision.repository.name, revision.commit)
+    except LilongError:  # private, behind a gate, or a mirror's whose bytes have not come
         return None
     return Held(_called(revision), {file.path: Blob(file.digest, file.size) for file in revision.files})
 

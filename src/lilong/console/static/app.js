@@ -18,3 +18,8 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
 });
+// Who types the name of a new branch wants the commit to go there.
+document.addEventListener("input", (event) => {
+  const choice = event.target.matches("#branch") && event.target.form?.querySelector("input[name=target][value=new-branch]");
+  if (choice) choice.checked = true;
+});

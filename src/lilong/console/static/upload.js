@@ -113,7 +113,7 @@ function start(form) {
     }
     const at = encodeURIComponent(branch), query = proposes ? "?create_pr=1" : "";
     const modes = await sorted(files, `${said.api}/preupload/${at}${query}`, run);
-    const lines = [JSON.stringify({ key: "header", value: { summary: value("message") || said.message.replace("{n}", files.length), description: value("description") } })];
+    const lines = [JSON.stringify({ key: "header", value: { summary: value("message") || (files.length === 1 ? said.one.replace("{path}", () => files[0].path) : said.message.replace("{n}", files.length)), description: value("description") } })];
     for (const one of files) {
       const mode = modes.get(one.path);
       if (mode.shouldIgnore) { one.state.textContent = said.ignored; continue; }

@@ -311,8 +311,11 @@ class Hub(Protocol):
         files, that revision is used and no commit is added.
         """
 
-    def revision(self, tx: Tx, actor: Actor, kind: Kind, name: str, ref: str = "main") -> Revision:
-        """`ref`: branch, tag or commit. Raises RepositoryNotFound, RevisionNotFound."""
+    def revision(self, tx: Tx, actor: Actor, kind: Kind, name: str, ref: str = "main", *, to_read: bool = True) -> Revision:
+        """`ref`: branch, tag or commit. `to_read`: its files may be opened by their digests then, by jobs too; False: only what it is.
+
+        Raises RepositoryNotFound, RevisionNotFound; to read, GatedRepository, and Conflict for a mirror whose files have not all come.
+        """
 
     def by_manifest(self, tx: Tx, manifest: str) -> Revision | None:
         """The revision whose files have this model-signing root, if the hub has it."""

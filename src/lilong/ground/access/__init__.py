@@ -25,7 +25,7 @@ from .records import (
 )
 from .scopes import Scope, parse, spelled, within
 from .secrets import hash_password, hash_secret, signed_in, verify_password
-from .table import HOUSE, PERMISSIONS, PUBLIC, ROLES, SIGNED_IN
+from .table import HOUSE, OF_THE_HOUSE, PERMISSIONS, PUBLIC, ROLES, SIGNED_IN
 from .tokens import Tokens
 
 
@@ -34,7 +34,7 @@ class Access(Tokens):
 
 
 __all__ = [
-    "HOUSE", "PERMISSIONS", "PUBLIC", "ROLES", "SIGNED_IN", "SYSTEM", "Access", "Actor", "Organisation", "OrganisationAdded", "PasswordSet", "RoleGranted",
+    "HOUSE", "OF_THE_HOUSE", "PERMISSIONS", "PUBLIC", "ROLES", "SIGNED_IN", "SYSTEM", "Access", "Actor", "Organisation", "OrganisationAdded", "PasswordSet", "RoleGranted",
     "Scope", "Token", "TokenCreated", "TokenNotUsable", "TokenRevoked", "TokenTooNarrow", "User", "UserAdded", "UserDisabled", "hash_password", "hash_secret",
     "parse", "signed_in", "spelled", "verify_password", "within",
 ]  # fmt: skip

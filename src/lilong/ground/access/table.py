@@ -20,6 +20,7 @@ ROLES: dict[str, frozenset[str]] = {
     | {"organisations.manage", "hub.manage", "jobs.network", "house.manage", "house.read", "governance.revoke", "evidence.revoke"},
 }
 PERMISSIONS = frozenset().union(*ROLES.values())
+OF_THE_HOUSE = PERMISSIONS - frozenset().union(*(ROLES[role] for role in ("reader", "keeper", "member", "owner")))  # no role in an organisation has them
 # The first parts of the house's own addresses: no namespace has such a name.
 PATHS = frozenset({
     "admin", "api", "buckets", "chains", "collections", "corpora", "datasets", "evidence", "healthz", "house", "jobs", "kernels", "metrics", "models", "new", "oauth",

@@ -34,12 +34,12 @@ class Tokens(People):
         now = self._clock.now()
         # A token made with one that ends does not outlive it.
         ends = [stamp(now + lives)] if lives else []
-        if (
-            actor.token is not None
-            and kind == "api"
-            and (own := tx.value("SELECT expires_at FROM ground_tokens WHERE id = :id", id=actor.token))
-        ):
-            ends.append(own)
+        own = tx.row("SELECT kind, expires_at FROM ground_tokens WHERE id = :id", id=actor.token) if actor.token is not None else None
+        if own is not None and own["expires_at"]:
+            if kind == "link" and own["kind"] == "api":  # the session behind a link would live on
+                raise Forbidden("A token that ends makes no sign-in links. Sign in with a password, or ask an operator for a link.")
+            if kind == "api":
+                ends.append(own["expires_at"])
         return self._keep(tx, actor, user, title, scopes, kind, min(ends, default=None), secret), secret
 
     def adopt_token(self, tx: Tx, actor: Actor, user: str, title: str, scopes: tuple[str, ...], secret: str) -> Token | None:

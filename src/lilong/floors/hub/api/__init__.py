@@ -23,6 +23,6 @@ from . import (  # noqa: F401 - each declares its routes
     webhooks,
     xet_tokens,
 )
-from .door import routes
+from .elsewhere import routes  # after all others: it answers what they do not take
 
 __all__ = ["routes"]

@@ -9,7 +9,6 @@ from fastapi import Request as HttpRequest
 from fastapi import Response
 from starlette.responses import JSONResponse
 
-from lilong.floors.hub.contract import Kind
 from lilong.floors.hub.service import access_requests
 from lilong.floors.hub.service.access_requests import Request
 from lilong.ground.access import PUBLIC, SIGNED_IN
@@ -82,19 +81,10 @@ async def cancel(request: HttpRequest) -> Response:
     return JSONResponse({"success": True})
 
 
-@routes.post("/{organisation}/{name}/ask-access", allow=SIGNED_IN)
-async def ask_for_model(request: HttpRequest) -> Response:
-    return await _ask(request, Kind.MODEL)
-
-
-@routes.post("/datasets/{organisation}/{name}/ask-access", allow=SIGNED_IN)
-async def ask_for_dataset(request: HttpRequest) -> Response:
-    return await _ask(request, Kind.DATASET)
-
-
-async def _ask(request: HttpRequest, kind: Kind) -> Response:
+@routes.both("POST", "/{organisation}/{name}/ask-access", allow=SIGNED_IN)
+async def ask(request: HttpRequest) -> Response:
     """The form's fields, as JSON or as a form."""
-    name = f"{request.path_params['organisation']}/{request.path_params['name']}"
+    kind, name, _ = place(request)
     fields: Mapping[str, Any]
     if request.headers.get("content-type", "").startswith("application/json"):
         fields = await json_body(request)

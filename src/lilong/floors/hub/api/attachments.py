@@ -19,7 +19,7 @@ async def attach(request: Request) -> Response:
     media_type = request.headers.get("content-type", "")
     limit = rules.limit(rules.suffix(media_type))
     house, actor = house_of(request), actor_of(request)
-    name = await take(lambda: attachments.receive(house, actor, media_type, pulled(request, limit)))
+    name = await take(request, lambda: attachments.receive(house, actor, media_type, pulled(request, limit)))
     return PlainTextResponse(f"{here(request)}/uploads/{name}")
 
 

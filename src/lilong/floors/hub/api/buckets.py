@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 from fastapi import Request, Response
 from starlette.responses import JSONResponse
 
-from lilong.floors.hub.service import buckets
+from lilong.floors.hub.service import buckets, users
 from lilong.floors.hub.service.buckets import BucketExists, BucketFileNotFound, Operation, Outcome
 from lilong.floors.hub.service.xet_tokens import Verb
 from lilong.floors.hub.store.buckets import Bucket, BucketFile, BucketFolder
@@ -19,7 +19,7 @@ from lilong.ground.access import PUBLIC, SIGNED_IN
 
 from . import shapes, xet_tokens
 from .content import Download, blob_answer
-from .door import NotAsked, actor_of, failure, flag_of, here, house_of, json_body, next_link, number_of, routes, sent_path, work
+from .door import NotAsked, actor_of, failure, here, house_of, json_body, next_link, number_of, routes, sent_path, work
 
 _PAGE = 1000
 _MOST_BUCKETS = 100
@@ -97,6 +97,8 @@ async def list_(request: Request) -> Response:
     found: list[Bucket] = await work(
         buckets.listed, house, actor, organisation, query.get("search", ""), query.get("cursor", ""), limit + 1
     )
+    if not found and organisation != actor.user:
+        await work(users.check_organisation, house, actor, organisation)
     headers = next_link(request, cursor=found[limit - 1].short) if len(found) > limit else {}
     return JSONResponse([_info(each) for each in found[:limit]], headers=headers)
 
@@ -129,7 +131,7 @@ async def _tree(request: Request, prefix: str) -> Response:
         actor_of(request),
         _name(request),
         prefix,
-        recursive=flag_of(request, "recursive"),
+        recursive=request.query_params.get("recursive", "true").lower() in ("true", "1"),  # what the public Hub does unless told otherwise
         after=after,
         limit=limit,
     )

@@ -24,6 +24,7 @@ from lilong.floors.hub.service import xet_dedup, xet_register
 from lilong.floors.hub.service.xet_tokens import Grant
 from lilong.floors.hub.service.xet_upload import MOST, Arrival
 from lilong.floors.hub.xet import shards, xorbs
+from lilong.ground.blobs import storage_full
 from lilong.ground.errors import BadInput, LilongError, NotFound, TooLarge
 from lilong.ground.house import House
 
@@ -209,6 +210,8 @@ async def _answer(request: Request) -> Response:
     except LilongError as error:
         return refused(error)
     except Exception as problem:
+        if (full := storage_full(problem, house_of(request).settings.house)) is not None:
+            return refused(full)
         log.error("failed", path=request.url.path, error=repr(problem), exc_info=problem)
         return refused(LilongError(UNFORESEEN))
 

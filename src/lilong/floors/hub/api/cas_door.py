@@ -14,7 +14,6 @@ from starlette.responses import JSONResponse
 
 from lilong.floors.hub.service import xet_tokens
 from lilong.floors.hub.service.xet_tokens import Grant, Verb, XetTokenNotUsable, XetTokenReadsOnly
-from lilong.ground.blobs import StorageFull
 from lilong.ground.errors import LilongError
 
 from .door import house_of, work
@@ -37,8 +36,8 @@ async def entered(request: Request, verb: Verb) -> Grant:
 
 
 def refused(error: LilongError) -> Response:
-    # A full disk is not worth trying again in a second: said with 503, nobody would hear of it for minutes.
-    status = 413 if isinstance(error, StorageFull) else error.status
+    # A full disk is not worth trying again in a second: said with 5xx, nobody would hear of it for minutes.
+    status = 413 if error.status == 507 else error.status
     headers = {"www-authenticate": "Bearer"} if status == 401 else {}
     message = str(error)
     return JSONResponse({"error": message, "detail": message, "code": error.code(), "status": status}, status, headers)

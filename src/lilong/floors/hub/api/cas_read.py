@@ -17,7 +17,7 @@ from lilong.ground.house import House
 
 from .cas_door import Route, entered
 from .door import here, house_of, work
-from .sending import by_nginx, of_file, of_iterator, streamed
+from .sending import by_nginx, of_iterator, streamed
 
 _REDIRECTED = 300  # seconds that a client has to follow us to S3
 
@@ -86,7 +86,7 @@ async def xorb(request: Request, hash: str) -> Response:
     if size is None or stop > size:
         raise xorb_store.XorbMissing(name=hash)
     headers |= {"content-length": str(stop - first), "content-range": f"bytes {first}-{stop - 1}/{size}"}
-    return streamed(of_file(path, first, stop), 206, headers)
+    return streamed(await of_iterator(lambda: xet_read.stored(house, hash, first, stop)), 206, headers)
 
 
 def _span(request: Request) -> tuple[int, int] | None:
@@ -109,7 +109,7 @@ async def _from_afar(house: House, link: XorbLink, first: int, stop: int, header
     store = xorb_store.of(house)
     if house.settings.accel == "s3" and (url := await work(store.presign, link.xorb, _REDIRECTED, first, stop)):
         return RedirectResponse(url, 302, {"cache-control": "no-store"})
-    pieces = await of_iterator(lambda: store.open_range(link.xorb, first, stop))
+    pieces = await of_iterator(lambda: xet_read.stored(house, link.xorb, first, stop))
     headers |= {"content-length": str(stop - first), "content-range": f"bytes {first}-{stop - 1}/*"}
     return streamed(pieces, 206, headers)
 

@@ -15,18 +15,19 @@ from starlette.responses import JSONResponse
 from lilong.floors.hub import store
 from lilong.floors.hub.contract import EntryNotFound, RepositoryNotFound
 from lilong.floors.hub.git.trees import Entry
-from lilong.floors.hub.service import reading, rebuilding, trust, xet_read
+from lilong.floors.hub.service import damage, reading, rebuilding, trust, xet_read
 from lilong.floors.hub.service.downloads import Counter
 from lilong.floors.hub.service.reading import Located
 from lilong.floors.hub.store import Commit, Held
 from lilong.floors.hub.store.xet import XetFile
 from lilong.ground.access import PUBLIC
+from lilong.ground.errors import NotFound
 from lilong.ground.house import House
 
 from . import shapes
 from .door import NotAsked, actor_of, failure, flag_of, here, house_of, json_body, next_link, number_of, place, routes, split_rest, work
 from .mirrored import brought
-from .sending import Unsatisfiable, by_nginx, of_file, of_iterator, range_of, streamed
+from .sending import Unsatisfiable, by_nginx, of_file, of_iterator, range_of, streamed, whole_file
 
 _PAGE = 1000
 _PAGE_EXPANDED = 100  # with the last commit of each entry, which has to be looked for
@@ -83,33 +84,15 @@ async def paths_info(request: Request) -> Response:
     return JSONResponse(shown, headers={"x-repo-commit": commit.id})
 
 
-@routes.get("/{organisation}/{name}/resolve/{rest:path}", allow=PUBLIC)
-async def resolve_model(request: Request) -> Response:
-    return await _resolve(request)
-
-
-@routes.route("HEAD", "/{organisation}/{name}/resolve/{rest:path}", allow=PUBLIC)
-async def resolve_model_head(request: Request) -> Response:
-    return await _resolve(request)
-
-
-@routes.get("/datasets/{organisation}/{name}/resolve/{rest:path}", allow=PUBLIC)
-async def resolve_dataset(request: Request) -> Response:
-    return await _resolve(request)
-
-
-@routes.route("HEAD", "/datasets/{organisation}/{name}/resolve/{rest:path}", allow=PUBLIC)
-async def resolve_dataset_head(request: Request) -> Response:
-    return await _resolve(request)
-
-
 @routes.get("/{name}/resolve/{rest:path}", allow=PUBLIC)
 async def resolve_canonical(request: Request) -> Response:
     """Names without an organisation, such as `gpt2`: there are none here."""
     raise RepositoryNotFound(kind="model", name=request.path_params["name"])
 
 
-async def _resolve(request: Request) -> Response:
+@routes.both("GET", "/{organisation}/{name}/resolve/{rest:path}", allow=PUBLIC)
+@routes.both("HEAD", "/{organisation}/{name}/resolve/{rest:path}", allow=PUBLIC)
+async def resolve(request: Request) -> Response:
     kind, name, rest = place(request)
     revision, path = split_rest(rest)
     house, actor = house_of(request), actor_of(request)
@@ -172,12 +155,21 @@ async def blob_answer(request: Request, download: Download, headers: Mapping[str
     if path is not None and (sent := by_nginx(request, house, path, shown)) is not None:
         return sent
     if path is not None:
-        pieces: AsyncIterator[bytes | memoryview] = of_file(path, first, stop)
+        if (first, stop) == (0, download.size):
+            whole = await whole_file(path, stop, download.digest, lambda: damage.found(house, download.digest, path))
+            if whole is None:
+                raise damage.FileDamaged(digest=download.digest)
+        else:
+            whole = of_file(path, first, stop)
+        pieces: AsyncIterator[bytes | memoryview] = whole
     elif file is not None:
         rebuilding.of(house).asked(file, stop - first)
         pieces = await of_iterator(lambda: xet_read.contents(house, file).pieces(first, stop - first))
     else:
-        pieces = await of_iterator(lambda: _read(house, download.digest, first, stop - first))
+        try:
+            pieces = await of_iterator(lambda: _read(house, download.digest, first, stop - first))
+        except NotFound as gone:
+            raise damage.FileDamaged(digest=download.digest) from gone
     return streamed(pieces, 206 if span else 200, shown)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -20,14 +20,14 @@ from starlette.responses import JSONResponse
 
 from lilong.floors.hub.contract import EntryNotFound, GatedRepository, Kind, RefMoved, RepositoryNotFound, RevisionNotFound
 from lilong.floors.hub.service import ANONYMOUS, settings
-from lilong.ground.access import PERMISSIONS, PUBLIC, SIGNED_IN, Actor
+from lilong.ground.access import OF_THE_HOUSE, PERMISSIONS, PUBLIC, SIGNED_IN, Actor
+from lilong.ground.blobs import storage_full
 from lilong.ground.errors import BadInput, Forbidden, LilongError, TooLarge, Unauthenticated
 from lilong.ground.house import House
 from lilong.ground.web import Routes, Rule, authenticate
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-INVALID = "Invalid credentials in Authorization header"  # the client tells a bad token from a missing repository by these words
 _CODES: Mapping[type[LilongError], str] = {
     RepositoryNotFound: "RepoNotFound",
     RevisionNotFound: "RevisionNotFound",
@@ -35,6 +35,7 @@ _CODES: Mapping[type[LilongError], str] = {
     GatedRepository: "GatedRepo",
 }
 _DRAINED = 64 << 20  # bytes
+_DRAINING = 60.0  # seconds
 _PIECE = 1 << 20
 KINDS = {"models": Kind.MODEL, "datasets": Kind.DATASET}
 
@@ -59,11 +60,19 @@ class HubRoutes(Routes):
                     return Response(status_code=499)
                 except HTTPException as refused:
                     return failure(refused.status_code, str(refused.detail))
+                except Stalled as error:
+                    return _failed(error, request, {"connection": "close"})
                 except LilongError as error:
                     await _drain(request)
                     if isinstance(error, RepositoryNotFound) and (elsewhere := await work(_moved, request)):
                         return Response(status_code=307, headers={"location": elsewhere})
                     return _failed(error, request)
+                except OSError as problem:
+                    full = storage_full(problem, house_of(request).settings.house)
+                    if full is None:
+                        raise
+                    await _drain(request)
+                    return _failed(full, request)
 
             methods = [method]
             self.router.add_route(path, endpoint, methods=methods, include_in_schema=False, name=f"hub {method} {path}")
@@ -71,12 +80,12 @@ class HubRoutes(Routes):
 
         return add
 
-    def both(self, method: str, path: str, *, allow: str) -> Callable[[Handler], Handler]:
-        """The same route for models and for datasets; `{kinds}` in the path stands for the word in the URL."""
+    def both(self, method: str, path: str, *, allow: str, **options: Any) -> Callable[[Handler], Handler]:
+        """The same route for models and for datasets: `{kinds}` stands for the word in the URL; without it, only datasets have a word, in front."""
 
         def add(handler: Handler) -> Handler:
-            for word in KINDS:
-                self.route(method, path.replace("{kinds}", word), allow=allow)(handler)
+            for each in [path.replace("{kinds}", word) for word in KINDS] if "{kinds}" in path else [path, f"/datasets{path}"]:
+                self.route(method, each, allow=allow, **options)(handler)
             return handler
 
         return add
@@ -103,7 +112,7 @@ async def _enter(request: Request, allow: str) -> Actor:
     if allow not in (PUBLIC, SIGNED_IN):
         house = house_of(request)
         if not await anyio.to_thread.run_sync(lambda: house.db.read(lambda tx: house.access.anywhere(tx, actor, allow))):
-            raise Forbidden(permission=allow, actor=actor.user, scope="an organisation")
+            raise Forbidden(permission=allow, actor=actor.user, scope="the house" if allow in OF_THE_HOUSE else "an organisation")
     return actor
 
 
@@ -126,14 +135,22 @@ async def _drain(request: Request) -> None:
         return
     taken = 0
     try:
-        async for chunk in request.stream():
-            taken += len(chunk)
-            if taken > _DRAINED:
-                return
+        with anyio.move_on_after(_DRAINING):
+            async for chunk in request.stream():
+                taken += len(chunk)
+                if taken > _DRAINED:
+                    return
     except (ClientDisconnect, RuntimeError):  # gone, or read to its end
         return
 
 
+class Stalled(LilongError):
+    """Nothing more of the request came for {seconds} seconds."""
+
+    status = 408
+
+
+# The client tells a bad token from a missing repository by these words.
 class BadToken(Unauthenticated):
     """Invalid credentials in Authorization header"""
 
@@ -151,7 +168,7 @@ def _moved(request: Request) -> str | None:
     return None if new is None else path[: found.start(2)] + quote(new) + path[found.end(2) :] + (f"?{query}" if query else "")
 
 
-def _failed(error: LilongError, request: Request) -> Response:
+def _failed(error: LilongError, request: Request, headers: Mapping[str, str] | None = None) -> Response:
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), "")
     status = error.status
     if isinstance(error, RepositoryNotFound | GatedRepository) and getattr(request.state, "actor", None) is ANONYMOUS:
@@ -159,8 +176,11 @@ def _failed(error: LilongError, request: Request) -> Response:
     elif isinstance(error, RefMoved):
         status = 412
     if request.state.speaks:
-        return _told(request.state.speaks, status, str(error))
-    return failure(status, str(error), code, {"code": error.code(), "title": type(error).__name__, "status": status})
+        response = _told(request.state.speaks, status, str(error))
+    else:
+        response = failure(status, str(error), code, {"code": error.code(), "title": type(error).__name__, "status": status})
+    response.headers.update(headers or {})
+    return response
 
 
 def _told(speaks: str, status: int, message: str) -> Response:
@@ -183,7 +203,9 @@ def failure(
         shown["x-error-code"] = code
     if status == 401:
         shown["www-authenticate"] = "Bearer"
-    return JSONResponse({"error": message, "detail": message, **(more or {})}, status, shown)
+    said = message.removesuffix(".") if status == 403 else message
+    shown["x-error-message"] = _header(said)
+    return JSONResponse({"error": said, "detail": message, **(more or {})}, status, shown)
 
 
 def _header(text: str) -> str:
@@ -213,7 +235,7 @@ def sent_path(request: Request) -> str:
 
 _IN_API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/[^/]+(?:/(.*))?)?")
 _AT_ROOT = re.compile(
-    r"/(datasets/)?([^/]+/[^/]+?)(?:/resolve/|\.git/info/lfs/|(?:\.git)?/(?:info/refs|git-upload-pack|git-receive-pack)$)(.*)"
+    r"/(datasets/)?([^/]+/[^/]+?)(?:/resolve/|/ask-access$|\.git/info/lfs/|(?:\.git)?/(?:info/refs|git-upload-pack|git-receive-pack)$)(.*)"
 )
 
 
@@ -310,39 +332,64 @@ def next_link(request: Request, **changed: str) -> dict[str, str]:
 def pulled(request: Request, limit: int) -> Iterator[bytes]:
     """The body in pieces of about a MiB, for a worker thread that `work` started; exempt from the cap on ordinary bodies.
 
-    Raises TooLarge beyond `limit` bytes, ClientDisconnect.
+    Raises TooLarge beyond `limit` bytes, ClientDisconnect, Stalled.
     """
     request.scope["lilong.large_body"] = True
-    stream = request.stream()
-
-    async def gather() -> bytes:
-        pieces, size = [], 0
-        async for piece in stream:
-            pieces.append(piece)
-            size += len(piece)
-            if size >= _PIECE:
-                break
-        return b"".join(pieces)
-
+    piece, stream = getattr(request.state, "begun", None) or (b"", request.stream())
     taken = 0
-    while piece := anyio.from_thread.run(gather):
+    while piece := piece or anyio.from_thread.run(_gathered, stream, _PIECE):
         taken += len(piece)
         if taken > limit:
             raise TooLarge(what="The request", size=f"more than {limit}", limit=limit)
         yield piece
+        piece = b""
 
 
-_UPLOADS = 64  # threads that may wait for slow clients at the same time
+async def _gathered(stream: AsyncIterator[bytes], enough: int) -> bytes:
+    """The next bytes of a body, at least so many or all that come. Raises Stalled, ClientDisconnect."""
+    pieces, size = [], 0
+    with anyio.CancelScope(deadline=anyio.current_time() + _STALLED) as patience:
+        async for piece in stream:
+            patience.deadline = anyio.current_time() + _STALLED
+            pieces.append(piece)
+            size += len(piece)
+            if size >= enough:
+                break
+    if patience.cancelled_caught:
+        raise Stalled(seconds=int(_STALLED))
+    return b"".join(pieces)
+
+
+_AHEAD = 256 << 10  # bytes of a body that have come before a thread waits for the rest of it
+_STALLED = 60.0  # seconds without a byte after which a client is taken for gone
+_UPLOADS = 512  # threads that may wait for slow clients at the same time
+_HARD = 32  # things at a time that take long by themselves
 _uploading: RunVar[anyio.CapacityLimiter] = RunVar("hub uploads")
+_working: RunVar[anyio.CapacityLimiter] = RunVar("hub long work")
 
 
-async def take(function: Callable[..., Any], *args: Any) -> Any:
-    """Like `work`, for what reads a body: slow clients wait in threads of their own and keep nobody else waiting."""
-    limiter = _uploading.get(None)
+async def take(request: Request, function: Callable[..., Any], *args: Any) -> Any:
+    """Like `work`, for what reads a body by `pulled`: slow clients keep nobody else waiting.
+
+    Until some of the body has come, no thread waits for it; then one does that nothing but bodies waits in.
+    """
+    request.scope["lilong.large_body"] = True
+    stream = request.stream()
+    request.state.begun = await _gathered(stream, _AHEAD), stream
+    return await anyio.to_thread.run_sync(lambda: function(*args), limiter=_limiter(_uploading, _UPLOADS))
+
+
+async def long_work(function: Callable[..., Any], *args: Any) -> Any:
+    """Like `work`, for what takes seconds or waits for others, in threads of its own."""
+    return await anyio.to_thread.run_sync(lambda: function(*args), limiter=_limiter(_working, _HARD))
+
+
+def _limiter(var: RunVar[anyio.CapacityLimiter], count: int) -> anyio.CapacityLimiter:
+    limiter = var.get(None)
     if limiter is None:
-        limiter = anyio.CapacityLimiter(_UPLOADS)
-        _uploading.set(limiter)
-    return await anyio.to_thread.run_sync(lambda: function(*args), limiter=limiter)
+        limiter = anyio.CapacityLimiter(count)
+        var.set(limiter)
+    return limiter
 
 
 async def work(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

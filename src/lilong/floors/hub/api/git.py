@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import IO
 
 import anyio
@@ -26,7 +27,7 @@ from lilong.ground.access import PUBLIC
 from lilong.ground.errors import BadInput, Forbidden, TooLarge, Unauthenticated
 from lilong.ground.seams import start
 
-from .door import actor_of, house_of, place, pulled, routes, take, work
+from .door import actor_of, house_of, long_work, place, pulled, routes, take, work
 
 log = structlog.get_logger("lilong.hub.git")
 
@@ -52,43 +53,14 @@ class NotGzip(BadInput):
     status = 400
 
 
-@routes.get("/{organisation}/{name}/info/refs", allow=PUBLIC, speaks="git")
-async def refs_of_model(request: Request) -> Response:
-    return await _refs(request)
-
-
-@routes.get("/datasets/{organisation}/{name}/info/refs", allow=PUBLIC, speaks="git")
-async def refs_of_dataset(request: Request) -> Response:
-    return await _refs(request)
-
-
-@routes.post("/{organisation}/{name}/git-upload-pack", allow=PUBLIC, speaks="git")
-async def fetch_model(request: Request) -> Response:
-    return await _fetch(request)
-
-
-@routes.post("/datasets/{organisation}/{name}/git-upload-pack", allow=PUBLIC, speaks="git")
-async def fetch_dataset(request: Request) -> Response:
-    return await _fetch(request)
-
-
-@routes.post("/{organisation}/{name}/git-receive-pack", allow=PUBLIC, speaks="git")
-async def push_model(request: Request) -> Response:
-    return await _push(request)
-
-
-@routes.post("/datasets/{organisation}/{name}/git-receive-pack", allow=PUBLIC, speaks="git")
-async def push_dataset(request: Request) -> Response:
-    return await _push(request)
-
-
 async def _named(request: Request) -> tuple[Kind, str]:
     """The repository that is meant. git keeps to an address that was redirected after it signed in, so old names are answered at once."""
     kind, name, _ = place(request)
     return kind, await work(settings.moved_to, house_of(request), actor_of(request), kind, name) or name
 
 
-async def _refs(request: Request) -> Response:
+@routes.both("GET", "/{organisation}/{name}/info/refs", allow=PUBLIC, speaks="git")
+async def refs(request: Request) -> Response:
     kind, name = await _named(request)
     house, actor = house_of(request), actor_of(request)
     service = request.query_params.get("service")
@@ -100,30 +72,34 @@ async def _refs(request: Request) -> Response:
     held = await work(git_fetch.opened, house, actor, kind, name)
     if service != _FETCH:
         raise NotSmart()
-    folder = await take(git_fetch.ready, house, held)
+    folder = await long_work(git_fetch.ready, house, held)
     return await _backend(request, f"/{folder.name}/info/refs", None)
 
 
-async def _fetch(request: Request) -> Response:
+@routes.both("POST", "/{organisation}/{name}/git-upload-pack", allow=PUBLIC, speaks="git")
+async def fetch(request: Request) -> Response:
     kind, name = await _named(request)
     house, actor = house_of(request), actor_of(request)
     held = await work(git_fetch.opened, house, actor, kind, name)
-    folder = await take(git_fetch.ready, house, held)
+    folder = await long_work(git_fetch.ready, house, held)
     with tempfile.TemporaryFile() as body:
-        await take(_spool, _plain(request, pulled(request, _REQUEST_LIMIT)), body)
+        await take(request, lambda: _spool(_plain(request, pulled(request, _REQUEST_LIMIT)), body))
         return await _backend(request, f"/{folder.name}/{_FETCH}", body)
 
 
-async def _push(request: Request) -> Response:
+@routes.both("POST", "/{organisation}/{name}/git-receive-pack", allow=PUBLIC, speaks="git")
+async def push(request: Request) -> Response:
     kind, name = await _named(request)
     actor = actor_of(request)
     if actor is ANONYMOUS:
         raise Unauthenticated("Sign in to push: any name, with a token as the password.")
     house = house_of(request)
-    push = await take(lambda: git_push.take(house, actor, kind, name, _plain(request, pulled(request, pushes.PACK_LIMIT + _PIECE))))
+    push = await take(
+        request, lambda: git_push.take(house, actor, kind, name, _plain(request, pulled(request, pushes.PACK_LIMIT + _PIECE)))
+    )
     if push is None:
         return Response(headers=_NO_CACHE, media_type=_RESULT)
-    doing = asyncio.ensure_future(take(git_push.carry_out, house, actor, push))
+    doing = asyncio.ensure_future(long_work(git_push.carry_out, house, actor, push))
     await asyncio.wait({doing}, timeout=_QUIET)
     if doing.done() or not push.talkative:
         return Response(await doing, headers=_NO_CACHE, media_type=_RESULT)
@@ -193,7 +169,9 @@ async def _backend(request: Request, path: str, body: IO[bytes] | None) -> Respo
     except BaseException:
         processes.release_on_behalf_of(request)
         raise
-    return _PassedOn(process, lambda: processes.release_on_behalf_of(request), status, headers)
+    identity = path.split("/")[1].removesuffix(".git")
+    check = partial(git_fetch.check, house_of(request), identity)
+    return _PassedOn(process, lambda: processes.release_on_behalf_of(request), status, headers, check)
 
 
 def _limiter(var: RunVar[anyio.CapacityLimiter]) -> anyio.CapacityLimiter:
@@ -207,8 +185,10 @@ def _limiter(var: RunVar[anyio.CapacityLimiter]) -> anyio.CapacityLimiter:
 class _PassedOn(StreamingResponse):
     """What a program writes, while it writes it. However the answer ends, the program ends with it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], done: Callable[[], None], status: int, headers: dict[str, str]) -> None:
-        super().__init__(_output(process), status, headers)
+    def __init__(
+        self, process: subprocess.Popen[bytes], done: Callable[[], None], status: int, headers: dict[str, str], check: Callable[[], object]
+    ) -> None:
+        super().__init__(_output(process, check), status, headers)
         self._process = process
         self._done = done
 
@@ -220,7 +200,7 @@ class _PassedOn(StreamingResponse):
             git_program.stop(self._process)
 
 
-async def _output(process: subprocess.Popen[bytes]) -> AsyncIterator[bytes]:
+async def _output(process: subprocess.Popen[bytes], check: Callable[[], object]) -> AsyncIterator[bytes]:
     out = process.stdout
     assert out is not None
     threads = _limiter(_reading)
@@ -228,6 +208,7 @@ async def _output(process: subprocess.Popen[bytes]) -> AsyncIterator[bytes]:
         yield piece
     if code := await anyio.to_thread.run_sync(process.wait):
         log.warning("git-http-backend failed", status=code)
+        await long_work(check)
 
 
 def _head(process: subprocess.Popen[bytes]) -> tuple[int, dict[str, str]]:

@@ -47,6 +47,7 @@ from .door import (
 
 _IGNORE = ".gitignore"
 _PAGE = 50
+_ASKED = 1000  # files in one question; clients send 256
 
 
 class BadLine(BadInput):
@@ -76,8 +77,8 @@ def _modes(
     house: House, actor: Actor, kind: Kind, name: str, revision: str, body: dict[str, Any], *, proposes: bool
 ) -> list[dict[str, Any]]:
     asked = body.get("files")
-    if not isinstance(asked, list) or not all(isinstance(file, dict) for file in asked):
-        raise NotAsked(field="files", problem="it must be a list of objects")
+    if not isinstance(asked, list) or len(asked) > _ASKED or not all(isinstance(file, dict) for file in asked):
+        raise NotAsked(field="files", problem=f"it must be a list of at most {_ASKED} objects")
     _check(house, actor, kind, name, revision, proposes=proposes)
     held, commit = reading.pinned(house, actor, kind, name, revision)
     paths = [intake.path(text_of(file, "path")) for file in asked]
@@ -86,7 +87,7 @@ def _modes(
     given = body.get("gitIgnore")
     left_out = ignore.parse(given if isinstance(given, str) else _text(house, present.get(_IGNORE)))
     shown = []
-    more = 0
+    larges = []
     for path, file in zip(paths, asked, strict=True):
         size = file.get("size")
         if not isinstance(size, int) or size < 0:
@@ -96,10 +97,10 @@ def _modes(
         if not ignored:
             taking.check_sample(kind, path, _sample(file), size)
         mode = "lfs" if path != attributes.PATH and files.large(path, size, rules) else "regular"
-        more += 0 if ignored or mode == "regular" else size
+        if mode == "lfs" and not ignored:
+            larges.append(size)
         shown.append({"path": path, "uploadMode": mode, "shouldIgnore": ignored, "oid": _known_as(present.get(path))})
-    # What is there already is sent again by nobody, but which of the files that will be is not known yet: only what cannot fit is refused.
-    house.db.read(lambda tx: quotas.check(house, tx, held.organisation, 0 if more == 0 else 1))
+    house.db.read(lambda tx: quotas.check_sizes(house, tx, held.organisation, held.id, larges))
     return shown
 
 
@@ -136,7 +137,7 @@ async def commit(request: Request) -> Response:
             return pull_requests.commit_new(house, actor, kind, name, branch, ask)
         return None, service.commit(house, actor, kind, name, branch, ask)
 
-    number, made = await take(run)
+    number, made = await take(request, run)
     place_of = f"{here(request)}/{prefix(kind)}{name}"
     shown = {"success": True, "commitOid": made.id, "commitUrl": f"{place_of}/commit/{made.id}", "hookOutput": ""}
     if number is not None:

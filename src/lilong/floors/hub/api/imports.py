@@ -147,7 +147,7 @@ async def import_bundle(request: Request) -> Response:
     wish = bundles.Incoming(
         query.get("name", ""), query.get("private", "true").lower() not in ("false", "0"), query.get("trusted") or None, size
     )
-    taken: bundles.Taken = await take(lambda: bundles.take(house, actor, wish, pulled(request, bundles.MOST)))
+    taken: bundles.Taken = await take(request, lambda: bundles.take(house, actor, wish, pulled(request, bundles.MOST)))
     return JSONResponse(
         {
             "repository": taken.name, "kind": taken.kind.value, "refs": dict(taken.refs), "commits": taken.commits, "files": taken.files,

@@ -302,6 +302,8 @@ async def publish(request: Request) -> Response:
     claims = body.get("claims")
     if not isinstance(claims, dict):
         raise NotAsked(field="claims", problem="it must be an object")
+    # By which address a job reaches us, it says itself: whom its identity tokens are for is what whoever trusts it has said.
+    claims = {"aud": here(request), **claims} if claims else claims
     made = await work(oidc.publish, house_of(request), actor_of(request), text_of(body, "resource"), text_of(body, "issuer"), claims)
     return _json(made, 201)
 

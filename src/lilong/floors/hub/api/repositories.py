@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from lilong.floors.hub import service, store
 from lilong.floors.hub.contract import Kind, Listed, RepositoryExists, RepositoryNotFound
 from lilong.floors.hub.rules import card, names
-from lilong.floors.hub.service import namespaces, reading, settings, trust
+from lilong.floors.hub.service import duplicating, namespaces, reading, settings, trust
 from lilong.floors.hub.store import Wanted
 from lilong.ground.access import PUBLIC, Actor
 from lilong.ground.db import Tx
@@ -90,6 +90,20 @@ async def delete(request: Request) -> Response:
     body, house, actor = await json_body(request), house_of(request), actor_of(request)
     await work(service.delete, house, actor, kind_of(body), await work(_full_name, house, actor, body))
     return JSONResponse({"ok": True})
+
+
+@routes.both("POST", "/api/{kinds}/{organisation}/{name}/duplicate", allow="hub.write")
+async def duplicate(request: Request) -> Response:
+    kind, name, _ = place(request)
+    body, house, actor = await json_body(request), house_of(request), actor_of(request)
+    new = text_of(body, "repository")
+    if new.partition("/")[0] == actor.user:
+        await work(namespaces.own, house, actor)
+    try:
+        held = await work(duplicating.duplicate, house, actor, kind, name, new, private=_private(body))
+    except RepositoryExists as there:
+        return failure(409, str(there), more={"url": f"{here(request)}/{prefix(kind)}{there.details['name']}"})
+    return JSONResponse({"url": f"{here(request)}/{prefix(kind)}{held.name}", "name": held.name, "filesCopyPending": False})
 
 
 @routes.both("PUT", "/api/{kinds}/{organisation}/{name}/settings", allow="hub.write")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -62,6 +63,38 @@ def of_file(path: Path, first: int, stop: int) -> AsyncIterator[bytes | memoryvi
                     raise RuntimeError(f"the file {path.name} is shorter than is known of it")
                 at += len(piece)
                 yield piece
+
+    return pieces()
+
+
+async def whole_file(path: Path, size: int, digest: str, damaged: Callable[[], None]) -> AsyncIterator[bytes | memoryview] | None:
+    """All bytes of a file; the last of them only if their SHA-256 is right. None where that is known before the first is sent."""
+    file = path.open("rb", buffering=0)
+    hasher = hashlib.sha256()
+
+    def piece_at(at: int) -> bytes | None:
+        piece = os.pread(file.fileno(), min(_PIECE, size - at), at)
+        hasher.update(piece)
+        if len(piece) == 0 < size or (at + len(piece) == size and f"sha256:{hasher.hexdigest()}" != digest):
+            damaged()
+            return None
+        return piece
+
+    beginning = await anyio.to_thread.run_sync(piece_at, 0)
+    if beginning is None:
+        file.close()
+        return None
+
+    async def pieces() -> AsyncIterator[bytes | memoryview]:
+        with file:
+            piece, at = beginning, len(beginning)
+            yield piece
+            while at < size:
+                more = await anyio.to_thread.run_sync(piece_at, at)
+                if more is None:
+                    raise RuntimeError(f"the bytes of {digest} are damaged")  # the answer breaks off
+                at += len(more)
+                yield more
 
     return pieces()
 

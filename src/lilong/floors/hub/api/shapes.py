@@ -50,7 +50,7 @@ def sibling(path: str, entry: Entry, *, blobs: bool) -> dict[str, Any]:
 def brief(held: Held, listed: Listed) -> dict[str, Any]:
     """One repository of a list."""
     repository = held.repository
-    words = [*card.tags(held.card), *(tag for tag in held.facts.get("tags", []) if isinstance(tag, str))]
+    words = [*card.tags(held.card, held.kind), *(tag for tag in held.facts.get("tags", []) if isinstance(tag, str))]
     shown: dict[str, Any] = {
         "_id": held.id, "id": repository.name, "author": repository.organisation, "sha": listed.commit, "private": repository.private,
         "gated": held.gated or False, "disabled": False, "downloads": held.downloads, "downloadsAllTime": held.downloads, "likes": held.likes,

@@ -13,23 +13,14 @@ from lilong.floors.hub.service.transfer import Link, Wish
 from lilong.ground.access import PUBLIC, SIGNED_IN, Actor
 
 from .content import Download, blob_answer
-from .door import NotAsked, actor_of, here, house_of, json_body, place, pulled, routes, take, work
+from .door import NotAsked, actor_of, here, house_of, json_body, long_work, place, pulled, routes, take, work
 
 _LFS = "application/vnd.git-lfs+json"
 _MOST = 10_000  # objects of one batch
 
 
-@routes.post("/{organisation}/{name}.git/info/lfs/objects/batch", allow=PUBLIC, speaks="lfs")
-async def batch_of_model(request: Request) -> Response:
-    return await _batch(request)
-
-
-@routes.post("/datasets/{organisation}/{name}.git/info/lfs/objects/batch", allow=PUBLIC, speaks="lfs")
-async def batch_of_dataset(request: Request) -> Response:
-    return await _batch(request)
-
-
-async def _batch(request: Request) -> Response:
+@routes.both("POST", "/{organisation}/{name}.git/info/lfs/objects/batch", allow=PUBLIC, speaks="lfs")
+async def batch(request: Request) -> Response:
     kind, name, _ = place(request)
     body = await json_body(request)
     operation = body.get("operation")
@@ -117,14 +108,14 @@ def _link(request: Request, verb: str) -> Link:
 async def put(request: Request) -> Response:
     """The signed link is the permission: LFS clients send no token with the bytes."""
     link, house = _link(request, "put"), house_of(request)
-    await take(lambda: transfer.receive(house, link, pulled(request, link.size + 1)))
+    await take(request, lambda: transfer.receive(house, link, pulled(request, link.size + 1)))
     return Response(status_code=200, headers={"etag": f'"{request.path_params["digest"]}"'})
 
 
 @routes.put("/api/hub/objects/{digest}/part", allow=PUBLIC)
 async def put_part(request: Request) -> Response:
     link, house = _link(request, "part"), house_of(request)
-    etag = await take(lambda: lfs_parts.receive(house, link, pulled(request, lfs_parts.size_of(link) + 1)))
+    etag = await take(request, lambda: lfs_parts.receive(house, link, pulled(request, lfs_parts.size_of(link) + 1)))
     return Response(status_code=200, headers={"etag": f'"{etag}"'})
 
 
@@ -139,13 +130,17 @@ async def complete(request: Request) -> Response:
     if not isinstance(listed, list) or not all(isinstance(part, dict) and isinstance(part.get("partNumber"), int) for part in listed):
         raise NotAsked(field="parts", problem="it must be a list of {partNumber, etag}")
     etags = {part["partNumber"]: str(part.get("etag")).strip('"') for part in listed}
-    await take(lambda: lfs_parts.complete(house, link, etags))
+    await long_work(lfs_parts.complete, house, link, etags)
     return JSONResponse({"success": True}, media_type=_LFS)
 
 
 @routes.post("/api/hub/objects/{digest}/verify", allow=PUBLIC)
 async def verify(request: Request) -> Response:
+    """The link is for one object, whatever else its user may read."""
     link = _link(request, "verify")
+    digest, _ = _object(await json_body(request))
+    if digest != link.digest:
+        raise NotAsked(field="oid", problem="it is not the object of this link")
     return await _verified(request, Actor(link.user))
 
 
@@ -156,17 +151,8 @@ async def get(request: Request) -> Response:
     return await blob_answer(request, Download(link.digest, link.size, f'"{name}"', name), {})
 
 
-@routes.post("/{organisation}/{name}.git/info/lfs/verify", allow=SIGNED_IN, speaks="lfs")
-async def verify_of_model(request: Request) -> Response:
-    return await _verify(request)
-
-
-@routes.post("/datasets/{organisation}/{name}.git/info/lfs/verify", allow=SIGNED_IN, speaks="lfs")
-async def verify_of_dataset(request: Request) -> Response:
-    return await _verify(request)
-
-
-async def _verify(request: Request) -> Response:
+@routes.both("POST", "/{organisation}/{name}.git/info/lfs/verify", allow=SIGNED_IN, speaks="lfs")
+async def verify_of_repository(request: Request) -> Response:
     return await _verified(request, actor_of(request))
 
 
@@ -178,11 +164,8 @@ async def _verified(request: Request, actor: Actor) -> Response:
     return JSONResponse({"ok": True}, media_type=_LFS)
 
 
-async def _locks(request: Request) -> Response:
+@routes.both("GET", "/{organisation}/{name}.git/info/lfs/locks{rest:path}", allow=PUBLIC, speaks="lfs")
+@routes.both("POST", "/{organisation}/{name}.git/info/lfs/locks{rest:path}", allow=PUBLIC, speaks="lfs")
+async def locks(request: Request) -> Response:
     """git-lfs asks before a push whether files are locked; by this answer it knows that there is no locking, and stops asking."""
     return JSONResponse({"message": "File locking is not offered here."}, 404, media_type=_LFS)
-
-
-for _method in ("GET", "POST"):
-    for _prefix in ("", "/datasets"):
-        routes.route(_method, _prefix + "/{organisation}/{name}.git/info/lfs/locks{rest:path}", allow=PUBLIC, speaks="lfs")(_locks)

@@ -31,7 +31,7 @@ def _ask(body: Mapping[str, Any], before: Webhook | None = None) -> WebhookAsk:
     if body.get("jobSourceId") or body.get("job"):
         raise NotAsked(field="jobSourceId", problem="webhooks here send to an address, they start no jobs")
     watched = before.watched if before else ()
-    if body.get("watched") is not None or before is None:
+    if body.get("watched") or before is None:  # the client sends an empty list where its user says nothing about it
         listed = body.get("watched")
         if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
             raise NotAsked(field="watched", problem="it must be a list of objects with type and name")

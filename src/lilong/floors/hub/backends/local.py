@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lilong.floors.hub.service.xorb_store import Pieces, XorbMissing, hash_of
-from lilong.ground.blobs import StorageFull, sync_folder
+from lilong.ground.blobs import sync_folder, writing
 
 _PIECE = 1 << 20  # bytes read at a time
-_FULL = (28, 122)  # ENOSPC, EDQUOT
 
 
 class LocalXorbs:
@@ -29,25 +28,21 @@ class LocalXorbs:
     def put(self, hash: str, pieces: Pieces) -> int:
         target = self._path(hash)
         handle, name = tempfile.mkstemp(dir=self._incoming)
-        try:
-            with os.fdopen(handle, "wb", buffering=0) as file:
-                size = 0
-                for piece in (pieces,) if isinstance(pieces, bytes) else pieces:
-                    left = memoryview(piece)
-                    size += left.nbytes
-                    while left.nbytes:  # a raw write may be short
-                        left = left[file.write(left) :]
-                os.fchmod(file.fileno(), 0o444)
-                os.fsync(file.fileno())
-            self._settle(Path(name), target)
-        except OSError as problem:
-            Path(name).unlink(missing_ok=True)
-            if problem.errno in _FULL:
-                raise StorageFull(place=self.root) from problem
-            raise
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with writing(self.root):
+            try:
+                with os.fdopen(handle, "wb", buffering=0) as file:
+                    size = 0
+                    for piece in (pieces,) if isinstance(pieces, bytes) else pieces:
+                        left = memoryview(piece)
+                        size += left.nbytes
+                        while left.nbytes:  # a raw write may be short
+                            left = left[file.write(left) :]
+                    os.fchmod(file.fileno(), 0o444)
+                    os.fsync(file.fileno())
+                self._settle(Path(name), target)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
         return size
 
     def adopt(self, hash: str, file: Path) -> int:

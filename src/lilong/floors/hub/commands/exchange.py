@@ -30,11 +30,15 @@ def _secret(source_token: str | None) -> str:
 
     if source_token is None:
         return ""
-    return sys.stdin.readline().strip() if source_token == "-" else read_secret(Path(source_token))  # noqa: S105 - the sign for stdin
+    if source_token == "-":  # noqa: S105 - the sign for stdin
+        return sys.stdin.readline().strip()
+    return read_secret(
+        Path(source_token), field="source-token", way_out="Give a file that holds the other hub's token, or - for standard input."
+    )
 
 
 @click.command("import")
-@click.argument("source", metavar="URL", required=False)
+@click.argument("source", metavar="[URL]", required=False)
 @click.option("--as", "name", default="", help="organisation/name here (default: your own namespace and the source's name).")
 @click.option("--revision", help="Branch, tag or commit (default: main).")
 @click.option("--exclude", multiple=True, help="Pattern of paths to leave out, such as '*.bin'; may be given again.")
@@ -76,7 +80,7 @@ def import_(
 
 
 @click.command()
-@click.argument("source", metavar="URL", required=False)
+@click.argument("source", metavar="[URL]", required=False)
 @click.option("--as", "name", default="", help="organisation/name here; with --refresh or --status, the mirror that is meant.")
 @click.option("--revision", help="Branch, tag or commit that it is pinned to (default: main).")
 @click.option("--exclude", multiple=True, help="Pattern of paths to leave out; may be given again.")
@@ -114,6 +118,8 @@ def _finish(client: Any, found: dict[str, Any], as_json: bool, no_wait: bool) ->
         click.echo("No server runs: the next `lilong up` carries it out.", err=True)
         no_wait = True
     if not no_wait and found["state"] not in _OVER:
+        told = f"{found['id']} goes on without this command; `lilong hub import --follow {found['id']}` watches it, `--cancel` ends it."
+        click.echo(told, err=True)
         found = _watched(client, found)
     show(found, as_json)
     if found["state"] in ("failed", "cancelled"):
@@ -138,7 +144,7 @@ def _watched(client: Any, found: dict[str, Any]) -> dict[str, Any]:
 
 @click.command()
 @click.argument("name")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File to write.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The new file (.tar).")
 @click.option("--pull-requests", is_flag=True, help="Their branches too.")
 @_KIND
 @common
@@ -148,7 +154,12 @@ def export(client: Any, as_json: bool, name: str, out: Path, pull_requests: bool
     NAME is organisation/name, or organisation/name@revision for one revision and what led to it.
     """
     from lilong.client import evidence
+    from lilong.ground.errors import BadInput
 
+    if out.exists():
+        raise BadInput(field="out", problem=f"{out} exists", way_out="Name a new file.")
+    if not out.parent.is_dir():
+        raise BadInput(field="out", problem=f"there is no folder {out.parent}", way_out="Make it, or name a file in another.")
     part = out.with_name(f".{out.name}.part")
     size = 0
     try:

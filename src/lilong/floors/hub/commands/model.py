@@ -32,7 +32,10 @@ def list_(client: Any, as_json: bool, search: str | None, organisation: str | No
 @click.argument("name")
 @common
 def show_(client: Any, as_json: bool, name: str) -> None:
-    """Show a model: NAME is organisation/name, or organisation/name@revision."""
+    """Show a model.
+
+    NAME is organisation/name, or organisation/name@revision.
+    """
     from lilong.client import hub
 
     found = hub.shown(client, name)
@@ -55,7 +58,10 @@ def show_(client: Any, as_json: bool, name: str) -> None:
 )
 @common
 def signature_(client: Any, as_json: bool, name: str, out: Path) -> None:
-    """Write model.sig and model.pub for a downloaded model: model_signing verify key DIR --signature model.sig --public_key model.pub."""
+    """Write the signature of a model and its key.
+
+    With them a download can be checked: model_signing verify key DIR --signature model.sig --public_key model.pub.
+    """
     from lilong.client import hub
 
     made = hub.signature(client, name)
@@ -69,7 +75,10 @@ def signature_(client: Any, as_json: bool, name: str, out: Path) -> None:
 @click.argument("name")
 @common
 def scan_(client: Any, as_json: bool, name: str) -> None:
-    """Show what was found in the files of a model; look now where that is still to come and you may write. NAME may end with @revision."""
+    """Show what was found in a model's files.
+
+    What nobody has looked at yet is looked at now, if you may write. NAME may end with @revision.
+    """
     from lilong.client import hub
 
     found = hub.scan(client, name)

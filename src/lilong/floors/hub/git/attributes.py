@@ -63,7 +63,11 @@ DEFAULT = "".join(f"*.{suffix} {_LFS}\n" for suffix in _LARGE) + f"saved_model/*
 PATH = ".gitattributes"
 LIMIT = 1 << 20  # bytes of the file that are read
 
+LONGEST = 4096  # characters of a pattern; no path is so long
+MOST_GLOBS = 500  # patterns with wildcards that count, the first ones: each is held against each path, and a commit may have 100,000
+
 _SUFFIX = re.compile(r"\*\.([^*?\[\]\\/]+)")
+_PLAIN = re.compile(r"/?[^*?\[\]\\/]+(?:/[^*?\[\]\\/]+)+|/[^*?\[\]\\/]+")  # a path, without wildcards
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,12 @@ class Attributes:
     """The rules of one file. Each has its line's number: the last that matches decides."""
 
     by_suffix: Mapping[str, tuple[int, bool]]  # the many rules like `*.gz`
+    by_path: Mapping[str, tuple[int, bool]]  # and like `/data/tide.txt`
     others: Sequence[tuple[int, str, bool]]
 
     def large(self, path: str) -> bool:
         """Whether Git LFS keeps this path."""
-        best, large = -1, False
+        best, large = self.by_path.get(path, (-1, False))
         name = path.rsplit("/", 1)[-1]
         dot = name.find(".")
         while dot >= 0:
@@ -94,19 +99,22 @@ class Attributes:
 def parse(text: str) -> Attributes:
     """Lines that say nothing of the `filter` attribute, or that git would not understand, are passed over."""
     by_suffix: dict[str, tuple[int, bool]] = {}
+    by_path: dict[str, tuple[int, bool]] = {}
     others: list[tuple[int, str, bool]] = []
     for number, line in enumerate(text[:LIMIT].splitlines()):
         pattern, *attributes = _fields(line.strip())
-        if not pattern or pattern[0] in "#!":
+        if not pattern or pattern[0] in "#!" or len(pattern) > LONGEST:
             continue
         says = [
             attribute == "filter=lfs" for attribute in attributes if attribute.startswith("filter=") or attribute in ("-filter", "!filter")
         ]
         if says and (suffix := _SUFFIX.fullmatch(pattern)):
             by_suffix[suffix[1]] = (number, says[-1])
-        elif says:
+        elif says and _PLAIN.fullmatch(pattern):
+            by_path[pattern.removeprefix("/")] = (number, says[-1])
+        elif says and len(others) < MOST_GLOBS:
             others.append((number, pattern, says[-1]))
-    return Attributes(by_suffix, others)
+    return Attributes(by_suffix, by_path, others)
 
 
 def _fields(line: str) -> list[str]:
@@ -132,7 +140,7 @@ def matches(pattern: str, path: str) -> bool:
     """Whether a glob of gitignore(5) matches a path: `*` stays within a folder, `**` does not; without `/` it is for the last name."""
     if "/" not in pattern.rstrip("/"):
         return _part(pattern.rstrip("/")).match(path.rsplit("/", 1)[-1]) is not None
-    wanted = pattern.removeprefix("/").split("/")
+    wanted = _wanted(pattern)
     # The positions in `wanted` that may come next, kept after each part of the path: linear, whatever the pattern.
     states = _skipping(wanted, {0})
     for part in path.split("/"):
@@ -146,6 +154,13 @@ def matches(pattern: str, path: str) -> bool:
                 onward.add(state + 1)
         states = _skipping(wanted, onward)
     return len(wanted) in states
+
+
+@lru_cache(maxsize=4096)
+def _wanted(pattern: str) -> tuple[str, ...]:
+    """The parts of a pattern; of several `**` one behind another, one says as much."""
+    parts = pattern.removeprefix("/").split("/")
+    return tuple(part for at, part in enumerate(parts) if part != "**" or at == 0 or parts[at - 1] != "**")
 
 
 def _skipping(wanted: Sequence[str], states: set[int]) -> set[int]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .attributes import LIMIT, matches
+from .attributes import LIMIT, LONGEST, matches
+
+MOST_RULES = 1000  # that count, the first ones: each is held against each file and every folder on its way
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ def parse(text: str) -> Ignore:
     rules = []
     for line in text[:LIMIT].splitlines():
         pattern = line.rstrip()
-        if not pattern or pattern.startswith("#"):
+        if not pattern or pattern.startswith("#") or len(pattern) > LONGEST:
             continue
         again = pattern.startswith("!")
         pattern = pattern[1:] if again else pattern.removeprefix("\\") if pattern.startswith(("\\#", "\\!")) else pattern
@@ -43,4 +45,6 @@ def parse(text: str) -> Ignore:
         pattern = pattern.rstrip("/")
         if pattern:
             rules.append(_Rule(pattern, folders_only, again))
+        if len(rules) == MOST_RULES:
+            break
     return Ignore(tuple(rules))

@@ -88,10 +88,6 @@ class Request:
     commands: tuple[Command, ...]
     capabilities: frozenset[str]
 
-    @property
-    def brings_objects(self) -> bool:
-        return any(not command.deletes for command in self.commands)
-
 
 def read_request(reader: Reader) -> Request:
     """The commands of a push; the pack is what is left in the reader. Raises BadPacket."""

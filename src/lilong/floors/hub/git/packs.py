@@ -191,6 +191,17 @@ class Index:
         self._map.close()
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a pack, or its index, ends with the SHA-1 of all before, as it was written."""
+    hasher, last = hashlib.sha1(usedforsecurity=False), b""
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            whole = last + piece
+            hasher.update(whole[:-20])
+            last = whole[-20:]
+    return hasher.digest() == last
+
+
 def measure(file: IO[bytes], object_limit: int, total_limit: int, count_limit: int) -> int:
     """How many objects a received pack has. Every object's size is read before any is put together from deltas, so that a small
     pack cannot grow into a large one. What the sizes say of deltas is proven by whoever applies them. Raises BadPack.

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from fastapi import Request
 from starlette.responses import Response
 
+from lilong.floors.hub.api.door import here
 from lilong.floors.hub.service import buckets
 from lilong.floors.hub.store.buckets import BucketFile
 from lilong.ground.access import PUBLIC
@@ -30,5 +31,5 @@ async def bucket(request: Request) -> Response:
     home = f"/buckets/{name}"
     return page(
         request, "hub/bucket.html", section="", bucket=shown, name=name, home=home, prefix=prefix, lines=lines, mark=mark, crumbs=crumbs,
-        link=lambda path: f"{home}/resolve/{quote(path)}",
+        link=lambda path: f"{home}/resolve/{quote(path)}", endpoint=here(request),
     )  # fmt: skip

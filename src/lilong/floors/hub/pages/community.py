@@ -18,7 +18,7 @@ from lilong.ground.house import House
 from lilong.ground.pages import page
 
 from . import markdown, views
-from .door import address, ask, attempt, go, routes, text
+from .door import address, ask, attempt, go, routes, text, work
 
 _PAGE = 30
 _KINDS, _STATUSES = ("all", "discussion", "pull_request"), ("open", "closed", "all")
@@ -83,10 +83,8 @@ async def _one(request: Request, error: LilongError | None, said: str = "") -> R
     at, number = address(request), _number(request)
     head = await ask(request, views.head, at.kind, at.name)
     shown = await ask(request, discussions.shown, at.kind, at.name, number, diff=True)
-
-    def rendered(comment: str) -> Any:
-        return markdown.render(comment, at, below=2)
-
+    said_so_far = [event.text for event in shown.events if event.kind == "comment" and not event.hidden]
+    rendered = (await work(markdown.render_all, said_so_far, at)).__getitem__
     return page(
         request, "hub/discussion.html", error.status if error else 200, shown=shown, number=number, rendered=rendered, said=said,
         error=str(error) if error else None, base=(shown.discussion.base or "").removeprefix(views.HEADS), **_context(head),

@@ -158,7 +158,8 @@ def _namespace(house: House, actor: Actor, name: str, before: int | None) -> Nam
 
     def read(tx: Tx) -> Namespace:
         repositories = overview.repositories_of(tx, name, seen, 100)
-        told, mark = overview.activity(tx, repositories, before, 20)
+        shut = {held.id for held in repositories if held.gated and not reading.may_read(house, tx, actor, held)}
+        told, mark = overview.activity(tx, repositories, before, 20, shut=shut)
         writes = bool(actor.user) and (house.access.allowed(tx, actor, "hub.write", name) or actor.user == name)
         quota = quotas.of(house, tx, name) if writes else None
         places = tuple((held, Address(held.kind, held.name)) for held in repositories)

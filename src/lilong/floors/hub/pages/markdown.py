@@ -15,6 +15,7 @@ from lilong.floors.hub.pages.door import Address
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 _LIMIT = 512 << 10  # characters that are rendered
+_TALK = 256 << 10  # characters of comments that are rendered for one page: a text made for it takes seconds for each of these
 
 
 @lru_cache(maxsize=1)
@@ -36,6 +37,18 @@ def render(text: str, at: Address | None = None, revision: str = "main", folder:
         "</table>", "</table></div>"
     )
     return Markup(made.replace("<pre>", '<pre tabindex="0">'))  # noqa: S704 - the renderer escapes everything it is given
+
+
+def render_all(texts: Iterable[str], at: Address) -> dict[str, Markup]:
+    """Comments of one page: so much of them as Markdown as can be worked out in a moment, what is more as it was written."""
+    made: dict[str, Markup] = {}
+    left = _TALK
+    for text in texts:
+        if text in made:
+            continue
+        left -= len(text)
+        made[text] = render(text, at, below=2) if left >= 0 else Markup("<pre>{}</pre>").format(text)
+    return made
 
 
 def _levels(tokens: list[Token], below: int) -> None:

@@ -16,7 +16,7 @@ from lilong.ground.house import House
 from lilong.ground.pages import page
 
 from . import markdown, snippets, views
-from .door import Address, address, ask, go, rest, routes
+from .door import Address, address, ask, go, rest, routes, work
 
 _PAGE = 100  # entries of a folder
 _COMMITS = 30
@@ -39,10 +39,12 @@ async def home(request: Request) -> Response:
         return go(Address(at.kind, moved).home)
     metadata = {**shown.facts, **shown.card.metadata}
     private = shown.head.private or bool(shown.head.held.gated)
+    about = shown.card.text
+    rendered = await work(markdown.render, about, shown.head.at) if about.strip() else None
     lines = snippets.of(at.kind, at.name, shown.files, metadata, shown.facts, here(request), private=private)
     return page(
         request, "hub/home.html", section=_section(at.kind), tab="card", head=shown.head, at=shown.head.at, shown=shown, snippets=lines,
-        card=markdown.render(shown.card.text, shown.head.at) if shown.card.text.strip() else None, facts=_facts(shown.facts),
+        card=rendered, facts=_facts(shown.facts),
     )  # fmt: skip
 
 
@@ -91,13 +93,15 @@ async def blob(request: Request) -> Response:
     shown: views.Shown = await ask(request, views.file, at.kind, at.name, word, path)
     plain = request.query_params.get("plain") == "1"
     folder = path.rpartition("/")[0]
-    text = shown.text
+    text, problem = shown.text, ""
     if shown.how == "card" and not plain and path.rsplit("/", 1)[-1] == "README.md":
-        text = card.read(shown.text).text
+        about = card.read(shown.text)
+        text, problem = about.text, about.problem
+    rendered = await work(markdown.render, text, at, word, folder) if shown.how == "card" and not plain else None
     return page(
         request, "hub/blob.html", section=_section(at.kind), tab="files", head=shown.head, at=shown.head.at, shown=shown, crumbs=_crumbs(at, word, path),
-        card=markdown.render(text, at, word, folder) if shown.how == "card" and not plain else None, lines=shown.text.split("\n"),
-        tensors=shown.tensors[:_TENSORS], more=max(len(shown.tensors) - _TENSORS, 0),
+        card=rendered, lines=shown.text.split("\n"),
+        tensors=shown.tensors[:_TENSORS], more=max(len(shown.tensors) - _TENSORS, 0), problem=problem,
     )  # fmt: skip
 
 
@@ -149,7 +153,7 @@ async def activity(request: Request) -> Response:
 def _activity(house: House, actor: Actor, kind: Kind, name: str, before: int | None) -> tuple[views.Head, list[overview.Told], int | None]:
     def read(tx: Tx) -> tuple[views.Head, list[overview.Told], int | None]:
         head = views.head_in(house, tx, actor, kind, name)
-        return head, *overview.activity(tx, [head.held], before, 30)
+        return head, *overview.activity(tx, [head.held], before, 30, shut=() if head.may_read_files else (head.held.id,))
 
     return house.db.read(read)
 

@@ -16,7 +16,8 @@ from lilong.floors.hub.rules import card
 from lilong.floors.hub.rules.diff import Diff
 from lilong.floors.hub.service import merging, pulls, reading, trust
 from lilong.floors.hub.store import Commit, Held, Ref, community, overview
-from lilong.floors.hub.store import trust as scans
+from lilong.floors.hub.store import imports as mirrored
+from lilong.floors.hub.store.trust import FileStatus
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
 from lilong.ground.errors import Forbidden, Unauthenticated
@@ -131,7 +132,9 @@ def home(house: House, actor: Actor, kind: Kind, name: str) -> Home:
     whole = reading.manifest_of(house, top.commit) if len(files) < _FILES_LOOKED_AT else ""
     statements = house.db.read(lambda tx: house.evidence.about(tx, whole)) if whole else []
     own = tuple(one for one in statements if any(artifact.digest == whole for artifact in one.subjects))
-    words = tuple(dict.fromkeys([*card.tags(about.metadata), *(tag for tag in facts.get("tags", []) if isinstance(tag, str))]))
+    words = tuple(
+        dict.fromkeys([*card.tags(about.metadata, top.held.kind), *(tag for tag in facts.get("tags", []) if isinstance(tag, str))])
+    )
     return Home(top, about, facts, words, files, reading.sums(house, top.commit), own)
 
 
@@ -164,7 +167,8 @@ def listing(house: House, actor: Actor, kind: Kind, name: str, word: str, path: 
     assert top.commit is not None
     found, mark = reading.page_of_tree(house, top.held, top.commit, path, recursive=False, after=after, limit=limit)
     last = reading.last_commits(house, top.held, top.commit, [at for at, _ in found])
-    seen = house.db.read(lambda tx: scans.status_of(tx, [entry.digest for _, entry in found if not entry.folder]))
+    revision = top.commit
+    seen = house.db.read(lambda tx: trust.status_of(tx, top.held, revision, [entry.digest for _, entry in found if not entry.folder]))
     lines = tuple(
         Line(
             at,
@@ -203,7 +207,13 @@ def file(house: House, actor: Actor, kind: Kind, name: str, word: str, path: str
     if entry.folder:
         raise EntryNotFound(revision=top.commit.id, repository=name, path=path[:300])
     last = reading.last_commits(house, top.held, top.commit, [path])[path]
-    scan = house.db.read(lambda tx: scans.status_of(tx, [entry.digest])).get(entry.digest)
+    revision = top.commit
+
+    def known(tx: Tx) -> tuple[dict[str, FileStatus], bool]:
+        return trust.status_of(tx, top.held, revision, [entry.digest]), entry.digest in mirrored.absent(tx, top.held.id)
+
+    statuses, away = house.db.read(known)
+    scan = statuses.get(entry.digest)
     base = Shown(
         top,
         path,
@@ -216,7 +226,7 @@ def file(house: House, actor: Actor, kind: Kind, name: str, word: str, path: str
     if not top.may_read_files:
         return replace(base, how="gated")
     lower = path.lower()
-    if not house.blobs.has(entry.digest):
+    if away or not house.blobs.has(entry.digest):
         return replace(base, how="away")
     if lower.endswith(_PICTURES):
         return replace(base, how="picture")

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from lilong.floors.hub.contract import Kind
 from lilong.ground.errors import BadInput
 
 PATH = "README.md"
@@ -21,7 +22,7 @@ _DEPTH = 20
 
 
 class BadCard(BadInput):
-    """The front matter of README.md cannot be used: {problem}."""
+    """The front matter of README.md cannot be used: {problem}. It is the YAML between the first two lines of three hyphens."""
 
     status = 400
 
@@ -30,6 +31,7 @@ class BadCard(BadInput):
 class Card:
     text: str  # the Markdown below the front matter
     metadata: Mapping[str, Any]
+    problem: str = ""  # why the front matter of a stored card is left out
 
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -54,10 +56,10 @@ def parse(text: str) -> Card:
     found = _FRONT.match(text)
     if not found:
         return Card(text, {})
-    matter = found[1]
+    matter, above = found[1], text[: found.start(1)].count("\n")
     if len(matter) > _MATTER_LIMIT:
         raise BadCard(problem=f"it is longer than {_MATTER_LIMIT >> 10} KiB")
-    value = document(matter)
+    value = document(matter, above)
     if value is None:
         value = {}
     if not isinstance(value, dict):
@@ -65,11 +67,15 @@ def parse(text: str) -> Card:
     return Card(text[found.end() :], value)
 
 
-def document(text: str) -> Any:
-    """YAML from outside, as JSON can hold it. Raises BadCard."""
+def document(text: str, above: int = 0) -> Any:
+    """YAML from outside, as JSON can hold it; `above`: lines before it in its file. Raises BadCard."""
     try:
         _check(text)
         return _plain(yaml.load(text, _Loader))  # noqa: S506 - it is a safe loader
+    except yaml.MarkedYAMLError as bad:
+        mark = bad.problem_mark or bad.context_mark
+        where = f"line {mark.line + 1 + above}, column {mark.column + 1}: " if mark else ""
+        raise BadCard(problem=where + " ".join(f"{bad.context or ''} {bad.problem or ''}".split())) from bad
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise BadCard(problem=" ".join(str(problem).split())) from problem
 
@@ -78,8 +84,9 @@ def read(text: str) -> Card:
     """Like `parse`, for a card that is already stored: metadata that cannot be used are left out."""
     try:
         return parse(text)
-    except BadCard:
-        return Card(text, {})
+    except BadCard as problem:
+        found = _FRONT.match(text)
+        return Card(text[found.end() :] if found else text, {}, str(problem))
 
 
 def _plain(value: Any) -> Any:
@@ -95,14 +102,24 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
-def tags(metadata: Mapping[str, Any]) -> list[str]:
+# What a data set's card says under these names are tags with the name before them; clients filter by them so.
+TYPED = (
+    "task_categories", "task_ids", "language", "size_categories", "multilinguality", "language_creators", "annotations_creators",
+    "source_datasets",
+)  # fmt: skip
+
+
+def tags(metadata: Mapping[str, Any], kind: Kind) -> list[str]:
     """The tags that the public Hub derives from a card's metadata, in its order of importance."""
     found = [str(metadata[key]) for key in ("library_name", "pipeline_tag") if isinstance(metadata.get(key), str)]
     found += _words(metadata.get("tags"))
     found += [f"license:{word}" for word in _words(metadata.get("license"))]
     found += [f"base_model:{word}" for word in _words(metadata.get("base_model"))]
     found += [f"dataset:{word}" for word in _words(metadata.get("datasets"))]
-    found += _words(metadata.get("language"))
+    if kind is Kind.DATASET:
+        found += [f"{name}:{word}" for name in TYPED for word in _words(metadata.get(name))]
+    else:
+        found += _words(metadata.get("language"))
     return list(dict.fromkeys(found))
 
 

@@ -77,8 +77,13 @@ def parse(text: str) -> OrganisationLine | UserLine:
 def _membership(each: Mapping[str, Any]) -> tuple[str, str]:
     role = each.get("role", "read")
     if role not in ROLES:
-        raise BadLine(problem=f"A role in an organisation is none of {', '.join(ROLES)}.")
+        raise BadLine(problem=f"The role {_quoted(role)} in '{_text(each, 'name')[:96]}' is none of {', '.join(ROLES)}.")
     return _text(each, "name"), ROLES[role]
+
+
+def _quoted(role: Any) -> str:
+    """A word that somebody took for a role; anything else may be a secret in the wrong place."""
+    return f"'{role}'" if isinstance(role, str) and role.isalpha() and len(role) <= 16 else "given"
 
 
 def _token(each: Mapping[str, Any]) -> TokenLine:
@@ -91,7 +96,7 @@ def _token(each: Mapping[str, Any]) -> TokenLine:
         scopes = fine_grained(each.get("fineGrained"))
         said = "" if scopes else f"The token '{title}' came without scopes that are known here: it may read what is public."
         return TokenLine(title, _text(each, "value"), scopes, said)
-    raise BadLine(problem="The role of a token is none of read, write, fineGrained.")
+    raise BadLine(problem=f"The role {_quoted(role)} of the token '{title[:96]}' is none of read, write, fineGrained.")
 
 
 def fine_grained(said: Any) -> tuple[str, ...]:

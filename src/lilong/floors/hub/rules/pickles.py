@@ -1,4 +1,4 @@
-"""Which pickles are taken: those that import nothing but the parts of a state dict.
+"""Which pickles are taken: those that import nothing but the parts of a state dict, or of the settings that a trainer saves beside it.
 
 An allow-list over the names that loading would import, and over what it would do with them. A scanner for bad pickles can be
 deceived; this follows the whole pickle as the unpickler would, and takes nothing that it does not know.
@@ -30,6 +30,24 @@ _TYPES = (
     "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2",
 )  # fmt: skip
 _NUMPY = ("numpy.core", "numpy._core")
+# What `training_args.bin` of transformers holds. An enumeration is called with one text, which names a member of it.
+ENUMERATIONS: Mapping[str, frozenset[str]] = MappingProxyType({
+    "transformers.trainer_utils": frozenset({"SchedulerType", "IntervalStrategy", "SaveStrategy", "HubStrategy", "FSDPOption"}),
+    "transformers.training_args": frozenset({"OptimizerNames"}),
+    "transformers.debug_utils": frozenset({"DebugOption"}),
+    "accelerate.utils.dataclasses": frozenset({"DistributedType"}),
+})  # fmt: skip
+# Plain classes without __new__, __setstate__ and __del__. They may be made bare and filled, never called: their constructors act.
+RECORDS: Mapping[str, frozenset[str]] = MappingProxyType({
+    "transformers.training_args": frozenset({"TrainingArguments"}),
+    "transformers.training_args_seq2seq": frozenset({"Seq2SeqTrainingArguments"}),
+    "transformers.trainer_pt_utils": frozenset({"AcceleratorConfig"}),
+    "transformers.generation.configuration_utils": frozenset({"GenerationConfig"}),
+    "accelerate.state": frozenset({"PartialState"}),
+    **{
+        f"trl.trainer.{name.lower()}_config": frozenset({f"{name}Config"}) for name in ("SFT", "DPO", "GRPO", "Reward", "KTO", "RLOO")
+    },
+})  # fmt: skip
 # What each makes of arguments that an enemy has chosen was looked at; none of them reaches code, files or other imports.
 # Not here for that reason: torch.storage._load_from_bytes (unpickles again), torch._tensor._rebuild_from_type_v2 (calls what it is given).
 ALLOWED: Mapping[str, frozenset[str]] = MappingProxyType({
@@ -68,7 +86,11 @@ class Verdict:
 
 
 def allowed(name: Global) -> bool:
-    return name.name in ALLOWED.get(name.module, ())
+    return any(_among(names, name) for names in (ALLOWED, ENUMERATIONS, RECORDS))
+
+
+def _among(names: Mapping[str, frozenset[str]], name: Global) -> bool:
+    return name.name in names.get(name.module, ())
 
 
 def check(path: str, file: BinaryIO, size: int) -> None:
@@ -162,13 +184,21 @@ def _problem_with(found: Found) -> str | None:
         if not allowed(name):
             shown = "".join(c if c.isprintable() else "?" for c in str(name))[:200]
             return f"loading it would import {shown}, which is not among the parts of a state dict"
+    for name in found.run:
+        if _among(RECORDS, name):
+            return f"it calls {name} instead of filling in what was saved of one"
     for name, arguments in found.calls:
+        if _among(ENUMERATIONS, name) and not (isinstance(arguments, tuple) and len(arguments) == 1 and isinstance(arguments[0], str)):
+            return f"it calls {name} with something other than the name of a member"
         if name == _DTYPE and not (isinstance(arguments, tuple) and arguments and _ELEMENT.fullmatch(str(arguments[0]))):
             return "it holds arrays of something other than numbers and texts"
     for name, state in found.builds:
         if name == _DTYPE:
             if not _plain_dtype(state):
                 return "it sets the inner state of a numpy.dtype in a way that plain arrays never need"
+        elif _among(RECORDS, name):
+            if name in found.slotted:
+                return f"it sets the inner state of a {name} by something other than a dict"
         elif name not in _ARRAYS and name not in _MAPPINGS:
             return f"it sets the inner state of a {name}"
     for name in found.filled:

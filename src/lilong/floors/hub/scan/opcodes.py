@@ -57,6 +57,8 @@ class Found:
     builds: dict[tuple[Global, Shadow], None] = field(default_factory=dict)  # (class, state) handed to __setstate__ or __dict__
     calls: dict[tuple[Global, Shadow], None] = field(default_factory=dict)  # (name, arguments) where the arguments are plain values
     filled: dict[Global, None] = field(default_factory=dict)  # classes on whose instances items are set
+    run: dict[Global, None] = field(default_factory=dict)  # names that are called, other than by `cls.__new__(cls)`
+    slotted: dict[Global, None] = field(default_factory=dict)  # classes whose instances get a state that is no plain dict
     operations: int = 0
 
 
@@ -184,10 +186,12 @@ class Machine:
             raise Broken("it puts together a name to import from values that are no plain texts")
         self._push(self._import(module, name))
 
-    def _called(self, what: Shadow, arguments: Shadow = OTHER) -> None:
+    def _called(self, what: Shadow, arguments: Shadow = OTHER, *, bare: bool = False) -> None:
         if not isinstance(what, Global):
             raise Broken("it calls something that it has not imported by name")
         self._noted(self.found.calls, what, arguments)
+        if not bare:
+            self.found.run[what] = None
         self._push(Instance(what))
 
     @staticmethod
@@ -201,6 +205,10 @@ class Machine:
     def _call(self, arguments: int) -> None:
         given = [self._pop() for _ in range(arguments)]
         self._called(self._pop(), given[0] if arguments == 1 else OTHER)
+
+    def _new(self) -> None:
+        given, what = self._pop(), self._pop()
+        self._called(what, given, bare=given == ())
 
     def _object(self) -> None:
         items = self._marked()
@@ -218,6 +226,8 @@ class Machine:
         if not isinstance(target, Instance):
             raise Broken("it sets the state of something that is no object of a named class")
         self._noted(self.found.builds, target.of, state)
+        if state is not CONTAINER:
+            self.found.slotted[target.of] = None
 
     def _fill(self, *, marked: bool, items: int) -> None:
         if marked:
@@ -324,7 +334,7 @@ _STEPS: Mapping[bytes, Callable[[Machine], object]] = MappingProxyType({
     b"i": Machine._instance,
     b"o": Machine._object,
     b"R": lambda m: m._call(1),
-    b"\x81": lambda m: m._call(1),
+    b"\x81": Machine._new,
     b"\x92": lambda m: m._call(2),
     b"b": Machine._build,
     b"Q": Machine._persistent,

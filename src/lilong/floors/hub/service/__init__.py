@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from lilong.floors.hub import store
@@ -13,21 +14,23 @@ from lilong.ground.house import House
 
 from . import (
     collecting,
+    damage,
     downloads,
     git_fetch,
     imports,
+    keys,
     lfs_parts,
+    mirrors,
     reading,
+    rebuilding,
     rechunking,
     repository_bundles,
-    transfer,
     trust,
     upgrade,
     viewer,
     webhooks,
     xet_checking,
     xet_read,
-    xet_tokens,
 )
 from .checking import problems
 from .commits import commit, create, kept, publish
@@ -65,6 +68,8 @@ class HouseHub:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._behind = ThreadPoolExecutor(1, thread_name_prefix="hub-manifests")
+        house.closing.append(self._behind.shutdown)
 
     def publish(
         self,
@@ -80,9 +85,17 @@ class HouseHub:
     ) -> T:
         return publish(self._house, actor, kind, name, files, message, then, private=private, replace=replace)
 
-    def revision(self, tx: Tx, actor: Actor, kind: Kind, name: str, ref: str = "main") -> Revision:
+    def revision(self, tx: Tx, actor: Actor, kind: Kind, name: str, ref: str = "main", *, to_read: bool = True) -> Revision:
         held = opened(self._house, tx, actor, kind, name)
-        return revision_of(tx, held, store.at(tx, held, ref))
+        if to_read:
+            reading.readable(self._house, tx, actor, held)
+            mirrors.check_own(tx, held)
+        commit = store.at(tx, held, ref)
+        known = store.manifest_of(tx, commit)
+        revision = revision_of(tx, held, commit)
+        if not known:  # whoever asked will speak of it by its manifest; this transaction may only read
+            self._behind.submit(self._house.db.write, lambda tx: store.add_manifest(tx, commit.tree, revision.manifest))
+        return revision
 
     def by_manifest(self, tx: Tx, manifest: str) -> Revision | None:
         found = store.first_with_manifest(tx, manifest)
@@ -90,15 +103,16 @@ class HouseHub:
 
 
 def start(house: House) -> None:
-    transfer.make_key(house)
+    keys.start(house)
     git_fetch.start(house)
     lfs_parts.start(house)
-    xet_tokens.make_key(house)
     house.blobs.beyond(reading.Inline(house))
     xet_read.start(house)
+    rebuilding.start(house)
     house.chore("hub-xorbs", 60.0, rechunking.step)
     collecting.start(house)
     xet_checking.start(house)
+    damage.start(house)
     upgrade.places(house)
     downloads.start(house)
     trust.start(house)

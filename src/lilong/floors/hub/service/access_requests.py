@@ -17,7 +17,7 @@ from lilong.ground.errors import BadInput, Forbidden, NotFound, Unauthenticated
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
-from . import reading
+from . import reading, users
 
 __all__ = ["STATUSES", "Field", "Form", "Gate", "Request", "ask", "check", "gate", "grant", "handle", "of", "withdraw"]
 
@@ -67,7 +67,7 @@ def gate(house: House, actor: Actor, kind: Kind, name: str) -> Gate:
     def read(tx: Tx) -> Gate:
         held = reading.opened(house, tx, actor, kind, name)
         own = community.access_request(tx, held, user=actor.user) if actor.user else None
-        return Gate(held.gated, gates.form(held.card), _may_read(house, tx, actor, held), own)
+        return Gate(held.gated, gates.form(held.card), reading.may_read(house, tx, actor, held), own)
 
     return house.db.read(read)
 
@@ -80,14 +80,6 @@ def check(house: House, actor: Actor, kind: Kind, name: str, *, write: bool = Fa
         reading.readable(house, tx, actor, held)
 
     house.db.read(read)
-
-
-def _may_read(house: House, tx: Tx, actor: Actor, held: Held) -> bool:
-    try:
-        reading.readable(house, tx, actor, held)
-    except Forbidden:
-        return False
-    return True
 
 
 # --- asking -------------------------------------------------------------------------------------------------------------
@@ -187,8 +179,6 @@ def handle(
         raise BadRequest(field="user", problem="give either the user or the requestId")
 
     def change(tx: Tx, held: Held) -> Request:
-        if user is not None:
-            house.access.user(tx, user)
         present = community.access_request(tx, held, user=user, identity=request_id)
         if present is None:
             raise RequestNotFound(user=(user or request_id or "")[:100], name=name, among="")
@@ -201,11 +191,15 @@ def handle(
 
 
 def grant(house: House, actor: Actor, kind: Kind, name: str, user: str) -> Request:
-    """Give access unasked. Raises RepositoryNotFound, Forbidden, NotGated, HasAccess, NotFound."""
+    """Give access unasked, to somebody whom the actor can see: a gate is no way to find out who is here.
+
+    Raises RepositoryNotFound, Forbidden, NotGated, HasAccess, NotFound.
+    """
 
     def change(tx: Tx, held: Held) -> Request:
-        house.access.user(tx, user)
         present = community.access_request(tx, held, user=user)
+        if present is None:
+            users.check_seen(house, tx, actor, user)
         writes = house.access.allowed(tx, Actor(user), "hub.write", held.organisation, held.short)
         if writes or (present is not None and present.status == "accepted"):
             raise HasAccess(user=user, name=name)

@@ -21,7 +21,7 @@ from lilong.ground.errors import BadInput, NotFound
 from lilong.ground.house import House
 from lilong.ground.seams import parse_stamp, stamp
 
-from . import marking, rebuilding, repacking, xorb_store
+from . import git_fetch, marking, rebuilding, repacking, xorb_store
 from .marking import Marks
 
 log = structlog.get_logger("lilong.hub")
@@ -61,7 +61,8 @@ def by_hand(house: House, actor: Actor, *, dry_run: bool) -> Collected:
 def nightly(house: House) -> None:
     """The chore: it is asked for more often than it runs, so that a server that was off at night does it in the morning."""
     last = house.db.read(collecting.last_run)
-    if not last or house.clock.now() - parse_stamp(last) >= _EVERY:
+    now = house.clock.now()
+    if not last or not now - _EVERY < parse_stamp(last) <= now:  # later than now: the clock was set back
         done = collect(house)
         log.info("garbage", **{kind: count for kind, count in done.collected.items() if count}, bytes=done.bytes, repacked=done.repacked)
 
@@ -87,6 +88,9 @@ def collect(house: House, *, dry_run: bool = False) -> Collected:
     _condemn(house, marks, ending, stamp(cutoff))
     sweep = _Sweep(house, marks, stamp(cutoff))
     done.collected = {kind: sweep.rows(kind, due[kind]) for kind in ("commit", "content", "tree", "inline", "file", "xorb")}
+    for repository in {pair.partition(" ")[0] for pair in due["commit"]}:
+        if (git_fetch.root(house) / f"{repository}.git").exists():
+            git_fetch.forget(house, repository)  # git would go on to hand out what has gone from the tables
     done.collected["plain"] = sum(_drop_plain(house, digest) for digest in due["plain"])
     done.bytes = sum(freed.values())
     done.orphans = max(sum(_delete_bytes(house, hash) for hash in _orphans(house)) - done.collected["xorb"], 0)

@@ -17,7 +17,7 @@ from lilong.ground.errors import BadInput, Conflict, NotFound, Unauthenticated
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
-from . import reading
+from . import namespaces, reading
 
 __all__ = [
     "SORTS", "THEMES", "Change", "Collection", "CollectionExists", "CollectionNotFound", "Item", "ItemExists", "Wanted", "add_item", "change",
@@ -117,12 +117,11 @@ def _seen(house: House, tx: Tx, actor: Actor, owner: str, word: str) -> Collecti
 def create(house: House, actor: Actor, owner: str, title: str, description: str = "", *, private: bool = False) -> Collection:
     """In an organisation, or in one's own name. Raises Forbidden, CollectionExists, BadCollection."""
     title, description = _title(title), _description(description)
+    namespaces.ready(house, actor, owner)
 
     def write(tx: Tx) -> Collection:
         if not actor.user:
             raise Unauthenticated()
-        if owner == actor.user:
-            house.access.personal(tx, owner)
         house.access.require(tx, actor, "hub.write", owner)
         _check_free(tx, owner, title)
         now = stamp(house.clock.now())

@@ -23,7 +23,7 @@ from lilong.ground.errors import BadInput
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
-from . import pulls, quotas, reading, repositories
+from . import pulls, quotas, reading, repositories, turns
 
 T = TypeVar("T")
 _TOGETHER = 1000  # small files read in one query
@@ -241,7 +241,7 @@ def advance(house: House, tx: Tx, actor: Actor, held: Held, ref: str, expected: 
     store.move_ref(tx, held, ref, expected, commit.id, stamp(house.clock.now()))
     if ref == names.MAIN:
         about = reading.card_in(house, tx, commit.tree)
-        store.set_card(tx, held, about.metadata, card.tags(about.metadata))
+        store.set_card(tx, held, about.metadata, card.tags(about.metadata, held.kind))
     house.events.append(tx, actor, Committed(held.name, held.organisation, held.kind.value, ref, commit.id))
 
 
@@ -268,6 +268,13 @@ def commit(house: House, actor: Actor, kind: Kind, name: str, branch: str, ask: 
     """
     if not ask.paths():
         raise BadInput(field="operations", problem="there are none", way_out="Add or delete at least one file.")
+    if ask.parent is not None:
+        return _commit(house, actor, kind, name, branch, ask)
+    with turns.of_branch(house, kind, name, names.branch_ref(branch)):
+        return _commit(house, actor, kind, name, branch, ask)
+
+
+def _commit(house: House, actor: Actor, kind: Kind, name: str, branch: str, ask: Ask) -> Commit:
     for attempt in range(1, _ATTEMPTS + 1):
         held, ref, head = house.db.read(lambda tx: _branch(house, tx, actor, kind, name, branch))
         if ask.parent is not None and not head.id.startswith(ask.parent):
@@ -312,11 +319,11 @@ def _branch(house: House, tx: Tx, actor: Actor, kind: Kind, name: str, branch: s
 
 
 def paths_to_remove(house: House, held: Held, head: Commit, ask: Ask) -> set[str]:
-    """The paths to take away; a file must be there, unless it is a folder that is meant. Raises EntryNotFound."""
+    """The paths to take away; each must be there. What is named as a file may be a folder: clients ask so for either. Raises EntryNotFound."""
     wanted = {path.strip("/"): False for path in ask.removed_files} | {path.strip("/"): True for path in ask.removed_folders}
     found = dict(reading.entries_at(house, head, list(wanted)))
     for path, is_folder in wanted.items():
-        if path not in found or found[path].folder is not is_folder:
+        if path not in found or (is_folder and not found[path].folder):
             raise EntryNotFound(revision=head.id, repository=held.name, path=path[:300])
     return set(wanted)
 

@@ -14,12 +14,11 @@ import os
 import tempfile
 from pathlib import Path
 
-from lilong.ground.blobs import StorageFull
+from lilong.ground.blobs import storage_full
 
 BLOCK = 4096  # what offsets, lengths and addresses have to be multiples of
 _AHEAD = 1 << 20  # bytes
 _DIRECT = getattr(os, "O_DIRECT", 0)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def buffer(size: int) -> mmap.mmap:
@@ -60,9 +59,7 @@ class DirectFile:
             except OSError as problem:
                 if problem.errno == errno.EINVAL and _buffered(self._handle):
                     continue
-                if problem.errno in _FULL:
-                    raise StorageFull(place=self._folder) from problem
-                raise
+                raise storage_full(problem, self._folder) or problem from None
             self._written += count
             data = data[count:]
 

@@ -7,7 +7,6 @@ becomes visible as a whole. So what is missing is found by walking back from the
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
@@ -25,7 +24,7 @@ from lilong.floors.hub.store import Held
 from lilong.floors.hub.store import git as git_store
 from lilong.floors.hub.store.git import Shown, TreeRow
 from lilong.ground.access import Actor
-from lilong.ground.blobs import StorageFull, sync_folder, write_durably
+from lilong.ground.blobs import sync_folder, write_durably, writing
 from lilong.ground.db import Tx
 from lilong.ground.errors import Corrupt
 from lilong.ground.house import House
@@ -83,17 +82,6 @@ def _alone(house: House, identity: str) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def writing(place: Path) -> Iterator[None]:
-    """Raises StorageFull where the disk is."""
-    try:
-        yield
-    except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(place=place) from problem
-        raise
-
-
 def ready(house: House, held: Held) -> Path:
     """The repository's folder, with its refs as they are at this moment and all objects behind them. Raises Corrupt, StorageFull."""
     folder = root(house) / f"{held.id}.git"
@@ -107,8 +95,12 @@ def ready(house: House, held: Held) -> Path:
         if not (folder / "HEAD").exists():
             shutil.rmtree(folder, ignore_errors=True)
             made = scratch(house)
-            git_program.lay_out(made)
-            made.replace(folder)
+            try:
+                git_program.lay_out(made)
+                made.replace(folder)
+            except BaseException:
+                shutil.rmtree(made, ignore_errors=True)
+                raise
         _fill(house, held, folder, shown)
         write_durably(folder / "packed-refs", _packed(shown))
         if len(list((folder / "objects/pack").glob("*.pack"))) > _PACKS:
@@ -156,7 +148,7 @@ def _fill(house: House, held: Held, folder: Path, shown: Collection[Shown]) -> N
     place = folder / "objects/pack"
     for left_over in place.glob("tmp_*"):
         left_over.unlink()
-    present = _Present([packs.Index(path) for path in place.glob("*.idx")])
+    present = _Present(_indexes(house, folder))
     torn = place / "tmp_pack"
     try:
         missing = house.db.read(lambda tx: _missing(tx, held, present, shown))
@@ -175,6 +167,17 @@ def _fill(house: House, held: Held, folder: Path, shown: Collection[Shown]) -> N
         torn.unlink(missing_ok=True)
         for index in present.indexes:
             index.close()
+
+
+def _indexes(house: House, folder: Path) -> list[packs.Index]:
+    """Those of the packs that are there; none, and no packs any more, where one of them is damaged."""
+    paths = list((folder / "objects/pack").glob("*.idx"))
+    if all(path.with_suffix(".pack").exists() and packs.is_whole(path) for path in paths):
+        return [packs.Index(path) for path in paths]
+    log.error("damaged git folder", folder=folder.name)
+    for path in (folder / "objects/pack").iterdir():
+        path.unlink()
+    return []
 
 
 def _missing(tx: Tx, held: Held, present: _Present, shown: Collection[Shown]) -> _Missing:
@@ -317,6 +320,19 @@ def forget(house: House, identity: str) -> None:
         shutil.rmtree(gone, ignore_errors=True)
 
 
+def check(house: House, identity: str) -> bool:
+    """Read a repository's folder, and take it away if what is in it is damaged; whether it was."""
+    place = root(house) / f"{identity}.git" / "objects/pack"
+    try:
+        whole = all(packs.is_whole(path) for path in [*place.glob("*.pack"), *place.glob("*.idx")])
+    except FileNotFoundError:  # somebody has joined packs meanwhile
+        return False
+    if not whole:
+        log.error("damaged git folder", folder=place.parent.parent.name)
+        forget(house, identity)
+    return not whole
+
+
 def tidy(house: House) -> None:
     """Take away the folders of repositories that are gone, and of those that nobody has fetched for long."""
     known = house.db.read(git_store.repository_ids)
@@ -326,6 +342,7 @@ def tidy(house: House) -> None:
     for folder in root(house).glob("*.git"):
         identity = folder.name.removesuffix(".git")
         if identity in known and folder.stat().st_mtime > oldest:
+            check(house, identity)
             continue
         forget(house, identity)
         if identity not in known:

@@ -14,7 +14,7 @@ from lilong.floors.hub.git.objects import FOLDER, entries_of, parents_of, parse_
 from lilong.floors.hub.git.trees import Entry, Folder
 from lilong.floors.hub.rules import files, pushes
 from lilong.floors.hub.rules.pushes import NotTaken
-from lilong.floors.hub.store import Commit, Held
+from lilong.floors.hub.store import Commit, Held, collecting
 from lilong.ground import intake
 from lilong.ground.access import Actor
 from lilong.ground.blobs import digest_of
@@ -198,7 +198,8 @@ class Examination:
         commits.look(self.kind, path, io.BytesIO(content), len(content))
         digest = digest_of(content)
         if len(content) >= files.LARGE:
-            self.house.blobs.put(content)
+            blob = self.house.blobs.put(content)
+            self.house.db.write(lambda tx: collecting.came(tx, blob, stamp(self.house.clock.now())))
         elif digest not in self.inline:
             self.inline[digest] = content
             self._waiting += len(content)

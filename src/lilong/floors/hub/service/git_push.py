@@ -19,6 +19,7 @@ from lilong.floors.hub.store import Held
 from lilong.floors.hub.store import git as git_store
 from lilong.floors.hub.store.git import Shown
 from lilong.ground.access import Actor
+from lilong.ground.blobs import storage_full, writing
 from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput, LilongError, TooLarge
 from lilong.ground.house import House
@@ -132,7 +133,7 @@ def take(house: House, actor: Actor, kind: Kind, name: str, pieces: Iterable[byt
         return push
     push.folder = git_fetch.scratch(house)
     try:
-        with git_fetch.writing(push.folder):
+        with writing(push.folder):
             git_program.lay_out(push.folder)
             push.size = _keep(push.folder / _PACK, reader.rest(), pushes.PACK_LIMIT)
     except BaseException:
@@ -154,6 +155,7 @@ def carry_out(house: House, actor: Actor, push: Push) -> bytes:
                     _examine(house, actor, push.held, plan, examination, push.folder)
         _record(house, actor, push.held, push.plans, examination, atomic="atomic" in push.capabilities)
     except Exception as problem:
+        problem = storage_full(problem, push.folder) or problem
         if not isinstance(problem, LilongError):
             log.error("push failed", repository=push.held.name, error=repr(problem), exc_info=problem)
         for plan in push.plans:

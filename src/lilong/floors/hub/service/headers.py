@@ -13,7 +13,7 @@ from lilong.ground.access import Actor
 from lilong.ground.errors import BadInput
 from lilong.ground.house import House
 
-from . import reading, revision_facts
+from . import mirrors, reading, revision_facts
 
 _INDEX_LIMIT = 64 << 20  # bytes
 _SHARDS = 2000
@@ -53,6 +53,8 @@ def _file(house: House, held: Held, commit: Commit, path: str) -> Entry:
     entry = reading.entry_at(house, held, commit, path)
     if entry.folder:
         raise EntryNotFound(revision=commit.id, repository=held.name, path=path[:300])
+    if entry.large:  # a mirror's file is its own only once its source has sent it
+        mirrors.fetch(house, held, entry.digest)
     return entry
 
 

@@ -18,7 +18,7 @@ from lilong.ground.errors import Conflict
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
-from . import commits, quotas, reading, settings
+from . import commits, git_fetch, quotas, reading, settings
 
 
 class StillNamed(Conflict):
@@ -28,7 +28,7 @@ class StillNamed(Conflict):
 def squash(house: House, actor: Actor, kind: Kind, name: str, branch: str, message: str) -> Commit:
     """One commit without parents in place of a branch's history. Raises RepositoryNotFound, RevisionNotFound, Forbidden."""
 
-    def write(tx: Tx) -> Commit:
+    def write(tx: Tx) -> tuple[str, Commit]:
         held = settings.managed(house, tx, actor, kind, name)
         ref = names.branch_ref(branch)
         target = store.ref(tx, held, ref)
@@ -44,16 +44,17 @@ def squash(house: House, actor: Actor, kind: Kind, name: str, branch: str, messa
         )
         store.add_changes(tx, held, made, trees.files(reading.loader(tx), head.tree))
         commits.advance(house, tx, actor, held, ref, head.id, made)
-        return made
+        return held.id, made
 
-    return house.db.write(write)
+    identity, made = house.db.write(write)
+    git_fetch.forget(house, identity)  # its folder has the old commits still
+    return made
 
 
 @dataclass(frozen=True, slots=True)
 class LargeFile:
     digest: str
     path: str  # the one it was first committed under
-    pointer_id: str  # git's id of its pointer
     size: int  # bytes
     at: str
     ref: str
@@ -74,7 +75,7 @@ def large_files(house: House, actor: Actor, kind: Kind, name: str) -> list[Large
             ref = heads.get(commit.id, ref)
             for path, _, entry in trees.changed(load, parent.tree if parent else trees.EMPTY, commit.tree):
                 if entry is not None and entry.large and entry.digest not in found:
-                    found[entry.digest] = LargeFile(entry.digest, path, entry.id, entry.size, commit.at, ref)
+                    found[entry.digest] = LargeFile(entry.digest, path, entry.size, commit.at, ref)
         return sorted(found.values(), key=lambda file: file.at, reverse=True)
 
     return house.db.read(read)
@@ -84,15 +85,16 @@ def delete_large_files(house: House, actor: Actor, kind: Kind, name: str, digest
     """Take large files out of the repository; with `rewrite` out of every commit too, whose ids change. Raises StillNamed, Forbidden."""
     wanted = set(digests)
 
-    def write(tx: Tx) -> None:
+    def write(tx: Tx) -> str:
         held = settings.managed(house, tx, actor, kind, name)
         if rewrite:
             _rewrite(house, tx, actor, held, wanted)
         elif any(_names(tx, commit, wanted) for commit in _reachable(tx, held)):
             raise StillNamed()
         store.remove_contents(tx, held, wanted)
+        return held.id
 
-    house.db.write(write)
+    git_fetch.forget(house, house.db.write(write))  # its folder has the old commits still
 
 
 def _reachable(tx: Tx, held: Held) -> list[Commit]:

@@ -27,6 +27,7 @@ from lilong.floors.hub.store import collecting
 from lilong.floors.hub.store import imports as store
 from lilong.floors.hub.store.imports import File, Import
 from lilong.ground.access import Actor
+from lilong.ground.blobs import storage_full
 from lilong.ground.db import Tx
 from lilong.ground.errors import LilongError
 from lilong.ground.evidence import Artifact
@@ -96,6 +97,9 @@ def carry_out(house: House, identity: str, stop: threading.Event | None = None) 
             _fail(house, identity, str(problem))
             return
         except Exception as problem:
+            if (full := storage_full(problem, parts(house, identity))) is not None:
+                _fail(house, identity, str(full))
+                return
             log.error("import failed", id=identity, error=repr(problem), exc_info=problem)
             _fail(house, identity, "Something went wrong inside the house; its log says what.")
             return
@@ -174,22 +178,31 @@ class _Work:
             )
             rules = attributes.parse(self.house.blobs.read(digest).decode(errors="replace"))
         large = {file.path: file for file in files if file.sha256 and file_rules.large(file.path, file.size, rules)}
-        return {path for path, file in large.items() if not self.house.blobs.has(f"sha256:{file.sha256}")}
+        # The source sees what we fetch at once: that must not tell it what others have here.
+        known = self.known([f"sha256:{file.sha256}" for file in large.values()])
+        return {path for path, file in large.items() if not self.has(known, file)}
+
+    def known(self, digests: Sequence[str]) -> set[str]:
+        """Those of these digests whose bytes the asker has sent, or may read in public or where the import goes: the token by which they
+        asked may have reached no further."""
+        condition, given = self.house.access.visible(self.actor, "hub.read", "r.organisation")
+        seen = f"({condition} AND r.organisation = :import_into)", {**given, "import_into": self.found.organisation}
+        return self.house.db.read(lambda tx: hub_store.known_to(tx, self.actor, digests, seen)) if digests else set()
+
+    def has(self, known: set[str], file: File) -> bool:
+        digest = f"sha256:{file.sha256}"
+        return digest in known and self.house.blobs.has(digest) and self.house.blobs.size(digest) == file.size
 
     def fetch(self, files: Sequence[File]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        seen = self.house.access.visible(self.actor, "hub.read", "r.organisation")
-        digests = [f"sha256:{file.sha256}" for file in files if file.sha256]
-        known = self.house.db.read(lambda tx: hub_store.known_to(tx, self.actor, digests, seen)) if digests else set()
+        known = self.known([f"sha256:{file.sha256}" for file in files if file.sha256])
         failed = threading.Event()
 
         def bring(file: File) -> None:
             if failed.is_set() or self.stop.is_set():
                 raise Stopped()
             try:
-                digest = f"sha256:{file.sha256}"
-                if not (digest in known and self.house.blobs.has(digest) and self.house.blobs.size(digest) == file.size):
-                    digest = self.bring(file)
+                digest = f"sha256:{file.sha256}" if self.has(known, file) else self.bring(file)
                 self.house.db.write(lambda tx: store.set_received(tx, self.found.id, file.path, file.size, digest))
             except BaseException:
                 failed.set()

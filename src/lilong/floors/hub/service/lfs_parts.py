@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lilong.floors.hub import store
 from lilong.ground.access import Actor
-from lilong.ground.blobs import StorageFull, hexadecimal, sync_folder
+from lilong.ground.blobs import hexadecimal, sync_folder, writing
 from lilong.ground.db import Tx
 from lilong.ground.house import House
 
@@ -22,7 +22,6 @@ _KEPT = 24 * 3600  # seconds after which the parts of an upload that nobody went
 _EVERY = 3600.0
 _PIECE = 1 << 20
 _PART = re.compile(r"(\d{5})-([0-9a-f]{64})")
-_FULL = (28, 122)  # ENOSPC, EDQUOT
 
 
 def start(house: House) -> None:
@@ -55,29 +54,25 @@ def receive(house: House, link: Link, pieces: Iterable[bytes]) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
     handle, name = tempfile.mkstemp(dir=folder, prefix=".new-")
-    try:
-        hasher, taken = hashlib.sha256(), 0
-        with os.fdopen(handle, "wb") as file:
-            for piece in pieces:
-                taken += len(piece)
-                if taken > wanted:
-                    raise NotTheBytes(problem=f"more than {wanted} bytes came for part {link.part}")
-                hasher.update(piece)
-                file.write(piece)
-            if taken != wanted:
-                raise NotTheBytes(problem=f"{taken} of {wanted} bytes came for part {link.part}")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(folder / f"{link.part:05}-{hasher.hexdigest()}")
-        sync_folder(folder)
-    except OSError as problem:
-        Path(name).unlink(missing_ok=True)
-        if problem.errno in _FULL:
-            raise StorageFull(place=folder) from problem
-        raise
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with writing(folder):
+        try:
+            hasher, taken = hashlib.sha256(), 0
+            with os.fdopen(handle, "wb") as file:
+                for piece in pieces:
+                    taken += len(piece)
+                    if taken > wanted:
+                        raise NotTheBytes(problem=f"more than {wanted} bytes came for part {link.part}")
+                    hasher.update(piece)
+                    file.write(piece)
+                if taken != wanted:
+                    raise NotTheBytes(problem=f"{taken} of {wanted} bytes came for part {link.part}")
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(folder / f"{link.part:05}-{hasher.hexdigest()}")
+            sync_folder(folder)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
     return hasher.hexdigest()
 
 

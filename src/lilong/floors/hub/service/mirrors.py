@@ -26,7 +26,7 @@ from lilong.floors.hub.store.imports import Away, File, Import, Mirror
 from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.blobs import hexadecimal
 from lilong.ground.db import Tx
-from lilong.ground.errors import LilongError, NotFound, Unavailable
+from lilong.ground.errors import Conflict, LilongError, NotFound, Unavailable
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
@@ -127,7 +127,7 @@ class Mirrors:
             where = remote.of(house, source, _token(house, mirror))
             digest = remote.fetch(where, away.pinned, File(away.path, away.size, "", hexadecimal(away.digest)), part, told)
             with part.open("rb") as content:
-                _check_format(held.kind, away.path, content, away.size)
+                taking.check(held.kind, away.path, content, away.size)  # judged by a peek when the mirror was made
         except remote.Stopped:
             raise MirrorBroken(path=away.path, name=held.name, source=source.page, problem="The house is closing.") from None
         except LilongError as problem:
@@ -151,11 +151,6 @@ def _token(house: House, mirror: Mirror) -> str:
         return (house.settings.keys / "imports" / f"{mirror.import_}.token").read_text()
     except FileNotFoundError:
         return ""
-
-
-def _check_format(kind: Kind, path: str, content: BinaryIO, size: int) -> None:
-    """What was judged by a peek is judged again by the bytes that came."""
-    taking.check(kind, path, content, size)
 
 
 # --- for readers --------------------------------------------------------------------------------------------------------
@@ -188,12 +183,15 @@ def fetch(house: House, held: Held, digest: str) -> None:
         flight.arrived.result()
 
 
-def fetch_all(house: House, held: Held) -> int:
-    """Bring all that is still away; how many files came."""
-    flights = [house.port(Mirrors).flight(away) for away in house.db.read(lambda tx: store.away_of(tx, held.id))]
-    for flight in flights:
-        flight.arrived.result()
-    return len(flights)
+class NotComeYet(Conflict):
+    """The mirror {name} has files that have not come from its source yet. Read each of them once (`hf download {name}`), then try again."""
+
+
+def check_own(tx: Tx, held: Held) -> None:
+    """Before a repository's files are handed on by their digests: whoever opens one by its digest gets anybody's bytes, and of a file that
+    has not come there is but the source's word that they are the mirror's. Raises NotComeYet."""
+    if store.absent(tx, held.id):
+        raise NotComeYet(name=held.name)
 
 
 def show(house: House, actor: Actor, kind: Kind, name: str) -> dict[str, Any]:
@@ -260,11 +258,8 @@ def peeking(house: House, where: Remote, commit: str, files: Sequence[File]) -> 
         _peeks.reset(before)
 
 
-class AwayFiles:
-    """Beyond the house's blobs: what a mirror can still fetch. It is not claimed to be here, but opening it brings it."""
-
-    def __init__(self, house: House) -> None:
-        self._house = house
+class Peeked:
+    """Before the house's blobs: the files of a mirror in the making are judged by what its source shows, whoever else has such bytes here."""
 
     def size(self, digest: str) -> int | None:
         peeks = _peeks.get()
@@ -272,8 +267,21 @@ class AwayFiles:
 
     def open(self, digest: str) -> BinaryIO | None:
         peeks = _peeks.get()
-        if peeks is not None and digest in peeks.files:
-            return cast(BinaryIO, io.BufferedReader(_Peek(peeks.remote, peeks.commit, peeks.files[digest]), _PEEKED))
+        if peeks is None or digest not in peeks.files:
+            return None
+        return cast(BinaryIO, io.BufferedReader(_Peek(peeks.remote, peeks.commit, peeks.files[digest]), _PEEKED))
+
+
+class AwayFiles:
+    """Beyond the house's blobs: what a mirror can still fetch. It is not claimed to be here, but opening it brings it."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    def size(self, digest: str) -> int | None:
+        return None
+
+    def open(self, digest: str) -> BinaryIO | None:
         away = self._house.db.read(lambda tx: store.away_anywhere(tx, digest))
         if away is None:
             return None
@@ -322,5 +330,6 @@ def start(house: House) -> None:
     hub_store.goes_with_repository("hub_foreign_statements")
     mirrors = Mirrors(house)
     house.provide(Mirrors, mirrors)
+    house.blobs.beyond(Peeked(), first=True)
     house.blobs.beyond(AwayFiles(house))
     house.closing.append(mirrors.close)

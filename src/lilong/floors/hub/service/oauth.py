@@ -155,7 +155,7 @@ def decide_device(house: House, actor: Actor, user_code: str, *, approve: bool) 
     """The user lets the device in, or not. Raises NotFound, BadInput, Forbidden."""
     device, _ = asked_by_device(house, actor, user_code)
     if approve:
-        _check_within(actor, device.words)
+        _check_within(house, actor, device.words)
 
     def write(tx: Tx) -> None:
         if not store.set_device(tx, device.code_hash, "waiting", "approved" if approve else "denied", actor.user):
@@ -164,8 +164,15 @@ def decide_device(house: House, actor: Actor, user_code: str, *, approve: bool) 
     house.db.write(write)
 
 
-def _check_within(actor: Actor, words: str) -> None:
-    if actor.token is not None and not within(actor.scopes, rules.permissions(words)):
+def _check_within(house: House, actor: Actor, words: str) -> None:
+    """Nobody lets in a program for more, or for longer, than they are signed in for themselves. Raises BadInput."""
+    identity = actor.token
+    if identity is None:
+        return
+    token = house.db.read(lambda tx: house.access.token(tx, identity))
+    if token is None or (token.kind == "api" and token.expires_at is not None):
+        raise BadInput(field="scope", problem="the token in use ends by itself", way_out="Sign in with your password or a link.")
+    if not within(actor.scopes, rules.permissions(words)):
         raise BadInput(
             field="scope", problem="the program asks for more than you are signed in for", way_out="Sign in with your password or a link."
         )
@@ -223,7 +230,7 @@ def consent(house: House, client: str, redirect: str) -> Client:
 
 def agree(house: House, actor: Actor, asked: Consent) -> str:
     """The code that the browser carries back. Raises BadInput."""
-    _check_within(actor, asked.words)
+    _check_within(house, actor, asked.words)
     code, now = house.ids.secret(), house.clock.now()
     made = Code(
         hash_secret(code),
@@ -255,6 +262,8 @@ def redeem(house: House, client: str, secret: str | None, code: str, redirect: s
             return OAuthError("invalid_grant", "This code was used already.")
         if parse_stamp(kept.expires_at) <= now or kept.redirect != redirect:
             return OAuthError("invalid_grant", "This code has expired, or was given for another address.")
+        if verifier and not kept.challenge:  # somebody has taken the challenge off on the way (RFC 9700 section 4.8.2)
+            return OAuthError("invalid_grant", "This code was asked for without a code challenge.")
         if (kept.challenge or found.secret_hash is None) and not (kept.challenge and rules.verifies(verifier, kept.challenge)):
             return OAuthError("invalid_grant", "The code verifier is not the one of this code.")
         family = house.ids.new("consent")

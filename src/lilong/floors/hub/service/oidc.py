@@ -176,12 +176,11 @@ def exchange(house: House, resource: str, subject_token: str, audience: str, add
     trusting = [
         each
         for each in house.db.read(lambda tx: store.publishers(tx, resource=resource))
-        if each.issuer == issuer and all(token.claims.get(name) == value for name, value in each.claims.items())
+        if each.issuer == issuer and all(_claimed(token.claims, name, value) for name, value in each.claims.items())
     ]
     if not trusting:
         raise refused
-    meant = token.claims.get("aud")
-    if audience not in (meant if isinstance(meant, list) else [str(meant).rstrip("/")]):
+    if not _claimed(token.claims, "aud", audience):
         raise OAuthError("invalid_grant", f"The identity token is not for {audience}: ask for that audience.")
     if not jws.about_now(token.claims, house.clock.now().timestamp()):
         raise OAuthError("invalid_grant", "The identity token has expired.")
@@ -195,6 +194,13 @@ def exchange(house: House, resource: str, subject_token: str, audience: str, add
         return secret, int(_LIVES.total_seconds()), made
 
     return house.db.write(write)
+
+
+def _claimed(claims: Mapping[str, Any], name: str, value: str) -> bool:
+    said = claims.get(name)
+    if name != "aud":
+        return bool(said == value)
+    return value.rstrip("/") in [str(each).rstrip("/") for each in (said if isinstance(said, list) else [said])]
 
 
 def _check(house: House, issuer: str, token: jws.Read) -> None:

@@ -16,7 +16,7 @@ from lilong.ground.errors import BadInput, Conflict, NotFound
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
-from . import commits, merging, pulls, reading
+from . import commits, merging, pulls, reading, turns
 from .commits import Ask, Draft
 from .merging import Outcome
 
@@ -162,9 +162,11 @@ def merge(house: House, actor: Actor, kind: Kind, name: str, number: int, text: 
     Raises RepositoryNotFound, Forbidden, DiscussionNotFound, NotMergeable, MergeConflict, BadText.
     """
     text = text_of(text, least=0)
+    base = house.db.read(lambda tx: str(discussion(tx, reading.opened(house, tx, actor, kind, name, "hub.write"), number).base))
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return _merge(house, actor, kind, name, number, text)
+            with turns.of_branch(house, kind, name, base):
+                return _merge(house, actor, kind, name, number, text)
         except RefMoved:
             if attempt == _ATTEMPTS:
                 raise

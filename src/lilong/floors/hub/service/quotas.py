@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from lilong.floors.hub import store
@@ -45,3 +45,11 @@ def check(house: House, tx: Tx, organisation: str, more_bytes: int) -> None:
     quota = of(house, tx, organisation)
     if quota.limit is not None and quota.used + more_bytes > quota.limit:
         raise QuotaExceeded(organisation=organisation, used=quota.used, quota=quota.limit, more=more_bytes)
+
+
+def check_sizes(house: House, tx: Tx, organisation: str, repository: str, sizes: Collection[int]) -> None:
+    """Like `check`, for large files of which only the sizes are known: one may be there already, but only where one of its size is."""
+    check(house, tx, organisation, 1 if sizes else 0)
+    quota = of(house, tx, organisation)
+    if quota.limit is not None and quota.used + sum(sizes) > quota.limit:
+        check(house, tx, organisation, sum(set(sizes) - store.sizes_in(tx, repository)))

@@ -17,11 +17,12 @@ from lilong.floors.hub.git import trees
 from lilong.floors.hub.git.objects import FOLDER
 from lilong.floors.hub.git.trees import Entry, Folder, Load
 from lilong.floors.hub.rules import card
-from lilong.floors.hub.store import Commit, Held, Wanted, community
+from lilong.floors.hub.store import Commit, Held, Wanted, community, imports
 from lilong.ground import manifest
 from lilong.ground.access import Actor
+from lilong.ground.blobs import digest_of
 from lilong.ground.db import Tx
-from lilong.ground.errors import BadInput
+from lilong.ground.errors import BadInput, Corrupt
 from lilong.ground.house import House
 
 ANONYMOUS = Actor("", frozenset())  # whoever comes without a token: sees what is public
@@ -51,6 +52,14 @@ def readable(house: House, tx: Tx, actor: Actor, held: Held) -> None:
     if actor.user and community.accepted(tx, held.id, actor.user):
         return
     raise GatedRepository(kind=held.kind.value, name=held.name)
+
+
+def may_read(house: House, tx: Tx, actor: Actor, held: Held) -> bool:
+    try:
+        readable(house, tx, actor, held)
+    except GatedRepository:
+        return False
+    return True
 
 
 class _Folders:
@@ -157,8 +166,11 @@ def located(house: House, actor: Actor, kind: Kind, name: str, word: str, path: 
         commit = store.at(tx, held, word)
         readable(house, tx, actor, held)
         entry = trees.find(loader(tx), commit.tree, path)
-        xet = store.xet_hashes(tx, (entry.digest,), held).get(entry.digest) if entry is not None and entry.large else None
-        return Located(held, commit, entry, xet)
+        if entry is None or not entry.large:
+            return Located(held, commit, entry, None)
+        if not store.in_repository(tx, held, entry.digest) and imports.away_file(tx, held.id, entry.digest) is None:
+            return Located(held, commit, None, None)  # taken out of the repository, though an old commit still names it
+        return Located(held, commit, entry, store.xet_hashes(tx, (entry.digest,), held).get(entry.digest))
 
     return house.db.read(read)
 
@@ -211,7 +223,7 @@ def files_up_to(house: House, commit: Commit, limit: int) -> dict[str, Entry] | 
     return None if sums(house, commit).count > limit else all_files(house, commit)
 
 
-_TYPES = {"license": "license", "base_model": "base_model", "dataset": "dataset", "region": "region"}
+_TYPES = {name: name for name in ("license", "base_model", "dataset", "region", "benchmark", *card.TYPED)}
 
 
 def tags_by_type(house: House, actor: Actor, kind: Kind) -> dict[str, list[dict[str, str]]]:
@@ -233,9 +245,10 @@ def sums(house: House, commit: Commit) -> Entry:
 
 
 def card_in(house: House, tx: Tx, tree: str) -> card.Card:
-    """The card, empty where there is none or where it is too long to be one."""
+    """The card, empty where there is none or where it is too long to be one, or kept as a large file: whether a repository has its bytes
+    is another question than whether it names them."""
     entry = trees.find(loader(tx), tree, card.PATH)
-    if entry is None or entry.folder or entry.size > card.LIMIT:
+    if entry is None or entry.folder or entry.large or entry.size > card.LIMIT:
         return card.Card("", {})
     content = store.inline(tx, entry.digest)
     return card.read((house.blobs.read(entry.digest) if content is None else content).decode(errors="replace"))
@@ -299,4 +312,6 @@ class Inline:
 
     def open(self, digest: str) -> BinaryIO | None:
         found = self._house.db.read(lambda tx: store.inline(tx, digest))
+        if found is not None and digest_of(found) != digest:
+            raise Corrupt(place=f"file {digest}", problem=f"its bytes in the database are those of {digest_of(found)}")
         return None if found is None else io.BytesIO(found)

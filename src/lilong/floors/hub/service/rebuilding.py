@@ -9,7 +9,6 @@ import hashlib
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 import structlog
 
@@ -65,6 +64,21 @@ class Rebuilt:
             self._copies.pop(digest, None)
         return None
 
+    def digests(self) -> list[str]:
+        with self._door:
+            return list(self._copies)
+
+    def file(self, digest: str) -> Path | None:
+        """The copy, without using it."""
+        with self._door:
+            return self._file(digest) if digest in self._copies else None
+
+    def drop(self, digest: str) -> bool:
+        """Throw a copy away; whether there was one."""
+        with self._door:
+            self._file(digest).unlink(missing_ok=True)
+            return self._copies.pop(digest, None) is not None
+
     def asked(self, file: XetFile, count: int) -> None:
         """So many bytes of a file are being put together for a client; its copy is begun when that becomes worth it."""
         if not 0 < file.size <= self._limit:
@@ -83,7 +97,7 @@ class Rebuilt:
         try:
             with self._work:
                 self.build(file)
-        except LilongError as problem:
+        except (LilongError, OSError) as problem:
             log.warning("no plain copy", digest=file.digest, error=str(problem))
         finally:
             with self._door:
@@ -130,6 +144,11 @@ class Rebuilt:
                 copy.write(whole[: -(-filled // BLOCK) * BLOCK])
         return "sha256:" + hasher.hexdigest()
 
+    def close(self) -> None:
+        self.closed = True
+        with self._work:  # the one being built has seen it
+            return
+
     def tidy(self) -> None:
         """Copies of files that were collected go too."""
         with self._door:
@@ -156,20 +175,11 @@ class Rebuilt:
                 raise StorageFull(place=self._root)
 
 
-_all: WeakKeyDictionary[object, Rebuilt] = WeakKeyDictionary()
-_door = threading.Lock()
+def start(house: House) -> None:
+    copies = Rebuilt(house)
+    house.provide(Rebuilt, copies)
+    house.closing.append(copies.close)
 
 
 def of(house: House) -> Rebuilt:
-    with _door:
-        found = _all.get(house.db)
-        if found is None:
-            found = _all[house.db] = Rebuilt(house)
-            house.closing.append(lambda: _close(found))
-        return found
-
-
-def _close(rebuilt: Rebuilt) -> None:
-    rebuilt.closed = True
-    with rebuilt._work:  # the one being built has seen it
-        return
+    return house.port(Rebuilt)

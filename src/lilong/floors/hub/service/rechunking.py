@@ -15,17 +15,17 @@ from datetime import timedelta
 import structlog
 
 from lilong.floors.hub.store import collecting, rechunking, xet
-from lilong.floors.hub.store.xet import Term, XetFile, Xorb
+from lilong.floors.hub.store.xet import Term, XetFile
 from lilong.floors.hub.xet import chunker, hashes, xorbs
 from lilong.floors.hub.xet.hashes import Leaf
-from lilong.floors.hub.xet.xorbs import Scan, Table
+from lilong.floors.hub.xet.xorbs import Scan
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
 from lilong.ground.errors import Corrupt, LilongError
 from lilong.ground.house import House
 from lilong.ground.seams import parse_stamp, stamp
 
-from . import xorb_store
+from . import xet_upload
 from .xet_read import contents
 
 log = structlog.get_logger("lilong.hub")
@@ -154,31 +154,10 @@ class _Packing:
         scan = Scan()
         found, table = scan.finish(len(body) - scan.take(memoryview(body)))
         hash = hashes.text(found)
-        _keep(self.house, hash, body, table, self.senders)
+        xet_upload.register(self.house, self.senders, hash, table, lambda store: store.put(hash, body))
         for at, chunk in enumerate(self._open):
             self.places[chunk] = (hash, at)
         self._stored, self._open, self._size = [], [], 0
-
-
-def _keep(house: House, hash: str, body: bytes, table: Table, senders: list[Actor]) -> None:
-    store, now = xorb_store.of(house), stamp(house.clock.now())
-    with xorb_store.turn(house, hash):
-        there = house.db.read(lambda tx: xet.xorb(tx, hash))
-        kept = there is not None and there.live and store.has(hash)
-        if not kept:
-            store.put(hash, body)
-
-        def write(tx: Tx) -> None:
-            if kept:
-                xet.touch(tx, (hash,), now)
-            else:
-                xet.put_xorb(tx, Xorb(hash, len(body), table.content_length(), table, "live", now))
-                asked = [(hashes.text(leaf), hash, at) for at, (leaf, _) in enumerate(table.leaves()) if hashes.eligible(leaf)]
-                xet.add_chunks(tx, asked)
-            for actor in senders:
-                xet.add_sender(tx, hash, actor)
-
-        house.db.write(write)
 
 
 def _record(tx: Tx, file: XetFile, now: str) -> bool:

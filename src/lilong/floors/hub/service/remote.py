@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import re
@@ -15,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 from lilong.floors.hub.rules.sources import Source
 from lilong.floors.hub.store.imports import File
 from lilong.ground import intake
-from lilong.ground.blobs import StorageFull
+from lilong.ground.blobs import writing
 from lilong.ground.errors import BadInput, Corrupt, Forbidden, NotFound, Refused
 from lilong.ground.house import House
 
@@ -185,12 +184,8 @@ def _bring(remote: Remote, commit: str, file: File, part: Path, told: Callable[[
                     out.close()
                     part.unlink()
                     raise NotTheFile(path=file.path, host=remote.host, problem=f"it has more than {file.size} bytes")
-                try:
+                with writing(part.parent):
                     out.write(piece)
-                except OSError as problem:
-                    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-                        raise StorageFull(place=part.parent) from problem
-                    raise
                 unsaid += len(piece)
                 if unsaid >= _TOLD_EVERY:
                     unsaid = 0

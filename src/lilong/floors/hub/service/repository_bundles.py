@@ -13,7 +13,6 @@ and every statement's signatures.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
@@ -38,7 +37,7 @@ from lilong.floors.hub.store.git import Shown
 from lilong.floors.hub.store.imports import ForeignStatement
 from lilong.ground import log
 from lilong.ground.access import Actor
-from lilong.ground.blobs import Blob, StorageFull
+from lilong.ground.blobs import Blob, writing
 from lilong.ground.db import Tx
 from lilong.ground.envelope import open_envelope, statement_id
 from lilong.ground.errors import BadInput, Corrupt, LilongError, TooLarge
@@ -242,6 +241,8 @@ class Taken:
 
 def take(house: House, actor: Actor, wish: Incoming, pieces: Iterable[bytes]) -> Taken:
     """Read a bundle to its end, check all of it, and only then make the repository. Raises BadBundle, RepositoryExists, QuotaExceeded."""
+    if wish.trusted:
+        _check_key(wish.trusted)
     if wish.name:
         repositories.check_name(wish.name)
         namespaces.ready(house, actor, wish.name)
@@ -255,6 +256,15 @@ def take(house: House, actor: Actor, wish: Incoming, pieces: Iterable[bytes]) ->
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _check_key(trusted: str) -> None:
+    try:
+        log.Verifier.parse(trusted)
+    except log.BadNote as bad:
+        raise BadInput(
+            field="trusted", problem="it is no key of a house (name+hash+key)", way_out="Give it as an earlier import has shown it."
+        ) from bad
+
+
 def _limit(house: House, name: str) -> int:
     """Bytes that a bundle for this organisation can have at most: what fits into its quota, and as much again for the history."""
     quota = house.db.read(lambda tx: quotas.of(house, tx, name.partition("/")[0]))
@@ -263,17 +273,12 @@ def _limit(house: House, name: str) -> int:
 
 def _spool(file: Path, pieces: Iterable[bytes], limit: int) -> None:
     size = 0
-    try:
-        with file.open("wb") as spool:
-            for piece in pieces:
-                size += len(piece)
-                if size > limit:
-                    raise TooLarge(what="The bundle", size=f"more than {limit}", limit=limit)
-                spool.write(piece)
-    except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(place=file.parent) from problem
-        raise
+    with writing(file.parent), file.open("wb") as spool:
+        for piece in pieces:
+            size += len(piece)
+            if size > limit:
+                raise TooLarge(what="The bundle", size=f"more than {limit}", limit=limit)
+            spool.write(piece)
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -31,9 +32,9 @@ SINGLE = "model.safetensors"
 _PART = re.compile(r"(.+)-\d{5}-of-\d{5}\.gguf")
 
 
-def at_once(house: House, kind: Kind, tree: str) -> dict[str, Any]:
-    """What follows from the card, config.json and names alone."""
-    root = _root(house, tree)
+def at_once(house: House, kind: Kind, tree: str, absent: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """What follows from the card, config.json and names alone. `absent`: digests of files whose bytes the repository does not have."""
+    root = _root(house, tree, absent)
     metadata = _card(house, root)
     found: dict[str, Any] = {}
     if kind is Kind.MODEL:
@@ -60,13 +61,13 @@ def at_once(house: House, kind: Kind, tree: str) -> dict[str, Any]:
     return whole
 
 
-def worked_out(house: House, kind: Kind, tree: str) -> dict[str, Any]:
+def worked_out(house: House, kind: Kind, tree: str, absent: frozenset[str] = frozenset()) -> dict[str, Any]:
     """All of it; the scans of the files in the root are done."""
-    found = at_once(house, kind, tree)
+    found = at_once(house, kind, tree, absent)
     if kind is Kind.MODEL:
-        root = _root(house, tree)
+        root = _root(house, tree, absent)
         found |= {key: plain(value) for key, value in (("safetensors", _safetensors(house, root)), ("gguf", _gguf(house, root))) if value}
-        evaluations = _evaluations(house, root)
+        evaluations = _evaluations(house, root, absent)
         if evaluations:
             found["evalResults"] = plain(evaluations)
     else:
@@ -85,13 +86,17 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _root(house: House, tree: str) -> Folder:
-    return house.db.read(lambda tx: reading.loader(tx)(tree)) if tree != trees.EMPTY else {}
+def _root(house: House, tree: str, absent: frozenset[str]) -> Folder:
+    """A folder; its files that are absent have no digest by which they could be read."""
+    folder = house.db.read(lambda tx: reading.loader(tx)(tree)) if tree != trees.EMPTY else {}
+    if not absent:
+        return folder
+    return {name: replace(entry, digest="") if entry.digest in absent else entry for name, entry in folder.items()}
 
 
 def _read(house: House, entry: Entry | None, limit: int) -> bytes:
     """A small file of a revision; empty where there is none, or where it is larger."""
-    if entry is None or entry.folder or entry.size > limit:
+    if entry is None or entry.folder or not entry.digest or entry.size > limit:
         return b""
     try:
         return house.blobs.read(entry.digest)
@@ -192,12 +197,12 @@ def _bounded(number: int) -> int:
     return min(number, (1 << 63) - 1)  # what a database can hold; a header may claim more
 
 
-def _evaluations(house: House, root: Folder) -> list[dict[str, Any]]:
+def _evaluations(house: House, root: Folder, absent: frozenset[str]) -> list[dict[str, Any]]:
     """The entries of `.eval_results/*.yaml`."""
     entry = root.get(".eval_results")
     if entry is None or not entry.folder:
         return []
-    folder = house.db.read(lambda tx: reading.loader(tx)(entry.id))
+    folder = _root(house, entry.id, absent)
     results: list[dict[str, Any]] = []
     for name in sorted(name for name in folder if name.endswith((".yaml", ".yml")))[:_EVALUATIONS]:
         try:

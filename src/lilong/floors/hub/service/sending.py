@@ -15,7 +15,7 @@ from datetime import timedelta
 import structlog
 
 from lilong.floors.hub import store as rows
-from lilong.floors.hub.contract import Kind
+from lilong.floors.hub.contract import GatedRepository, Kind
 from lilong.floors.hub.rules import webhooks as rules
 from lilong.floors.hub.store import webhooks as store
 from lilong.floors.hub.store.webhooks import Delivery, Webhook
@@ -25,7 +25,7 @@ from lilong.ground.errors import LilongError
 from lilong.ground.house import House
 from lilong.ground.seams import parse_stamp, stamp
 
-from . import outgoing
+from . import outgoing, reading
 from .outgoing import AddressRefused, BadAddress
 
 log = structlog.get_logger("lilong.hub.webhooks")
@@ -36,9 +36,17 @@ _AT_ONCE = 8
 _KEPT = timedelta(days=30)
 
 
-def may_know(house: House, tx: Tx, hook: Webhook, name: str, *, hidden: bool) -> bool:
+def may_know(house: House, tx: Tx, hook: Webhook, name: str, *, hidden: bool, held: rows.Held | None, scope: str) -> bool:
+    """`scope`: of the event; what is said in a gated repository is for those only who may have its files."""
     organisation, _, short = name.partition("/")
-    return not hidden or house.access.allowed(tx, Actor(hook.user), "hub.read", organisation, short)
+    if hidden and not house.access.allowed(tx, Actor(hook.user), "hub.read", organisation, short):
+        return False
+    if held is not None and rules.domain_of(scope) == "discussion":
+        try:
+            reading.readable(house, tx, Actor(hook.user), held)
+        except GatedRepository:
+            return False
+    return True
 
 
 def deliver_due(house: House, pool: ThreadPoolExecutor | None = None) -> int:
@@ -68,8 +76,9 @@ def deliver(house: House, identity: str) -> None:
         kind = Kind(json.loads(found.body)["repo"]["type"])
         held = rows.repository(tx, kind, found.subject) or rows.redirect(tx, kind, found.subject)
         hidden = found.hidden or (held is not None and held.repository.private)
-        name = found.subject if held is None else held.name
-        return "" if may_know(house, tx, hook, name, hidden=hidden) else "Its user may not read the repository any more."
+        name, scope = found.subject if held is None else held.name, found.event.rpartition(" ")[2]
+        knows = may_know(house, tx, hook, name, hidden=hidden, held=held, scope=scope)
+        return "" if knows else "Its user may not read the repository any more."
 
     both = house.db.read(look)
     if both is None:

@@ -75,14 +75,15 @@ def move(house: House, actor: Actor, kind: Kind, old: str, new: str) -> Held:
 
 
 def moved_to(house: House, actor: Actor, kind: Kind, name: str) -> str | None:
-    """Where a repository that the actor may see has gone from this name."""
+    """Where a repository that the actor may see has gone from this name, or is, where only case differs."""
 
     def read(tx: Tx) -> str | None:
         held = store.redirect(tx, kind, name)
-        if held is None:
+        found = held.name if held is not None else store.same_but_for_case(tx, kind, name)
+        if found is None or found == name:
             return None
         try:
-            return opened(house, tx, actor, kind, held.name).name
+            return opened(house, tx, actor, kind, found).name
         except (RepositoryNotFound, GatedRepository):
             return None
 

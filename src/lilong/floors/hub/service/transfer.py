@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 
 from lilong.floors.hub import store
 from lilong.floors.hub.contract import Kind
@@ -15,13 +11,13 @@ from lilong.floors.hub.store import Held, collecting
 from lilong.floors.hub.store import imports as mirrored
 from lilong.ground import intake
 from lilong.ground.access import Actor
-from lilong.ground.blobs import Blob, hexadecimal, write_durably
+from lilong.ground.blobs import Blob, hexadecimal
 from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput, Forbidden, NotFound
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
-from . import pulls, quotas, reading
+from . import keys, pulls, quotas, reading
 
 PART = 64 << 20  # bytes of a part at least
 PARTS_FROM = 128 << 20  # bytes; larger objects come in parts where the client can send them
@@ -57,43 +53,26 @@ class Link:
     part: int = 0  # from 1 on, of an object that comes in parts
     chunk: int = 0  # bytes of each part but the last; 0: it comes as a whole
 
-    def signature(self, key: bytes) -> str:
-        text = "\n".join((self.verb, self.digest, str(self.size), self.user, str(self.expires), str(self.part), str(self.chunk)))
-        return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-
-
-def make_key(house: House) -> None:
-    """The secret behind the links, made on first use and kept beside the house's other keys."""
-    path = _key_file(house)
-    if not path.exists():
-        write_durably(path, house.ids.secret().encode(), 0o600)
-
-
-def _key_file(house: House) -> Path:
-    return house.settings.keys / "hub-links.key"
-
-
-@lru_cache(maxsize=16)
-def _key(path: Path) -> bytes:
-    return path.read_bytes()
+    def signature(self, house: House) -> str:
+        return keys.signature(house, "links", self.verb, self.digest, self.size, self.user, self.expires, self.part, self.chunk)
 
 
 def link(house: House, verb: str, digest: str, size: int, actor: Actor) -> tuple[Link, str]:
     """A link and its signature."""
     made = Link(verb, digest, size, actor.user, int(house.clock.now().timestamp()) + _LIVES)
-    return made, made.signature(_key(_key_file(house)))
+    return made, made.signature(house)
 
 
 def signed(house: House, link: Link, verb: str, part: int = 0) -> tuple[Link, str]:
     """Another link for the same object and the same time."""
     made = replace(link, verb=verb, part=part)
-    return made, made.signature(_key(_key_file(house)))
+    return made, made.signature(house)
 
 
 def check_link(house: House, link: Link, signature: str) -> None:
     """Raises LinkNotUsable."""
     fresh = link.expires > house.clock.now().timestamp()
-    if not (hmac.compare_digest(link.signature(_key(_key_file(house))), signature) and fresh):
+    if not (keys.equal(link.signature(house), signature) and fresh):
         raise LinkNotUsable()
 
 

@@ -14,6 +14,7 @@ from lilong.floors.hub.git.trees import Entry, Folder
 from lilong.floors.hub.rules import card, names
 from lilong.floors.hub.scan import content
 from lilong.floors.hub.store import Commit, Held
+from lilong.floors.hub.store import imports as mirrored
 from lilong.floors.hub.store import trust as kept
 from lilong.floors.hub.store.trust import FileStatus
 from lilong.ground.access import Actor
@@ -57,11 +58,13 @@ def committed(house: House, recorded: Recorded) -> None:
 
 def scan(house: House, held: Held, commit: Commit) -> dict[str, Any]:
     """Look at what is new in a revision, and keep its facts; for the head of main also what lists show and filter by."""
-    done = house.db.read(lambda tx: kept.facts(tx, commit.tree, held.kind))
-    if done is None or not done["securityRepoStatus"]["scansDone"]:
+    # Trees and contents are known by their ids, whoever has them: a mirror has of its tree only what has come from its source.
+    known, absent = house.db.read(lambda tx: (kept.facts(tx, commit.tree, held.kind), mirrored.absent(tx, held.id)))
+    done = known
+    if done is None or not done["securityRepoStatus"]["scansDone"] or absent:
         before = house.db.read(lambda tx: store.commit(tx, held, commit.parent or ""))
-        issues, complete = _issues(house, commit.tree, before.tree if before is not None else trees.EMPTY)
-        done = revision_facts.worked_out(house, held.kind, commit.tree)
+        issues, complete = _issues(house, commit.tree, before.tree if before is not None and not absent else trees.EMPTY, absent)
+        done = revision_facts.worked_out(house, held.kind, commit.tree, absent)
         done["securityRepoStatus"] = {
             "scansDone": complete,
             "filesWithIssues": [{"path": path, "level": status} for path, status in issues],
@@ -69,14 +72,15 @@ def scan(house: House, held: Held, commit: Commit) -> dict[str, Any]:
     facts = done
 
     def write(tx: Tx) -> None:
-        kept.set_revision_facts(tx, commit.tree, held.kind, facts)
+        if not (absent and known is not None and known["securityRepoStatus"]["scansDone"]):
+            kept.set_revision_facts(tx, commit.tree, held.kind, facts)
         if store.repository_by_id(tx, held.id) is None:
             return  # deleted in the meantime
         kept.set_scanned(tx, held.id, commit.id)
         if store.ref(tx, held, names.MAIN) == commit.id:
             parameters = (facts.get("safetensors") or facts.get("gguf") or {}).get("total")
             metadata = store.repository_by_id(tx, held.id)
-            tags = card.tags(metadata.card) if metadata is not None else []
+            tags = card.tags(metadata.card, held.kind) if metadata is not None else []
             store.set_facts(tx, held, facts, parameters, tags)
 
     house.db.write(write)
@@ -86,18 +90,20 @@ def scan(house: House, held: Held, commit: Commit) -> dict[str, Any]:
 Issues = list[tuple[str, str]]  # (path, status) of what is not safe
 
 
-def _issues(house: House, root: str, before: str) -> tuple[Issues, bool]:
+def _issues(house: House, root: str, before: str, absent: frozenset[str]) -> tuple[Issues, bool]:
     """What is not safe in a tree, and whether all of it could be looked at: files of a mirror may not have come yet.
 
     Folders that were gone through are not opened again; of a changed one only what differs from the commit before is looked up.
     """
     if root == trees.EMPTY:
         return [], True
-    order, known = _folders(house, root, before)
+    order, known = _folders(house, root, before, afresh=bool(absent))
     unfinished: set[str] = set()
     for identity, base in reversed(order.items()):  # a folder comes after those in it
         folder, unchanged, found = house.db.read(lambda tx, identity=identity, base=base: _known_part(tx, identity, base))  # type: ignore[misc]
-        fresh, complete = _scan_files(house, {name: entry for name, entry in folder.items() if not entry.folder and name not in unchanged})
+        files = {name: entry for name, entry in folder.items() if not entry.folder and name not in unchanged}
+        fresh, complete = _scan_files(house, {name: entry for name, entry in files.items() if entry.digest not in absent})
+        complete = complete and not any(entry.digest in absent for entry in files.values())
         found += fresh
         for name, entry in folder.items():
             if entry.folder:
@@ -111,29 +117,30 @@ def _issues(house: House, root: str, before: str) -> tuple[Issues, bool]:
     return known[root], not unfinished
 
 
-def _folders(house: House, root: str, before: str) -> tuple[dict[str, str], dict[str, Issues]]:
-    """Folders still to be gone through, each before those in it, with what stood in their place; and the issues of the others."""
+def _folders(house: House, root: str, before: str, *, afresh: bool) -> tuple[dict[str, str], dict[str, Issues]]:
+    """Folders still to be gone through, each before those in it, with what stood in their place; and the issues of the others.
+
+    `afresh`: all of them, whatever was found in equal folders.
+    """
 
     def read(tx: Tx) -> tuple[dict[str, str], dict[str, Issues]]:
         load = reading.loader(tx)
         order: dict[str, str] = {}
         known: dict[str, Issues] = {}
-        waiting = [(root, before)]
+        known |= {} if afresh else kept.folder_issues(tx, [root])
+        waiting = [] if root in known else [(root, before)]
         while waiting:
             identity, base = waiting.pop()
-            if identity in known:
-                continue
-            issues = kept.folder_issues(tx, identity)
-            if issues is not None:
-                known[identity] = issues
-                continue
             order.pop(identity, None)  # one folder in two places: it is gone through before the one that comes first
             order[identity] = base
             old = load(base) if base != trees.EMPTY else {}
+            inner = {name: entry.id for name, entry in load(identity).items() if entry.folder}
+            if not afresh:
+                known |= kept.folder_issues(tx, inner.values())
             waiting += [
-                (entry.id, old[name].id if name in old and old[name].folder else trees.EMPTY)
-                for name, entry in load(identity).items()
-                if entry.folder
+                (each, old[name].id if name in old and old[name].folder else trees.EMPTY)
+                for name, each in inner.items()
+                if each not in known
             ]
         return order, known
 
@@ -144,7 +151,7 @@ def _known_part(tx: Tx, identity: str, base: str) -> tuple[Folder, set[str], Iss
     """A folder, the names of its files that were in the same place before, and what was not safe among these."""
     load = reading.loader(tx)
     folder = load(identity)
-    issues = kept.folder_issues(tx, base) if base != trees.EMPTY else None
+    issues = kept.folder_issues(tx, [base]).get(base) if base != trees.EMPTY else None
     if issues is None or len(issues) >= _ISSUES:
         return folder, set(), []
     old = load(base)
@@ -203,21 +210,29 @@ def _look(house: House, entry: Entry, named: str) -> FileStatus | None:
 
 def status_of(tx: Tx, held: Held, commit: Commit, digests: Iterable[str]) -> dict[str, FileStatus]:
     """What was found in these files of a revision; empty until it was scanned itself, so that nobody learns from it what others have."""
-    return kept.status_of(tx, digests) if kept.is_scanned(tx, held.id, commit.id) else {}
+    if not kept.is_scanned(tx, held.id, commit.id):
+        return {}
+    absent = mirrored.absent(tx, held.id)
+    return kept.status_of(tx, [digest for digest in digests if digest not in absent])
 
 
 def facts(tx: Tx, held: Held, commit: Commit) -> dict[str, Any]:
     """As in model info: safetensors, gguf, config, library_name, pipeline_tag, transformersInfo, model-index, evalResults, licence, tags,
     securityRepoStatus; those that apply. Empty where the revision was not scanned yet."""
-    return (kept.facts(tx, commit.tree, held.kind) or {}) if kept.is_scanned(tx, held.id, commit.id) else {}
+    found = (kept.facts(tx, commit.tree, held.kind) or {}) if kept.is_scanned(tx, held.id, commit.id) else {}
+    # Of a mirror that waits for files, what was found in all of them was found by somebody else.
+    return {} if found and found["securityRepoStatus"]["scansDone"] and mirrored.absent(tx, held.id) else found
 
 
 def facts_now(house: House, held: Held, commit: Commit) -> dict[str, Any]:
     """Like `facts`; until the scan is done, what follows from the card and config.json alone."""
-    found = house.db.read(lambda tx: facts(tx, held, commit))
+    found, absent = house.db.read(lambda tx: (facts(tx, held, commit), mirrored.absent(tx, held.id)))
     if found:
         return found
-    return {**revision_facts.at_once(house, held.kind, commit.tree), "securityRepoStatus": {"scansDone": False, "filesWithIssues": []}}
+    return {
+        **revision_facts.at_once(house, held.kind, commit.tree, absent),
+        "securityRepoStatus": {"scansDone": False, "filesWithIssues": []},
+    }
 
 
 def shown(status: FileStatus | None) -> dict[str, Any]:

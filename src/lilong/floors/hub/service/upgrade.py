@@ -26,7 +26,7 @@ def places(house: House) -> None:
             store.add_changes(tx, held, placed, [path for path, _, _ in trees.changed(load, before, commit.tree)])
             if store.ref(tx, held, names.MAIN) == commit.id:
                 about = reading.card_in(house, tx, commit.tree)
-                store.set_card(tx, held, about.metadata, card.tags(about.metadata))
+                store.set_card(tx, held, about.metadata, card.tags(about.metadata, held.kind))
                 store.recount(tx, held)
         return len(found)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lilong.floors.hub.store import people
+from lilong.floors.hub.store import oauth, people
 from lilong.floors.hub.store.people import Person, Used
 from lilong.ground.access import Actor, Organisation, Scope, Token, User, parse
 from lilong.ground.db import Tx
@@ -57,7 +57,11 @@ def identity(house: House, actor: Actor) -> Identity:
         token = house.access.token(tx, actor.token) if actor.token else None
         if token is not None and token.kind != "api":
             token = None
-        return Identity(house.access.user(tx, actor.user), memberships(house, tx, actor.user), token, limits_of(tx, actor))
+        user = house.access.user(tx, actor.user)
+        words = oauth.words_of_token(tx, token.id) if token is not None else None
+        if words is not None and "email" not in words.split():
+            user = replace(user, email=None)  # the program was not let to know
+        return Identity(user, memberships(house, tx, actor.user), token, limits_of(house, tx, actor))
 
     return house.db.read(read)
 
@@ -72,7 +76,8 @@ def memberships(house: House, tx: Tx, user: str) -> tuple[Membership, ...]:
     return tuple(each for each in found if not each.organisation.personal)
 
 
-def limits_of(tx: Tx, actor: Actor) -> Limits:
+def limits_of(house: House, tx: Tx, actor: Actor) -> Limits:
+    """Anybody may have a token for a name; what there is under it is told to those only who may see it."""
     scopes = [parse(text) for text in sorted(actor.scopes)]
     if all(scope.organisation is None for scope in scopes):
         if actor.covers("hub.write") and actor.covers("hub.read"):
@@ -80,13 +85,17 @@ def limits_of(tx: Tx, actor: Actor) -> Limits:
         if actor.covers("hub.read") and not actor.covers("hub.discuss") and not actor.covers("hub.manage"):
             return Limits("read")
     everywhere, targets = _sorted_out(scopes)
+    owner = Actor(actor.user)
+    seen = house.access.visible(owner, "hub.read", "r.organisation", "r.name")
     scoped = []
     for (organisation, name), permissions in sorted(targets.items(), key=lambda item: (item[0][0], item[0][1] or "")):
         if name is None:
-            personal = tx.value("SELECT personal FROM ground_organisations WHERE name = :name", name=organisation)
+            personal = sees_organisation(house, tx, owner, organisation) and tx.value(
+                "SELECT personal FROM ground_organisations WHERE name = :name", name=organisation
+            )
             scoped.append(("user" if personal else "org", organisation, permissions))
         else:
-            kinds = people.kinds_of(tx, organisation, name) or ["model"]
+            kinds = people.kinds_of(tx, organisation, name, seen) or ["model"]
             scoped += [(kind, f"{organisation}/{name}", permissions) for kind in kinds]
     return Limits("fineGrained", everywhere, tuple(scoped))
 
@@ -110,7 +119,8 @@ def sees_user(house: House, tx: Tx, actor: Actor, name: str) -> bool:
     """Oneself, those one shares an organisation with, and those who have something public in their own namespace."""
     if actor.user == name or house.access.allowed(tx, actor, "house.read"):
         return True
-    return people.together(tx, name, house.access.visible(actor, "organisations.read", "o.name")) or people.something_public(tx, name)
+    together = any(people.together(tx, name, house.access.visible(actor, permission, "o.name")) for permission in _INSIDE)
+    return together or people.something_public(tx, name)
 
 
 def user_overview(house: House, actor: Actor, name: str) -> Overview:
@@ -130,7 +140,15 @@ def user_overview(house: House, actor: Actor, name: str) -> Overview:
 
 
 def sees_organisation(house: House, tx: Tx, actor: Actor, name: str) -> bool:
-    return house.access.allowed(tx, actor, "organisations.read", name) or people.something_public(tx, name)
+    return inside(house, tx, actor, name) or people.something_public(tx, name)
+
+
+# A token of the hub's clients reads the hub and nothing else; its user still knows who else is in the organisation.
+_INSIDE = ("organisations.read", "hub.read")
+
+
+def inside(house: House, tx: Tx, actor: Actor, name: str) -> bool:
+    return any(house.access.allowed(tx, actor, permission, name) for permission in _INSIDE)
 
 
 def organisation_overview(house: House, actor: Actor, name: str) -> Overview:
@@ -140,8 +158,7 @@ def organisation_overview(house: House, actor: Actor, name: str) -> Overview:
         _check_organisation(house, tx, actor, name)
         organisation = house.access.organisation(tx, name)
         counted = people.count_repositories(tx, name, house.access.visible(actor, "hub.read", "r.organisation", "r.name"))
-        inside = house.access.allowed(tx, actor, "organisations.read", name)
-        number = people.count_members(tx, name) if inside else None
+        number = people.count_members(tx, name) if inside(house, tx, actor, name) else None
         return Overview(
             name,
             organisation.title,
@@ -166,7 +183,7 @@ def members(house: House, actor: Actor, name: str, after: str, limit: int) -> li
 
     def read(tx: Tx) -> list[Person]:
         _check_organisation(house, tx, actor, name)
-        if house.access.allowed(tx, actor, "organisations.read", name):
+        if inside(house, tx, actor, name):
             return people.members(tx, name, after, limit)
         found: list[Person] = []
         last = after
@@ -183,11 +200,13 @@ def members(house: House, actor: Actor, name: str, after: str, limit: int) -> li
 def check_user(house: House, actor: Actor, name: str) -> None:
     """Raises NotFound."""
 
-    def read(tx: Tx) -> None:
-        if tx.row("SELECT 1 FROM ground_users WHERE name = :name", name=name) is None or not sees_user(house, tx, actor, name):
-            raise NotFound(kind="user", name=name[:100])
+    house.db.read(lambda tx: check_seen(house, tx, actor, name))
 
-    house.db.read(read)
+
+def check_seen(house: House, tx: Tx, actor: Actor, name: str) -> None:
+    """Raises NotFound."""
+    if tx.row("SELECT 1 FROM ground_users WHERE name = :name", name=name) is None or not sees_user(house, tx, actor, name):
+        raise NotFound(kind="user", name=name[:100])
 
 
 def check_organisation(house: House, actor: Actor, name: str) -> None:
@@ -199,8 +218,8 @@ def repositories(house: House, actor: Actor, namespace: str, after: tuple[str, s
     """The repositories of a namespace with the bytes they take, and the bytes of all; for those inside. Raises NotFound."""
 
     def read(tx: Tx) -> tuple[list[Used], int]:
-        if namespace != actor.user:
-            house.access.require(tx, actor, "organisations.read", namespace, hidden=NotFound(kind="organisation", name=namespace[:100]))
+        if namespace != actor.user and not inside(house, tx, actor, namespace):
+            raise NotFound(kind="organisation", name=namespace[:100])
         seen = house.access.visible(actor, "hub.read", "r.organisation", "r.name")
         return people.used(tx, namespace, seen, after, limit), people.used_by_all(tx, namespace)
 

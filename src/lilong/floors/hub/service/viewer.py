@@ -33,7 +33,7 @@ from lilong.ground.errors import BadInput, LilongError, NotFound
 from lilong.ground.house import House
 from lilong.ground.sandbox import Bind, Level, Limits, OutputRefused, Sandbox
 
-from . import reading
+from . import mirrors, reading
 
 T = TypeVar("T")
 
@@ -138,6 +138,8 @@ def _asked(house: House, actor: Actor, name: str, word: str, path: str, question
     format_ = shapes.format_of(path)
     if not format_:
         raise NotATable(path=path[:300], problem="its name is none of Parquet, JSON lines, CSV")
+    if entry.large:  # a mirror's file is its own only once its source has sent it
+        mirrors.fetch(house, held, entry.digest)
     if entry.size > (_REBUILT if house.blobs.path(entry.digest) is None else _LARGEST):
         raise NotATable(path=path[:300], problem=f"it has more than {_REBUILT >> 30} GiB")
     whole = replace(question, format=format_, size=entry.size)

@@ -195,7 +195,9 @@ def on_event(house: House, recorded: Recorded) -> None:
         queued = 0
         shown: dict[str, Any] | None = None
         for hook in store.watching(tx, kind, names):
-            if rules.domain_of(scope) not in hook.domains or not sending.may_know(house, tx, hook, name, hidden=hidden):
+            if rules.domain_of(scope) not in hook.domains or not sending.may_know(
+                house, tx, hook, name, hidden=hidden, held=held, scope=scope
+            ):
                 continue
             shown = shown or _payload(tx, recorded, body, at, kind, name, held)
             if shown is None:

@@ -15,7 +15,7 @@ from lilong.ground.errors import NotFound
 from lilong.ground.house import House
 from lilong.ground.seams import parse_stamp, stamp
 
-from . import xet_tokens
+from . import keys
 from .xet_tokens import Grant
 from .xet_upload import hash_of
 
@@ -56,7 +56,7 @@ def shard(house: House, grant: Grant, word: str) -> bytes:
     if old:
         house.db.write(lambda tx: xet.touch(tx, old, stamp(now)))
     begun = int(now.timestamp())
-    key = hmac.new(xet_tokens.key(house, "chunks"), f"{grant.actor.user}\n{begun // _PERIOD}".encode(), hashlib.sha256).digest()
+    key = hmac.new(keys.key(house, "chunks"), f"{grant.actor.user}\n{begun // _PERIOD}".encode(), hashlib.sha256).digest()
     rows = ((hashes.raw(xorb.hash), xorb.size, xorb.chunks.leaves()) for xorb in told)
     return shards.build(rows, key, begun, (begun // _PERIOD + 2) * _PERIOD)
 

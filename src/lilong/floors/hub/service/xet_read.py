@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 import structlog
 
-from lilong.floors.hub.service import xet_tokens, xorb_store
+from lilong.floors.hub import store as hub_store
+from lilong.floors.hub.service import keys, reading, xorb_store
 from lilong.floors.hub.service.xet_tokens import Grant
 from lilong.floors.hub.store import xet, xet_read
 from lilong.floors.hub.store.xet import XetFile
+from lilong.floors.hub.xet import reader
 from lilong.floors.hub.xet.reader import BadXorbBytes, Contents, Reader
 from lilong.floors.hub.xet.reconstruction import Piece, Reconstruction, reconstruction, touched
 from lilong.floors.hub.xet.xorbs import Table
@@ -104,7 +105,7 @@ def reconstruct(house: House, grant: Grant, hash: str, first: int, last: int | N
 
     def read(tx: Tx) -> Reconstruction:
         file = xet_read.by_hash(tx, xorb_store.hash_of(hash))
-        if file is None or not _may_read(tx, grant, file):
+        if file is None or not _may_read(house, tx, grant, file):
             raise XetFileNotFound(name=hash)
         end = file.size if last is None else min(last, file.size)
         if first >= end and (first or file.size):
@@ -122,9 +123,37 @@ def reconstruct(house: House, grant: Grant, hash: str, first: int, last: int | N
     return house.db.read(read)
 
 
-def _may_read(tx: Tx, grant: Grant, file: XetFile) -> bool:
-    within = xet_read.in_bucket if grant.kind == "bucket" else xet_read.in_repository
-    return within(tx, file, grant.repository) or (bool(grant.actor.user) and xet_read.uploaded_by(tx, file, grant.actor.user))
+def _may_read(house: House, tx: Tx, grant: Grant, file: XetFile) -> bool:
+    """Of the repository or bucket that the token is for, if its bearer may still read there; or sent by themselves."""
+    if grant.actor.user and xet_read.uploaded_by(tx, file, grant.actor.user):
+        return True
+    if grant.kind == "bucket":
+        return xet_read.in_bucket(tx, file, grant.repository) and _in_bucket_still(house, tx, grant)
+    held = hub_store.repository_by_id(tx, grant.repository) if xet_read.in_repository(tx, file, grant.repository) else None
+    if held is None:
+        return False
+    hidden = held.repository.private and not house.access.allowed(tx, grant.actor, "hub.read", held.organisation, held.short)
+    return not hidden and reading.may_read(house, tx, grant.actor, held)
+
+
+def _in_bucket_still(house: House, tx: Tx, grant: Grant) -> bool:
+    row = tx.row("SELECT organisation, name, private FROM hub_buckets WHERE id = :id", id=grant.repository)
+    return row is not None and (not row["private"] or house.access.allowed(tx, grant.actor, "hub.read", row["organisation"], row["name"]))
+
+
+def stored(house: House, hash: str, first: int, stop: int) -> Iterator[bytes | memoryview]:
+    """Bytes of a xorb as they are stored, each chunk checked before any of it is given out. Raises XorbMissing, XorbDamaged."""
+    known = house.db.read(lambda tx: xet.xorb(tx, hash))
+    if known is None or known.state == "gone" or stop > known.size:
+        raise xorb_store.XorbMissing(name=hash)
+    if known.state == "damaged":
+        raise XorbDamaged(name=hash)
+    store = xorb_store.of(house)
+    try:
+        yield from reader.stored(hash, known.chunks, first, stop, lambda begin, end: store.open_range(hash, begin, end))
+    except BadXorbBytes as found:
+        note_damage(house, found)
+        raise XorbDamaged(name=hash) from found
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +167,7 @@ class XorbLink:
     expires: int  # seconds since 1970
 
     def signature(self, house: House) -> str:
-        text = "\n".join((self.xorb, str(self.start), str(self.stop), self.user, str(self.expires)))
-        return hmac.new(xet_tokens.key(house, "fetch"), text.encode(), hashlib.sha256).hexdigest()
+        return keys.signature(house, "xorb links", self.xorb, self.start, self.stop, self.user, self.expires)
 
 
 def link(house: House, grant: Grant, piece: Piece) -> XorbLink:
@@ -149,6 +177,5 @@ def link(house: House, grant: Grant, piece: Piece) -> XorbLink:
 def check_link(house: House, link: XorbLink, signature: str, first: int, last: int) -> None:
     """Whether bytes `first` to before `last` may be had by it. Raises LinkToXorbNotUsable."""
     fresh = link.expires > house.clock.now().timestamp()
-    known = signature.isascii() and hmac.compare_digest(link.signature(house), signature)
-    if not (fresh and known and link.start <= first < last <= link.stop):
+    if not (fresh and keys.equal(link.signature(house), signature) and link.start <= first < last <= link.stop):
         raise LinkToXorbNotUsable()

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
 import json
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 from lilong.floors.hub.store import xet
 from lilong.ground.access import Actor
-from lilong.ground.blobs import write_durably
 from lilong.ground.errors import Forbidden, Unauthenticated
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
+
+from . import keys
 
 Verb = Literal["read", "write"]
 LIVES = 3600  # seconds; clients fetch a new one when it is about to end
@@ -45,27 +42,6 @@ class XetTokenReadsOnly(Forbidden):
     """This Xet token is for reading. Ask the hub for a write token."""
 
 
-def make_key(house: House) -> None:
-    """The secret behind the tokens, made on first use and kept beside the house's other keys."""
-    path = _key_file(house)
-    if not path.exists():
-        write_durably(path, house.ids.secret().encode(), 0o600)
-
-
-def _key_file(house: House) -> Path:
-    return house.settings.keys / "hub-xet.key"
-
-
-@lru_cache(maxsize=16)
-def _read(path: Path) -> bytes:
-    return path.read_bytes()
-
-
-def key(house: House, purpose: str) -> bytes:
-    """A secret of 32 bytes for one purpose of the CAS."""
-    return hmac.new(_read(_key_file(house)), purpose.encode(), hashlib.sha256).digest()
-
-
 def granted(house: House, actor: Actor, kind: str, repository: str, verb: Verb) -> Grant:
     """A grant from now on. The caller has checked that the actor may."""
     return Grant(actor, kind, repository, verb, int(house.clock.now().timestamp()) + LIVES)
@@ -74,22 +50,14 @@ def granted(house: House, actor: Actor, kind: str, repository: str, verb: Verb) 
 def issue(house: House, grant: Grant) -> str:
     actor = grant.actor
     fields = [actor.user, sorted(actor.scopes), actor.token, grant.kind, grant.repository, grant.verb, grant.expires]
-    text = _text(json.dumps(fields, separators=(",", ":")).encode())
-    return f"{text}.{_signature(house, text)}"
-
-
-def _text(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _signature(house: House, text: str) -> str:
-    return _text(hmac.new(key(house, "token"), text.encode(), hashlib.sha256).digest())
+    text = base64.urlsafe_b64encode(json.dumps(fields, separators=(",", ":")).encode()).rstrip(b"=").decode()
+    return f"{text}.{keys.signature(house, 'xet tokens', text)}"
 
 
 def grant_of(house: House, token: str) -> Grant:
     """Raises XetTokenNotUsable."""
     text, _, signature = token.partition(".")
-    if not token.isascii() or not hmac.compare_digest(_signature(house, text), signature):
+    if not token.isascii() or not keys.equal(keys.signature(house, "xet tokens", text), signature):
         raise XetTokenNotUsable()
     try:
         fields = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))

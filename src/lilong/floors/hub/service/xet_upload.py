@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from lilong.floors.hub.store import xet
@@ -18,6 +19,7 @@ from lilong.ground.seams import stamp
 from . import direct, quotas, xorb_store
 from .direct import DirectFile
 from .xet_tokens import Grant
+from .xorb_store import XorbStore
 
 _WINDOW = 2 << 20  # bytes that are hashed and written at a time
 _SLACK = 256 << 10  # room before them for the chunk that the last window broke off in
@@ -140,7 +142,8 @@ class Arrival:
             self._house.db.write(lambda tx: xet.add_sender(tx, self._hash, self._grant.actor))
             return
         self._file.finish(self._scan.size)
-        register(self._house, self._grant.actor, self._hash, self._file.path, table)
+        path = self._file.path
+        register(self._house, [self._grant.actor], self._hash, table, lambda store: store.adopt(self._hash, path))
 
     def drop(self) -> None:
         if self._file is not None:
@@ -160,17 +163,16 @@ def _check_unused(house: House, tx: Tx, grant: Grant) -> None:
         raise TooMuchUnused(actor=grant.actor.user, unused=unused, organisation=organisation, quota=limit)
 
 
-def register(house: House, actor: Actor, hash: str, file: Path, table: Table) -> None:
-    """Take a finished, verified file over as this xorb, sent by this actor. Of two who send the same one, one file stays."""
+def register(house: House, senders: Collection[Actor], hash: str, table: Table, put: Callable[[XorbStore], int]) -> None:
+    """Take verified bytes over as this xorb, sent by these. Of two that come with the same hash, one stays, and `put` is not called for the other."""
     store = xorb_store.of(house)
     now = stamp(house.clock.now())
-    size = table.start(len(table))
-    fresh = Xorb(hash, size, table.content_length(), table, "live", now)
+    fresh = Xorb(hash, table.start(len(table)), table.content_length(), table, "live", now)
     with xorb_store.turn(house, hash):
         known = house.db.read(lambda tx: xet.xorb(tx, hash))
         kept = known is not None and known.live and store.has(hash)
         if not kept:
-            store.adopt(hash, file)
+            put(store)
 
         def write(tx: Tx) -> None:
             if kept:
@@ -179,6 +181,7 @@ def register(house: House, actor: Actor, hash: str, file: Path, table: Table) ->
                 xet.put_xorb(tx, fresh)
                 asked_for = ((hashes.text(chunk), hash, at) for at, (chunk, _) in enumerate(table.leaves()) if hashes.eligible(chunk))
                 xet.add_chunks(tx, asked_for)
-            xet.add_sender(tx, hash, actor)
+            for actor in senders:
+                xet.add_sender(tx, hash, actor)
 
         house.db.write(write)

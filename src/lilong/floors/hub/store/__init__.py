@@ -51,6 +51,7 @@ from .repositories import (
     set_facts,
     set_gated,
     set_private,
+    sizes_in,
     sort_key,
     tags_in_use,
     used_by_namespace,
@@ -64,5 +65,5 @@ __all__ = [
     "goes_with_repository", "has_folders", "history", "in_repository", "inline", "inline_contents", "inline_size", "inlines", "is_ancestor", "known_to",
     "last_changes", "manifest_of", "manifests", "move_ref", "move_repository", "next_number", "recount", "redirect", "ref", "refs",
     "remove_contents", "repositories", "repository", "repository_by_id", "same_but_for_case", "set_card", "set_facts", "set_gated",
-    "set_place", "set_private", "sort_key", "spans", "tags_in_use", "used_by_namespace", "without_place", "xet_hashes",
+    "set_place", "set_private", "sizes_in", "sort_key", "spans", "tags_in_use", "used_by_namespace", "without_place", "xet_hashes",
 ]  # fmt: skip

@@ -21,10 +21,14 @@ class Content:
 
 
 def add_contents(tx: Tx, held: Held, sizes: Mapping[str, int]) -> int:
-    """Bytes that the repository did not have before."""
+    """Bytes that the repository did not have before. What a mirror still waits for, no commit that names it makes its own."""
     more = 0
+    waited_for: set[str] = set()
+    if sizes:
+        rows = tx.rows("SELECT digest FROM hub_mirror_files WHERE repository = :id AND present = 0", id=held.id)
+        waited_for = {row["digest"] for row in rows}
     for digest, size in sizes.items():
-        if tx.run(
+        if digest not in waited_for and tx.run(
             "INSERT INTO hub_contents (digest, repository, size) VALUES (:digest, :repository, :size) ON CONFLICT (digest, repository) DO NOTHING",
             digest=digest, repository=held.id, size=size,
         ):  # fmt: skip

@@ -244,6 +244,12 @@ def away_of(tx: Tx, repository: str) -> list[Away]:
     ]
 
 
+def absent(tx: Tx, repository: str) -> frozenset[str]:
+    """Digests of the large files of a mirror whose bytes have not come to it yet; none for what is no mirror."""
+    rows = tx.rows("SELECT digest FROM hub_mirror_files WHERE repository = :id AND present = 0", id=repository)
+    return frozenset(row["digest"] for row in rows)
+
+
 def away(tx: Tx) -> set[str]:
     """Digests of all large files of mirrors that have not come yet: nothing is wrong with their being missing."""
     return {row["digest"] for row in tx.rows("SELECT digest FROM hub_mirror_files WHERE present = 0")}

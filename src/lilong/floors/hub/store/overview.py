@@ -54,10 +54,13 @@ class Told:
     held: Held
 
 
-def activity(tx: Tx, repositories: Collection[Held], before: int | None, limit: int) -> tuple[list[Told], int | None]:
+def activity(
+    tx: Tx, repositories: Collection[Held], before: int | None, limit: int, *, shut: Collection[str] = ()
+) -> tuple[list[Told], int | None]:
     """The newest events of these repositories, and the number before which the next page begins.
 
-    A name may once have been another repository's: what happened before this one was made is not told.
+    A name may once have been another repository's: what happened before this one was made is not told. `shut`: ids of those whose gate
+    is not open to the reader, who is not told what is said there.
     """
     names = {held.name for held in repositories}
     if not names:
@@ -76,6 +79,8 @@ def activity(tx: Tx, repositories: Collection[Held], before: int | None, limit: 
             continue
         held = known.get((str(recorded.body.get("repository_kind")), recorded.subject))
         if held is None or recorded.at < held.repository.created_at:
+            continue
+        if held.id in shut and recorded.kind.startswith("hub.discussion"):
             continue
         if len(found) == limit:
             return found, found[-1].recorded.seq

@@ -92,8 +92,11 @@ def used_by_all(tx: Tx, organisation: str) -> int:
     )
 
 
-def kinds_of(tx: Tx, organisation: str, name: str) -> list[str]:
-    return [
-        row["kind"]
-        for row in tx.rows("SELECT kind FROM hub_repositories WHERE organisation = :o AND name = :n ORDER BY kind", o=organisation, n=name)
-    ]
+def kinds_of(tx: Tx, organisation: str, name: str, seen: tuple[str, Mapping[str, Any]]) -> list[str]:
+    """The kinds of the repositories of this name that may be seen."""
+    condition, parameters = seen
+    rows = tx.rows(
+        f"SELECT r.kind FROM hub_repositories r WHERE r.organisation = :o AND r.name = :n AND (r.private = 0 OR {condition}) ORDER BY r.kind",
+        o=organisation, n=name, **parameters,
+    )  # fmt: skip
+    return [row["kind"] for row in rows]

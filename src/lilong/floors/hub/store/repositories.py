@@ -211,6 +211,11 @@ def used_by_namespace(tx: Tx, organisation: str) -> int:
     return int(tx.value("SELECT COALESCE(SUM(used_bytes), 0) FROM hub_repositories WHERE organisation = :o", o=organisation))
 
 
+def sizes_in(tx: Tx, repository: str) -> set[int]:
+    """The sizes of the large files that a repository has ever held."""
+    return {int(row["size"]) for row in tx.rows("SELECT DISTINCT size FROM hub_contents WHERE repository = :r", r=repository)}
+
+
 # --- lists --------------------------------------------------------------------------------------------------------------
 
 SORTS = {"lastModified": "updated_at", "createdAt": "created_at", "downloads": "downloads", "likes": "likes", "trendingScore": "trending"}

@@ -85,10 +85,16 @@ def add_scans(tx: Tx, found: Mapping[tuple[str, str], FileStatus], now: str) -> 
     )
 
 
-def folder_issues(tx: Tx, tree: str) -> list[tuple[str, str]] | None:
-    """(path below the folder, status) of what is not safe in it; None where it was not gone through yet."""
-    text = tx.value("SELECT issues FROM hub_folder_scans WHERE tree = :tree AND rules = :rules", tree=tree, rules=RULES)
-    return None if text is None else [(path, status) for path, status in json.loads(text)]
+def folder_issues(tx: Tx, trees: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+    """(path below the folder, status) of what is not safe in it, for those of the folders that were gone through already."""
+    wanted = sorted(set(trees))
+    found: dict[str, list[tuple[str, str]]] = {}
+    for first in range(0, len(wanted), _AT_ONCE):
+        given = {f"t{number}": tree for number, tree in enumerate(wanted[first : first + _AT_ONCE])}
+        among = ", ".join(":" + key for key in given)
+        rows = tx.rows(f"SELECT tree, issues FROM hub_folder_scans WHERE rules = :rules AND tree IN ({among})", rules=RULES, **given)
+        found |= {row["tree"]: [(path, status) for path, status in json.loads(row["issues"])] for row in rows}
+    return found
 
 
 def set_folder_issues(tx: Tx, tree: str, issues: Sequence[tuple[str, str]]) -> None:

@@ -57,6 +57,15 @@ def mark_damaged(tx: Tx, hash: str) -> bool:
     return bool(tx.run("UPDATE hub_xorbs SET state = 'damaged' WHERE hash = :hash AND state = 'live'", hash=hash))
 
 
+def damaged(tx: Tx, limit: int) -> list[str]:
+    return [row["hash"] for row in tx.rows("SELECT hash FROM hub_xorbs WHERE state = 'damaged' ORDER BY hash LIMIT :limit", limit=limit)]
+
+
+def mark_whole(tx: Tx, hash: str) -> None:
+    """It was read to its end, and is as it was."""
+    tx.run("UPDATE hub_xorbs SET state = 'live' WHERE hash = :hash AND state = 'damaged'", hash=hash)
+
+
 def page_of_xorbs(tx: Tx, after: str, limit: int) -> list[Xorb]:
     rows = tx.rows(
         "SELECT hash, size, length, chunks, state, touched_at FROM hub_xorbs WHERE hash > :after AND state <> 'gone' ORDER BY hash LIMIT :limit",

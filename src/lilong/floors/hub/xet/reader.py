@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Protocol
 
 from lilong.floors.hub.xet import hashes
-from lilong.floors.hub.xet.xorbs import BadXorb, Table, contents
+from lilong.floors.hub.xet.xorbs import BadXorb, Scan, Table, contents
 from lilong.ground.errors import Corrupt
 
 Fetch = Callable[[str, int, int], bytes]  # xorb, first byte, byte after the last -> stored bytes
@@ -110,6 +110,29 @@ class Contents:
         except ValueError as problem:  # BadXorb, or another number of chunks
             known = problem if isinstance(problem, BadXorb) else "it has another number of chunks there than its table says"
             raise BadXorbBytes(xorb=xorb, problem=f"between its bytes {start} and {end}: {known}") from problem
+
+
+def stored(xorb: str, table: Table, first: int, stop: int, fetch: Callable[[int, int], Iterator[bytes]]) -> Iterator[bytes | memoryview]:
+    """Bytes `first` to before `stop` of a xorb as they are stored, each only after its chunk was hashed. Raises BadXorbBytes."""
+    ends = range(len(table) + 1)
+    begin, end = bisect_right(ends, first, key=table.start) - 1, bisect_left(ends, stop, key=table.start)
+    scan, rest, at, done = Scan(), b"", table.start(begin), 0
+    try:
+        for piece in fetch(at, table.start(end)):
+            data = memoryview(rest + piece if rest else piece)
+            taken = scan.take(data)
+            new = scan.hashes(done)
+            if new != [hash for hash, _ in table.leaves(begin + done, begin + done + len(new))]:
+                raise BadXorbBytes(
+                    xorb=xorb, problem=f"the bytes of a chunk from chunk {begin + done} on are not those that its hash names"
+                )
+            done += len(new)
+            yield data[max(first - at, 0) : min(taken, stop - at)]
+            rest, at = bytes(data[taken:]), at + taken
+    except BadXorb as problem:
+        raise BadXorbBytes(xorb=xorb, problem=f"behind its byte {at}: {problem}") from problem
+    if done != end - begin:
+        raise BadXorbBytes(xorb=xorb, problem=f"its chunk {begin + done} is cut off, or is none")
 
 
 class Reader(io.RawIOBase):

@@ -152,6 +152,10 @@ class Scan:
             at = end
         return at
 
+    def hashes(self, begin: int) -> list[bytes]:
+        """Of the chunks taken so far, from `begin` on."""
+        return [hash for hash, _, _ in self._chunks[begin:]]
+
     def finish(self, left: int) -> tuple[bytes, Table]:
         """The hash of the xorb, and where its chunks lie. `left`: bytes behind the last whole chunk. Raises BadXorb."""
         if left and not self.footer:
