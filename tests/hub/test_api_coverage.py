@@ -259,3 +259,15 @@ def test_a_folder_is_deleted_by_its_bare_name_too(api: Api, name: str) -> None:
     assert api("mei").list_repo_files(name) == [".gitattributes", "ab.txt"]
     with pytest.raises(EntryNotFoundError):
         api("mei").create_commit(name, [CommitOperationDelete("ab.txt/")], commit_message="No folder")
+
+
+def test_the_id_that_a_client_gives_its_request_comes_back(served: Served) -> None:
+    import httpx
+
+    def id_of(**headers: str) -> str:
+        return httpx.get(f"{served.url}/api/models", headers=headers).headers["x-request-id"]
+
+    assert id_of(**{"x-request-id": "b1946ac9-2492-4d23"}) == "b1946ac9-2492-4d23"
+    assert id_of(**{"x-amzn-trace-id": "Root=1-67891233-abcdef"}) == "Root=1-67891233-abcdef"
+    for odd in ("", "short", "x" * 200, "with blank in it", 'quote"quote'):
+        assert id_of(**{"x-request-id": odd}).startswith("req-")

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from huggingface_hub.errors import (
 from lilong.floors.hub.contract import Hub, Kind
 from lilong.floors.hub.service import transfer
 from lilong.ground.access import SYSTEM, Actor
+from lilong.ground.db import Tx
 
 from .conftest import LANTERN, Served
 
@@ -72,7 +74,7 @@ def weights(size: int) -> bytes:
 def test_a_token_says_who_one_is(api: Api) -> None:
     me = api("mei").whoami()
     assert me["name"] == "mei"
-    assert [(org["name"], org["roleInOrg"]) for org in me["orgs"]] == [(LANTERN, "admin")]
+    assert (LANTERN, "admin") in [(org["name"], org["roleInOrg"]) for org in me["orgs"]]
 
 
 def test_a_folder_comes_back_as_it_was(api: Api, name: str, tmp_path: Path) -> None:
@@ -327,11 +329,19 @@ def test_the_card_shows_in_the_info(api: Api, name: str) -> None:
     assert set(vars(api("mei").model_info(name, expand=["sha", "tags"]))) >= {"sha", "tags"}
 
 
-def test_what_cannot_fit_into_the_quota_is_refused_in_words_before_it_is_sent(api: Api, name: str, served: Served) -> None:
+def test_what_cannot_fit_into_the_quota_is_refused_in_words_before_it_is_sent(api: Api, served: Served) -> None:
+    organisation = f"narrow-{uuid.uuid4().hex[:8]}"
+
+    def found(tx: Tx) -> None:
+        served.house.access.add_organisation(tx, SYSTEM, organisation)
+        served.house.access.grant(tx, SYSTEM, "mei", "owner", organisation)
+        tx.run("INSERT INTO hub_namespaces (organisation, quota_bytes) VALUES (:o, 2000001)", o=organisation)
+
+    served.house.db.write(found)
+    name = f"{organisation}/tide"
     api("mei").create_repo(name, repo_type="dataset")
     kept = os.urandom(2_000_000)
     api("mei").upload_file(path_or_fileobj=kept, path_in_repo="kept.bin", repo_id=name, repo_type="dataset")
-    served.house.db.write(lambda tx: tx.run("INSERT INTO hub_namespaces (organisation, quota_bytes) VALUES ('lantern-works', 2000001)"))
     with pytest.raises(HfHubHTTPError, match="keeps 2000000 of the 2000001 bytes that it may keep; 3000000 more") as refused:
         api("mei").upload_file(path_or_fileobj=bytes(3_000_000), path_in_repo="more.bin", repo_id=name, repo_type="dataset")
     assert "/preupload/" in str(refused.value)

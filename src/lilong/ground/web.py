@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.cookies
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -204,6 +205,16 @@ def request_id(scope: Scope) -> str:
     return str(scope.get("lilong.request_id", ""))
 
 
+_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:;=-]{7,127}")
+
+
+def _given_id(scope: Scope) -> str | None:
+    """The id by which the client will look for this request in its own logs, where it sent one."""
+    given = {name: value for name, value in scope.get("headers", ()) if name in (b"x-request-id", b"x-amzn-trace-id")}
+    found = given.get(b"x-request-id") or given.get(b"x-amzn-trace-id")
+    return found.decode() if found is not None and _ID.fullmatch(found) else None
+
+
 class Envelope:
     """Around every answer: a request id, security headers, a cap on bodies, one log line, one metric. Pure ASGI."""
 
@@ -217,7 +228,7 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        identity = self._house.ids.new("req")
+        identity = _given_id(scope) or self._house.ids.new("req")
         scope["lilong.request_id"] = identity
         status = 500
         taken = 0
