@@ -322,7 +322,7 @@ def test_a_full_disk_refuses_writes_keeps_what_it_acknowledged_and_carries_on_wi
                 if len(refusals) == 5:
                     break
         assert titles
-        assert [(problem.status_code, "full" in str(problem), "ree some space" in str(problem)) for problem in refusals] == [(503, True, True)] * 5
+        assert [(problem.status_code, "full" in str(problem), "ree some space" in str(problem)) for problem in refusals] == [(507, True, True)] * 5
         assert client.get("/api/house/who-am-i")["user"] == "operator", "reading goes on"
         refused("backup", "--house", server.folder, "--out", tiny_disk / "b.tar", saying=("is full",))
         ballast.unlink()
