@@ -160,7 +160,9 @@ def report(folder: Path, asked: argparse.Namespace) -> None:
         print(json.dumps({f"{case}.{name}": round(value) for (case, name), value in rate.items()}))
         return
     print(f"{machine()}, {asked.clients} clients, one fsync {fsyncs(folder):.2f} ms")
-    print(f"{'case':13}{'writer':17}{'writes/s':>10}{'ratio':>7}{'median ms':>11}{'p99 ms':>9}{'longest ms':>12}{'client least..most':>20}   rounds")
+    print(
+        f"{'case':13}{'writer':17}{'writes/s':>10}{'ratio':>7}{'median ms':>11}{'p99 ms':>9}{'longest ms':>12}{'client least..most':>20}   rounds"
+    )
     for (case, name), rounds in found.items():
         median, p99 = (statistics.median(getattr(each, part) for each in rounds) for part in ("median_ms", "p99_ms"))
         counts = f"{min(each.fewest for each in rounds)}..{max(each.most for each in rounds)}"

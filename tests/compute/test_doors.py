@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 import lilong.client
 from lilong.client import Client, ServerError, compute
 from lilong.floors.compute.api import routes
-from lilong.floors.compute.commands import job as job_command
+from lilong.floors.compute.commands.job import job as job_command
 from lilong.floors.compute.contract import PYTHON, JobAsk, JobState
 from lilong.floors.compute.work import run_until_idle
 from lilong.ground import web

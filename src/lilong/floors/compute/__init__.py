@@ -8,5 +8,8 @@ floor = Floor(
     api="lilong.floors.compute.api:routes",
     pages="lilong.floors.compute.pages:routes",
     rooms="lilong.floors.compute.pages:rooms",
-    commands=(("job", "lilong.floors.compute.commands:job", "Submit, follow and cancel jobs."),),
+    commands=(
+        ("job", "lilong.floors.compute.commands.job:job", "Submit, follow and cancel jobs."),
+        ("compute", "lilong.floors.compute.commands.compute:compute", "Simulate what policies would do."),
+    ),
 )

@@ -1,0 +1,1 @@
+"""`lilong job …` and `lilong compute …`"""

@@ -1,0 +1,192 @@
+# mypy: disable-error-code="no-any-return"
+# (rows of record arrays have no types that mypy could see)
+"""Laying a job out on nodes, all or nothing, and taking it off again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lilong.floors.compute.scheduler.compiled import compiled
+from lilong.floors.compute.scheduler.fragmentation import Typical
+from lilong.floors.compute.scheduler.jobs import Jobs
+from lilong.floors.compute.scheduler.score import FGD, NO, RANDOM, UNKNOWN, fgd_score, fits, fittest_device, score_of
+from lilong.floors.compute.scheduler.state import WHOLE, Site, drawn, regroup
+
+
+@compiled
+def fits_beside(s: Site, h: Any, node: int, shape: int) -> bool:
+    """Whether a task fits the node in a way that leaves the reserved job its place."""
+    if s.node[node].later_cpu < h[shape].cpu or s.node[node].later_memory < h[shape].memory:
+        return False
+    wanted, milli = h[shape].devices, h[shape].milli
+    for d in range(s.node[node].devices):
+        if wanted == 0:
+            break
+        if s.free[node, d] >= milli and s.later_free[node, d] >= milli:
+            wanted -= 1
+    return wanted == 0
+
+
+@compiled
+def best_node(s: Site, h: Any, t: Typical, way: int, pool: int, shape: int, beside: bool) -> int:
+    """The node for one task, or -1."""
+    low, high, need = s.bounds[pool], s.bounds[pool + 1], h[shape]
+    cores, devices = s.largest[0], s.largest[1]
+    best, feasible = NO, 0
+    for slot in range(low, s.top[pool]):
+        group, free = s.group[slot], s.group_free[slot]
+        group.score = NO
+        if group.count == 0 or not fits(group, free, need):
+            continue
+        feasible += group.count
+        if way == RANDOM:
+            worth = 0
+        elif way == FGD:
+            worth = s.memo[slot, shape]
+            if worth == UNKNOWN:
+                worth = fgd_score(t, group, free, need, s.row)
+                s.memo[slot, shape] = worth
+        else:
+            worth = score_of(group, free, need, way, cores, devices)
+        group.score = worth
+        best = max(best, worth)
+    if feasible == 0:
+        return -1
+    if beside:
+        return _best_beside(s, h, low, high, shape)
+    if way == RANDOM:
+        nth = drawn(s, feasible)
+        for node in range(low, high):
+            if s.group[s.node[node].group].score != NO:
+                if nth == 0:
+                    return node
+                nth -= 1
+        return -1
+    for node in range(low, high):
+        if s.group[s.node[node].group].score == best:
+            return node
+    return -1
+
+
+@compiled
+def _best_beside(s: Site, h: Any, low: int, high: int, shape: int) -> int:
+    best, chosen = NO, -1
+    for node in range(low, high):
+        worth = s.group[s.node[node].group].score
+        if worth > best and fits_beside(s, h, node, shape):
+            best, chosen = worth, node
+    return chosen
+
+
+@compiled
+def pick_devices(s: Site, h: Any, t: Typical, way: int, node: int, shape: int, beside: bool) -> int:
+    """The devices for a task as a bit set, the tightest that fit; or -1."""
+    wanted, milli = h[shape].devices, h[shape].milli
+    if wanted == 0:
+        return 0
+    if wanted == 1 and milli < WHOLE:
+        one = fittest_device(s, t, way, node, milli, h[shape].cpu, beside)
+        return -1 if one < 0 else 1 << one
+    chosen = 0
+    for d in range(s.node[node].devices):
+        if wanted > 0 and s.free[node, d] >= milli and not (beside and s.later_free[node, d] < milli):
+            chosen |= 1 << d
+            wanted -= 1
+    return chosen if wanted == 0 else -1
+
+
+@compiled
+def take(s: Site, h: Any, pool: int, node: int, shape: int, devices: int, sign: int) -> None:
+    """Hold (sign 1) or give back (sign -1) what a task has of a node."""
+    s.node[node].cpu -= sign * h[shape].cpu
+    s.node[node].memory -= sign * h[shape].memory
+    milli = sign * h[shape].milli
+    s.spare[pool, 0] -= sign * h[shape].cpu
+    s.spare[pool, 1] -= sign * h[shape].memory
+    s.spare[pool, 2] -= milli * h[shape].devices
+    d = 0
+    while devices:
+        if devices & 1:
+            s.free[node, d] -= milli
+        devices >>= 1
+        d += 1
+    size = h[shape].bucket
+    if 0 <= size < s.mix.shape[1]:
+        s.mix[node, size] += sign
+    regroup(s, pool, node)
+
+
+@compiled
+def take_later(s: Site, h: Any, node: int, shape: int, devices: int, sign: int) -> None:
+    """The same on what is kept for later."""
+    s.node[node].later_cpu -= sign * h[shape].cpu
+    s.node[node].later_memory -= sign * h[shape].memory
+    milli = sign * h[shape].milli
+    pool = h[shape].pool
+    s.later_spare[pool, 0] -= sign * h[shape].cpu
+    s.later_spare[pool, 1] -= sign * h[shape].memory
+    s.later_spare[pool, 2] -= milli * h[shape].devices
+    d = 0
+    while devices:
+        if devices & 1:
+            s.later_free[node, d] -= milli
+        devices >>= 1
+        d += 1
+
+
+@compiled
+def lift(s: Site, h: Any, b: Jobs, job: int) -> None:
+    """Take a job off its nodes. Its placements can still be read."""
+    base = b.job[job].room
+    for k in range(b.job[job].placed):
+        take(s, h, b.job[job].pool, b.place[base + k].node, b.place[base + k].need, b.place[base + k].devices, -1)
+
+
+@compiled
+def lay(s: Site, h: Any, b: Jobs, t: Typical, way: int, job: int, option: int, beside: bool) -> bool:
+    """Place every task of an option, or none."""
+    pool = b.job[job].pool
+    tasks, rest = b.option[option].tasks, b.option[option].rest
+    if tasks > 1 and room_for(s, h, pool, b.option[option].need, tasks) < tasks:
+        return False
+    base = b.job[job].room
+    b.job[job].placed = 0
+    for k in range(tasks + (1 if rest >= 0 else 0)):
+        shape = b.option[option].need if k < tasks else rest
+        node = best_node(s, h, t, way, pool, shape, beside)
+        devices = -1 if node < 0 else pick_devices(s, h, t, way, node, shape, beside)
+        if devices < 0:
+            lift(s, h, b, job)
+            if beside:
+                for back in range(k):
+                    take_later(s, h, b.place[base + back].node, b.place[base + back].need, b.place[base + back].devices, -1)
+            b.job[job].placed = 0
+            return False
+        b.place[base + k].node, b.place[base + k].need, b.place[base + k].devices = node, shape, devices
+        b.job[job].placed = k + 1
+        take(s, h, pool, node, shape, devices, 1)
+        if beside:
+            take_later(s, h, node, shape, devices, 1)
+    return True
+
+
+@compiled
+def room_for(s: Site, h: Any, pool: int, shape: int, enough: int) -> int:
+    """How many tasks of a shape fit now, counted up to `enough`."""
+    found = 0
+    for slot in range(s.bounds[pool], s.top[pool]):
+        if s.group[slot].count > 0 and fits(s.group[slot], s.group_free[slot], h[shape]):
+            each = enough
+            if h[shape].cpu > 0:
+                each = min(each, s.group[slot].cpu // h[shape].cpu)
+            if h[shape].memory > 0:
+                each = min(each, s.group[slot].memory // h[shape].memory)
+            if h[shape].devices > 0:
+                parts = 0
+                for d in range(s.group_free.shape[1]):
+                    parts += s.group_free[slot, d] // h[shape].milli
+                each = min(each, parts // h[shape].devices)
+            found += each * s.group[slot].count
+            if found >= enough:
+                return found
+    return found

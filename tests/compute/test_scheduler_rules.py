@@ -1,0 +1,246 @@
+"""What holds of every schedule, whatever the jobs and the policy."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lilong.floors.compute.scheduler.cycle import look
+from lilong.floors.compute.scheduler.decide import Queue, Reason, decide
+from lilong.floors.compute.scheduler.jobs import FINISHED, NEVER, REFUSED, Job, Option, Shape
+from lilong.floors.compute.scheduler.order import enqueue
+from lilong.floors.compute.scheduler.policy import policies
+from lilong.floors.compute.scheduler.simulation.run import Run, opened, simulate
+from lilong.floors.compute.scheduler.state import WHOLE, Node, Site, site
+
+NAMES = sorted(policies())
+EASY = policies()["easy"]
+
+
+@st.composite
+def shapes(draw: st.DrawFn, pool: int) -> Shape:
+    devices = draw(st.integers(0, 4))
+    milli = draw(st.sampled_from([WHOLE, 500, 300])) if devices == 1 else WHOLE
+    return Shape(devices, milli, draw(st.integers(0, 4)) * 1000, draw(st.integers(0, 3)) * 100, draw(st.sampled_from([-1, -1, 1, 2])), pool)
+
+
+@st.composite
+def clusters(draw: st.DrawFn, least_limit: int = 0) -> tuple[list[Node], list[Job]]:
+    """Up to six nodes in two pools and up to twenty-five jobs; runs are never longer than limits by `least_limit` = 0."""
+    nodes = [
+        Node(
+            f"n{at}",
+            draw(st.integers(0, 1)),
+            draw(st.integers(0, 1)),
+            draw(st.integers(0, 4)),
+            draw(st.integers(1, 8)) * 1000,
+            draw(st.integers(1, 8)) * 100,
+        )
+        for at in range(draw(st.integers(1, 6)))
+    ]
+    jobs = []
+    for at in range(draw(st.integers(1, 25))):
+        pool = draw(st.integers(0, 1))
+        options = tuple(
+            Option(draw(shapes(pool)), draw(st.integers(1, 3)), draw(shapes(pool)) if draw(st.booleans()) else None)
+            for _ in range(draw(st.integers(1, 2)))
+        )
+        run = draw(st.integers(1, 40))
+        limit = run + draw(st.integers(least_limit, 30))
+        jobs.append(Job(str(at), options, draw(st.integers(0, 60)), limit, run, priority=draw(st.integers(0, 1))))
+    return nodes, jobs
+
+
+def placements(run: Run, job: int) -> list[tuple[int, int, int]]:
+    row = run.book.jobs.job[job]
+    return [(int(p.node), int(p.need), int(p.devices)) for p in run.book.jobs.place[row.room : row.room + row.placed]]
+
+
+@given(name=st.sampled_from(NAMES), case=clusters())
+@settings(max_examples=60, deadline=None)
+def test_no_device_core_or_memory_is_given_twice(name: str, case: tuple[list[Node], list[Job]]) -> None:
+    run = simulate(*case, policies()[name], seed=3)
+    jobs = run.book.jobs.job[:-1]
+    moments = sorted({int(at) for at in jobs.start[jobs.state == FINISHED]})
+    for now in moments:
+        held: dict[tuple[int, str], int] = defaultdict(int)
+        for job in np.flatnonzero((jobs.state == FINISHED) & (jobs.start <= now) & (jobs.end > now)):
+            for node, need, devices in placements(run, int(job)):
+                shape = run.book.asked[need]
+                assert devices.bit_count() == shape.devices
+                assert shape.devices == 0 or (shape.classes >> run.nodes[node].kind) & 1
+                assert run.nodes[node].pool == shape.pool
+                held[node, "cpu"] += shape.cpu
+                held[node, "memory"] += shape.memory
+                for d in range(devices.bit_length()):
+                    if devices >> d & 1:
+                        held[node, str(d)] += shape.milli
+        for (node, part), amount in held.items():
+            has = (
+                run.nodes[node].cpu
+                if part == "cpu"
+                else run.nodes[node].memory
+                if part == "memory"
+                else WHOLE
+                if int(part) < run.nodes[node].devices
+                else 0
+            )
+            assert amount <= has
+
+
+@given(name=st.sampled_from(NAMES), case=clusters())
+@settings(max_examples=60, deadline=None)
+def test_a_gang_gets_all_its_tasks_or_waits_and_everybody_ends_or_was_refused(name: str, case: tuple[list[Node], list[Job]]) -> None:
+    run = simulate(*case, policies()[name], seed=3)
+    asked = {job.id: job for job in case[1]}
+    for at, id in enumerate(run.book.names):
+        row = run.book.jobs.job[at]
+        got = [run.book.asked[need] for _, need, _ in placements(run, at)]
+        ways = [[option.shape] * option.tasks + ([option.rest] if option.rest else []) for option in asked[id].options]
+        assert (row.state == FINISHED and got in ways and row.end == row.start + asked[id].run) or (row.state == REFUSED and got == [])
+
+
+def stepped(nodes: list[Node], jobs: list[Job], name: str):
+    """Every moment at which jobs come or end, with the state as it is before anything starts."""
+    s, queue = opened(nodes, jobs, policies()[name], seed=5)
+    b, q = queue.book.jobs, queue.lines
+    from lilong.floors.compute.scheduler.order import drop_running
+    from lilong.floors.compute.scheduler.place import lift
+
+    coming, running, policy = 0, [], policies()[name]
+    while True:
+        times = [int(b.job.submit[coming])] if coming < len(jobs) else []
+        times += [int(b.job.start[job] + b.job.run[job]) for job in running]
+        if not times:
+            return
+        now = min(times)
+        for job in [job for job in running if b.job.start[job] + b.job.run[job] == now]:
+            lift(s, queue.book.shapes, b, job)
+            drop_running(q, b, job)
+            b.job.state[job], b.job.end[job] = FINISHED, now
+            running.remove(job)
+        while coming < len(jobs) and b.job.submit[coming] == now:
+            if b.job.state[coming] != REFUSED:
+                enqueue(q, b, coming, policy.backfill == "easy-sjbf")
+            coming += 1
+        yield s, queue, now
+        for pool in range(s.bounds.size - 1):
+            look(s, queue.book.shapes, b, q, queue.usual, policy.rules(), pool, now)
+        running += [int(job) for job in q.fresh[: q.cycles[1]]]
+        q.cycles[1] = 0
+
+
+@given(case=clusters())
+@settings(max_examples=30, deadline=None)
+def test_under_easy_the_first_never_starts_later_than_it_was_promised(case: tuple[list[Node], list[Job]]) -> None:
+    # jobs of one priority: one that comes later and matters more may rightly go first
+    jobs = [Job(job.id, job.options, job.submit, job.limit, job.run) for job in case[1]]
+    promised: dict[int, int] = {}
+    book = None
+    for s, queue, now in stepped(case[0], jobs, "easy"):
+        book = queue.book
+        for job, at in decide(s, queue, EASY, now, 0).reservations.items():
+            promised.setdefault(job, at)
+    if book is not None:
+        for job, at in promised.items():
+            assert book.jobs.job.start[job] <= at
+
+
+@given(name=st.sampled_from([name for name in NAMES if name != "random"]), case=clusters())
+@settings(max_examples=25, deadline=None)
+def test_decide_plans_what_the_simulation_does_and_changes_nothing(name: str, case: tuple[list[Node], list[Job]]) -> None:
+    played = simulate(*case, policies()[name], seed=5)
+    planned: dict[int, int] = {}
+    for s, queue, now in stepped(*case, name):
+        before = [part.copy() for part in (*s, *queue.book.jobs, *queue.lines, queue.book.shapes)]
+        plan = decide(s, queue, policies()[name], now, 5)
+        assert plan == decide(s, queue, policies()[name], now, 5)
+        assert all(np.array_equal(a, b) for a, b in zip(before, (*s, *queue.book.jobs, *queue.lines, queue.book.shapes), strict=True))
+        planned |= {start.job: now for start in plan.starts}
+    rows = played.book.jobs.job[:-1]
+    assert planned == {at: int(rows.start[at]) for at in range(rows.size) if rows.state[at] == FINISHED}
+
+
+def waiting(nodes: list[Node], jobs: list[Job], name: str) -> tuple[Site, Queue]:
+    s, queue = opened(nodes, jobs, policies()[name], 0)
+    for job in range(len(jobs)):
+        if queue.book.jobs.job.state[job] != REFUSED:
+            enqueue(queue.lines, queue.book.jobs, job, name == "easy-sjbf")
+    return s, queue
+
+
+def gang(id: str, tasks: int, devices: int, limit: int = 10, *more: Option) -> Job:
+    return Job(id, (Option(Shape(devices), tasks), *more), 0, limit)
+
+
+def test_every_job_that_does_not_start_has_a_reason() -> None:
+    jobs = [gang("runs", 1, 3, 50), gang("first", 1, 4), gang("short", 1, 1, 40), gang("long", 1, 2, 60), gang("never", 1, 9)]
+    plan = decide(*waiting([Node("a", devices=4)], jobs, "easy"), EASY, 0, 0)
+    assert [start.job for start in plan.starts] == [0, 2]
+    assert plan.reservations == {1: 50}
+    assert plan.reasons == {1: Reason.NO_ROOM, 3: Reason.WOULD_DELAY, 4: Reason.IMPOSSIBLE}
+    assert plan.cost == 3 * WHOLE * 50 + WHOLE * 40
+
+
+def test_a_job_takes_the_second_way_when_the_first_does_not_fit() -> None:
+    nodes = [Node("a", kind=0, devices=8), Node("b", kind=1, devices=8), Node("c", kind=1, devices=8)]
+    either = Job("either", (Option(Shape(8, classes=1)), Option(Shape(8, classes=2), 2)), 0, 10)
+    plan = decide(*waiting(nodes, [Job("holds", (Option(Shape(1, classes=1)),), 0, 10), either], "easy"), EASY, 0, 0)
+    assert [sorted(node for node, _ in start.places) for start in plan.starts] == [[0], [1, 2]]
+
+
+def test_identical_nodes_share_one_group() -> None:
+    full = site([Node(str(at), devices=8) for at in range(500)], 1, memo=False, mixes=False, seed=0)
+    assert (full.group.count > 0).sum() == 1
+
+
+def test_whole_devices_are_consolidated_on_the_fullest_node_that_fits() -> None:
+    nodes = [Node(name, devices=8) for name in "ab"]
+    plan = decide(*waiting(nodes, [gang("six", 1, 6), gang("four", 1, 4), gang("two", 1, 2)], "fifo"), policies()["fifo"], 0, 0)
+    assert [start.places[0][0] for start in plan.starts] == [0, 1, 0]
+
+
+PLAIN = """
+import json, sys
+from lilong.floors.compute.scheduler.compiled import COMPILED
+from lilong.floors.compute.scheduler.policy import policies
+from lilong.floors.compute.scheduler.simulation.run import simulate
+from tests.compute.test_scheduler_rules import mixed
+found = {}
+for name in policies():
+    run = simulate(*mixed(), policies()[name], seed=11)
+    found[name] = [run.book.jobs.job.start.tolist(), run.book.jobs.place.node.tolist(), run.book.jobs.place.devices.tolist()]
+print(json.dumps([COMPILED, found]))
+"""
+
+
+def mixed() -> tuple[list[Node], list[Job]]:
+    """A busy little cluster with every kind of request."""
+    nodes = [Node(f"n{at}", at % 2, at % 3, 4 + at % 2 * 4, 32_000 + at % 4 * 16_000, 64_000) for at in range(10)]
+    jobs = []
+    for at in range(160):
+        pool, kind = at % 2, at * 7 % 5
+        shape = [Shape(1, 300, 2000, 500), Shape(2, WHOLE, 4000), Shape(0, WHOLE, 3000, 800), Shape(4, WHOLE, 8000), Shape(1, 700, 1000)][
+            kind
+        ]
+        shape = Shape(shape.devices, shape.milli, shape.cpu, shape.memory, -1 if at % 3 else 0b101, pool)
+        jobs.append(Job(str(at), (Option(shape, 1 + at % 3 // 2),), at * 3, 20 + at * 13 % 90, 10 + at * 11 % 80, at % 4, at % 11 // 10))
+    return nodes, jobs
+
+
+def test_without_numba_the_plans_are_the_same() -> None:
+    answers = []
+    for plain in ("", "1"):
+        environment = {**os.environ, "LILONG_PLAIN_KERNELS": plain}
+        done = subprocess.run([sys.executable, "-c", PLAIN], env=environment, capture_output=True, text=True, check=True)
+        answers.append(json.loads(done.stdout))
+    assert [compiled for compiled, _ in answers] == [True, False]
+    assert answers[0][1] == answers[1][1]
+    assert max(start for start in answers[0][1]["easy"][0] if start < NEVER) > 200
