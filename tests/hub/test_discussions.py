@@ -219,6 +219,7 @@ def test_a_closed_pull_request_takes_no_commits_until_it_is_reopened(api: Callab
     put(tom, repo, "b.txt", "b", revision=f"refs/pr/{number}")
     mei.merge_pull_request(repo, number)
     refused(409, lambda: put(tom, repo, "c.txt", "c", revision=f"refs/pr/{number}"))
+    assert {"a.txt", "b.txt"} <= set(mei.list_repo_files(repo)) and "c.txt" not in mei.list_repo_files(repo, revision=f"refs/pr/{number}")
 
 
 def test_a_folder_is_proposed(api: Callable[[str], HfApi], repo: str, tmp_path: Path) -> None:
@@ -240,6 +241,8 @@ def test_only_its_author_and_writers_commit_to_a_pull_request(api: Callable[[str
     refused(403, lambda: api("tom").merge_pull_request(repo, number))
     refused(403, lambda: put(api("tom"), repo, "d.txt", "d"))
     refused(404, lambda: put(api("tom"), repo, "d.txt", "d", revision="refs/pr/99"))
+    assert {"a.txt", "b.txt"} == {path for path in api("mei").list_repo_files(repo, revision=ref) if len(path) == 5}
+    assert "d.txt" not in api("mei").list_repo_files(repo)
 
 
 def test_a_pull_request_may_begin_at_an_older_commit(api: Callable[[str], HfApi], repo: str) -> None:
@@ -293,6 +296,9 @@ def test_words_belong_to_who_said_them(api: Callable[[str], HfApi], repo: str) -
             refused(status, act)
     api("mei").rename_discussion(repo, 1, "Somebody is here")
     api("mei").change_discussion_status(repo, 1, "closed")
+    after = tom.get_discussion_details(repo, 1)
+    assert (after.title, after.status, len(after.events)) == ("Somebody is here", "closed", 3)
+    assert getattr(after.events[0], "content", None) == "Hello."
 
 
 def test_a_hidden_comment_has_lost_its_words(served: Served, api: Callable[[str], HfApi], repo: str) -> None:

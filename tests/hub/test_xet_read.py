@@ -33,8 +33,8 @@ from lilong.floors.hub.rules import nginx
 from lilong.floors.hub.service import commits, rebuilding, xet_checking, xet_read, xet_tokens, xorb_store
 from lilong.floors.hub.service.xorb_store import StoreUnavailable
 from lilong.floors.hub.xet import chunker, hashes, xorbs
-from lilong.floors.hub.xet.reader import BadXorbBytes, Contents, Reader
-from lilong.floors.hub.xet.reconstruction import Run, reconstruction, touched
+from lilong.floors.hub.xet.reader import BadXorbBytes, Contents, Reader, Term
+from lilong.floors.hub.xet.reconstruction import reconstruction, touched
 from lilong.floors.hub.xet.xorbs import Table
 from lilong.ground.access import Actor
 from lilong.ground.config import load
@@ -167,7 +167,7 @@ def test_any_range_of_any_terms_reads_as_the_whole_does(
         begin %= len(tables[name])
         end = min(begin + more, len(tables[name]))
         run = b"".join(bytes(part) for part in list(xorbs.contents(bodies[name]))[begin:end])
-        runs.append(Run(name, begin, end, len(run)))
+        runs.append(Term(name, begin, end, len(run)))
         whole += run
 
     def fetch(xorb: str, start: int, end: int) -> bytes:

@@ -59,7 +59,7 @@ def demo(house: Path, texts: Path | None, file: Path | None, port: int | None) -
             with best_for() as reporter:
                 outputs = carry_out(rules.parse(source), {"": mei, "reviewer": tomas}, reporter)
             model = f"{outputs['training']['repository']}@{outputs['training']['commit']}"
-            click.echo("Fetching the model and sending it back with the Hugging Face client")
+            click.echo("Fetching the model, sending it to a namespace of Mei's and fetching it from there, with the Hugging Face client")
             there_and_back = round_trip(mei, url, house / "run" / "mei.token", house, model)
             tell(operator, house, outputs, there_and_back, time.monotonic() - began)
             link = operator.post("/api/house/sign-in-links", {"user": "mei"})["url"]
@@ -156,9 +156,11 @@ def tell(operator: Client, house: Path, outputs: Mapping[str, Mapping[str, Any]]
         f"── Asked: {answer['question']}\n   It answered: {' '.join(str(answer['answer']).split())}\n   Receipt: {answer['receipt']}"
     )
     if back is not None:
-        same = "the digest over all of them is the signed one" if back.same else "BUT THE DIGEST OVER THEM IS ANOTHER"
+        same = (
+            "all came back as they went, and the digest over them is the signed one" if back.same else "BUT WHAT CAME BACK IS NOT THE SAME"
+        )
         click.echo(
-            f"── Fetched and sent back by the Hugging Face client: {back.files} files, {back.bytes / 1e6:.0f} MB, {back.through_xet} of them through Xet; {same}"
+            f"── Sent and fetched by the Hugging Face client: {back.files} files, {back.bytes / 1e6:.0f} MB, {back.through_xet} of them through Xet; {same}"
         )
     click.echo(f"── {checked(operator)['summary']}")
     click.echo(f"   Finished in {int(seconds) // 60} min {int(seconds) % 60:02d} s.")

@@ -89,6 +89,6 @@ def _trees(house: House, roots: Iterable[str], pack: packs.Writer) -> dict[str, 
 
 
 def _files(house: House, files: dict[str, Entry], pack: packs.Writer) -> None:
-    inline = house.db.read(lambda tx: git_store.inline_contents(tx, {entry.digest for entry in files.values()}))
+    inline = house.db.read(lambda tx: store.inlines(tx, {entry.digest for entry in files.values()}))
     for identity, entry in files.items():
         _add(pack, "blob", identity, inline.get(entry.digest) or house.blobs.read(entry.digest))

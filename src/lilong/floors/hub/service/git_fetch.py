@@ -17,6 +17,7 @@ from pathlib import Path
 
 import structlog
 
+from lilong.floors.hub import store
 from lilong.floors.hub.contract import Kind
 from lilong.floors.hub.git import packs
 from lilong.floors.hub.git.objects import FOLDER, Pointer, Type, object_id, parents_of, tree_lines
@@ -259,7 +260,7 @@ class _Trees:
     def flush(self) -> None:
         """Write the files that were come by: a large one as its pointer."""
         small = {row[3] for row in self._files.values() if not row[5]}
-        inline = self.house.db.read(lambda tx: git_store.inline_contents(tx, small))
+        inline = self.house.db.read(lambda tx: store.inlines(tx, small))
         for _, _, identity, digest, size, large, *_ in self._files.values():
             if large:
                 content = Pointer(digest.removeprefix("sha256:"), size).text()

@@ -15,9 +15,10 @@ from datetime import timedelta
 import structlog
 
 from lilong.floors.hub.store import collecting, rechunking, xet
-from lilong.floors.hub.store.xet import Term, XetFile
+from lilong.floors.hub.store.xet import XetFile
 from lilong.floors.hub.xet import chunker, hashes, xorbs
 from lilong.floors.hub.xet.hashes import Leaf
+from lilong.floors.hub.xet.reader import Term
 from lilong.floors.hub.xet.xorbs import Scan
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from lilong.floors.hub.store import repacking, xet
-from lilong.floors.hub.store.xet import Term, Xorb
+from lilong.floors.hub.store.xet import Xorb
 from lilong.floors.hub.xet import hashes
-from lilong.floors.hub.xet.reader import BadXorbBytes
+from lilong.floors.hub.xet.reader import BadXorbBytes, Term
 from lilong.floors.hub.xet.xorbs import BadXorb, Scan, Table
 from lilong.ground.db import Tx
 from lilong.ground.house import House

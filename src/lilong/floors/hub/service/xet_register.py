@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lilong.floors.hub.store import xet
-from lilong.floors.hub.store.xet import Term, XetFile, Xorb
+from lilong.floors.hub.store.xet import XetFile, Xorb
 from lilong.floors.hub.xet import hashes, shards, xorbs
 from lilong.floors.hub.xet.hashes import Leaf
+from lilong.floors.hub.xet.reader import Term
 from lilong.floors.hub.xet.shards import BadShard, File
 from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput, Conflict, Corrupt, TooLarge

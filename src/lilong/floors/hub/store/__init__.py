@@ -56,13 +56,13 @@ from .repositories import (
     tags_in_use,
     used_by_namespace,
 )
-from .trees import add_folders, add_inline, decoded, encoded, folder, has_folders, inline, inline_size, inlines
+from .trees import add_folders, add_inline, decoded, encoded, folder, inline, inline_size, inlines
 
 __all__ = [
     "SORTS", "Commit", "Content", "Held", "Ref", "Wanted", "add_changes", "add_commit", "add_contents", "add_downloads", "add_folders",
     "add_inline", "add_manifest", "add_repository", "add_upload", "at", "commit", "commit_content", "commits", "commits_of", "contents",
     "dangling_refs", "decoded", "delete_ref", "delete_repository", "encoded", "first_with_manifest", "folder", "folder_ids", "fork_point",
-    "goes_with_repository", "has_folders", "history", "in_repository", "inline", "inline_contents", "inline_size", "inlines", "is_ancestor", "known_to",
+    "goes_with_repository", "history", "in_repository", "inline", "inline_contents", "inline_size", "inlines", "is_ancestor", "known_to",
     "last_changes", "manifest_of", "manifests", "move_ref", "move_repository", "next_number", "recount", "redirect", "ref", "refs",
     "remove_contents", "repositories", "repository", "repository_by_id", "same_but_for_case", "set_card", "set_facts", "set_gated",
     "set_place", "set_private", "sizes_in", "sort_key", "spans", "tags_in_use", "used_by_namespace", "without_place", "xet_hashes",

@@ -9,7 +9,7 @@ from typing import Any
 from lilong.ground.access import Actor
 from lilong.ground.db import Row, Tx
 
-from .xet import in_groups
+from .groups import in_groups
 
 _TOGETHER = 500  # rows fetched at once on the way through a folder
 

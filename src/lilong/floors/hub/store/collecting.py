@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from lilong.ground.blobs import Blob
 from lilong.ground.db import Tx
 
-from .xet import in_groups
+from .groups import in_groups
 
 KINDS = ("commit", "content", "tree", "inline", "file", "plain", "xorb")
 _RUN = ("run", "last")

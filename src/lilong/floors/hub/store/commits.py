@@ -9,10 +9,9 @@ from lilong.floors.hub.contract import RevisionNotFound
 from lilong.floors.hub.rules import names
 from lilong.ground.db import Row, Tx
 
+from .groups import in_groups
 from .refs import ref
 from .repositories import Held, repository_by_id
-
-_TOGETHER = 400  # paths in one query
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,15 +228,14 @@ def last_changes(tx: Tx, held: Held, start: Commit, paths: Iterable[str]) -> dic
     wanted = set(paths)
     places: dict[str, tuple[int, int]] = {}
     for line, depth in spans(tx, held, start):
-        open_paths = sorted(wanted - places.keys())
+        open_paths = wanted - places.keys()
         if not open_paths:
             break
-        for begin in range(0, len(open_paths), _TOGETHER):
-            some = open_paths[begin : begin + _TOGETHER]
+        for among, values in in_groups(open_paths):
             rows = tx.rows(
-                f"SELECT path, MAX(depth) AS depth FROM hub_changes WHERE repository = :r AND path IN ({', '.join(f':p{i}' for i in range(len(some)))}) "
-                "AND line = :line AND depth <= :depth GROUP BY path",
-                r=held.id, line=line, depth=depth, **{f"p{i}": path for i, path in enumerate(some)},
+                f"SELECT path, MAX(depth) AS depth FROM hub_changes WHERE repository = :r AND path IN ({among}) AND line = :line AND depth <= :depth "
+                "GROUP BY path",
+                r=held.id, line=line, depth=depth, **values,
             )  # fmt: skip
             places |= {row["path"]: (line, row["depth"]) for row in rows}
     known: dict[tuple[int, int], Commit] = {}

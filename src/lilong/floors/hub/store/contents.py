@@ -9,9 +9,8 @@ from typing import Any
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
 
+from .groups import in_groups
 from .repositories import Held
-
-_TOGETHER = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +90,14 @@ def xet_hashes(tx: Tx, digests: Iterable[str], held: Held | None = None) -> dict
 
     A tree may name what its repository does not have (a mirror's files that were not fetched yet): that must not lead to another's bytes.
     """
-    wanted = sorted(set(digests))
     within = "" if held is None else " AND EXISTS (SELECT 1 FROM hub_contents c WHERE c.digest = f.digest AND c.repository = :held)"
     given = {} if held is None else {"held": held.id}
     found: dict[str, str] = {}
-    for begin in range(0, len(wanted), _TOGETHER):
-        some = wanted[begin : begin + _TOGETHER]
+    for among, values in in_groups(digests):
         rows = tx.rows(
-            f"SELECT f.digest, MIN(f.hash) AS hash FROM hub_xet_files f WHERE f.digest IN ({', '.join(f':d{i}' for i in range(len(some)))}){within} "
-            "GROUP BY f.digest",
+            f"SELECT f.digest, MIN(f.hash) AS hash FROM hub_xet_files f WHERE f.digest IN ({among}){within} GROUP BY f.digest",
             **given,
-            **{f"d{i}": digest for i, digest in enumerate(some)},
+            **values,
         )
         found |= {row["digest"]: row["hash"] for row in rows}
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,9 @@ import msgspec
 
 from lilong.ground.db import Tx
 
+from .groups import in_groups
 from .repositories import Held, goes_with_repository
 
-_TOGETHER = 400
 TreeRow = Sequence[Any]  # name, mode, id, digest, size, large, …
 
 goes_with_repository("hub_tag_objects")
@@ -54,18 +54,10 @@ def set_tag(tx: Tx, held: Held, shown: Shown, content: bytes, at: str) -> None:
     )  # fmt: skip
 
 
-def _pages(words: Collection[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Placeholders and parameters for some hundred words at a time."""
-    listed = list(words)
-    for begin in range(0, len(listed), _TOGETHER):
-        some = listed[begin : begin + _TOGETHER]
-        yield ", ".join(f":w{i}" for i in range(len(some))), {f"w{i}": word for i, word in enumerate(some)}
-
-
 def commit_contents(tx: Tx, held: Held, identities: Collection[str]) -> dict[str, bytes]:
     """Git's bytes of those of these commits that the repository has."""
     found: dict[str, bytes] = {}
-    for places, words in _pages(identities):
+    for places, words in in_groups(identities):
         rows = tx.rows(
             f"SELECT id, content FROM hub_commits WHERE repository = :repository AND id IN ({places})", repository=held.id, **words
         )
@@ -81,7 +73,7 @@ def all_commit_contents(tx: Tx, held: Held) -> dict[str, bytes]:
 def tree_rows(tx: Tx, identities: Collection[str]) -> dict[str, list[TreeRow]]:
     """The entries of these trees as they are stored, in the order of their names: quicker than folders, for those who read thousands."""
     found: dict[str, list[TreeRow]] = {}
-    for places, words in _pages(identities):
+    for places, words in in_groups(identities):
         rows = tx.rows(f"SELECT id, entries FROM hub_trees WHERE id IN ({places})", **words)
         found |= {row["id"]: msgspec.msgpack.decode(row["entries"]) for row in rows}
     return found
@@ -89,16 +81,7 @@ def tree_rows(tx: Tx, identities: Collection[str]) -> dict[str, list[TreeRow]]:
 
 def present_trees(tx: Tx, identities: Collection[str]) -> int:
     """How many of these trees there are."""
-    return sum(int(tx.value(f"SELECT COUNT(*) FROM hub_trees WHERE id IN ({places})", **words)) for places, words in _pages(identities))
-
-
-def inline_contents(tx: Tx, digests: Collection[str]) -> dict[str, bytes]:
-    """The bytes of those of these files that lie in the database."""
-    found: dict[str, bytes] = {}
-    for places, words in _pages(digests):
-        rows = tx.rows(f"SELECT digest, content FROM hub_inline WHERE digest IN ({places})", **words)
-        found |= {row["digest"]: bytes(row["content"]) for row in rows}
-    return found
+    return sum(int(tx.value(f"SELECT COUNT(*) FROM hub_trees WHERE id IN ({places})", **words)) for places, words in in_groups(identities))
 
 
 def repository_ids(tx: Tx) -> set[str]:

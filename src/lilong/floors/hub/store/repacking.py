@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lilong.floors.hub.xet.reader import Term
 from lilong.ground.db import Tx
 
-from .xet import Term, XetFile, decoded_terms
+from .xet import XetFile, decoded_terms
 
 _PAGE = 500
 

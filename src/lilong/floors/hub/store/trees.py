@@ -10,7 +10,7 @@ from lilong.floors.hub.git.trees import Entry, Folder
 from lilong.ground.db import Tx
 from lilong.ground.errors import Corrupt, Refused
 
-_TOGETHER = 400
+from .groups import in_groups
 
 
 def folder(tx: Tx, identity: str) -> Folder:
@@ -60,10 +60,6 @@ def _said(entry: tuple[str, tuple[str, str, str, int, bool, int]]) -> tuple[str,
     return name, identity, mode, digest, large
 
 
-def has_folders(tx: Tx, identities: list[str]) -> set[str]:
-    return {identity for identity in identities if tx.row("SELECT 1 FROM hub_trees WHERE id = :id", id=identity) is not None}
-
-
 # --- small files --------------------------------------------------------------------------------------------------------
 
 
@@ -82,14 +78,9 @@ def inline(tx: Tx, digest: str) -> bytes | None:
 
 def inlines(tx: Tx, digests: Iterable[str]) -> dict[str, bytes]:
     """The bytes of those that lie here."""
-    wanted = sorted(set(digests))
     found: dict[str, bytes] = {}
-    for begin in range(0, len(wanted), _TOGETHER):
-        some = wanted[begin : begin + _TOGETHER]
-        rows = tx.rows(
-            f"SELECT digest, content FROM hub_inline WHERE digest IN ({', '.join(f':d{i}' for i in range(len(some)))})",
-            **{f"d{i}": digest for i, digest in enumerate(some)},
-        )
+    for among, values in in_groups(digests):
+        rows = tx.rows(f"SELECT digest, content FROM hub_inline WHERE digest IN ({among})", **values)
         found |= {row["digest"]: bytes(row["content"]) for row in rows}
     return found
 

@@ -10,8 +10,9 @@ from typing import Any
 from lilong.floors.hub.contract import Kind
 from lilong.ground.db import Tx
 
+from .groups import in_groups
+
 RULES = 1  # counts up when the rules of `scan/` or of `rules/pickles.py` find something else in the same bytes
-_AT_ONCE = 500  # parameters of one statement
 _WORSE = ("safe", "caution", "unsafe")
 
 
@@ -26,7 +27,7 @@ class FileStatus:
 def status_of(tx: Tx, digests: Iterable[str]) -> dict[str, FileStatus]:
     """Those that were scanned; of two readings of one content the worse one counts."""
     known: dict[str, FileStatus] = {}
-    for row in _rows(tx, list(dict.fromkeys(digests))):
+    for row in _rows(tx, digests):
         before = known.get(row["digest"])
         if before is None or _WORSE.index(row["status"]) >= _WORSE.index(before.status):
             known[row["digest"]] = FileStatus(row["status"], json.loads(row["found"]))
@@ -51,18 +52,16 @@ def set_scanned(tx: Tx, repository: str, commit: str) -> None:
 def scanned(tx: Tx, files: Sequence[tuple[str, str]]) -> dict[tuple[str, str], FileStatus]:
     """By (digest, named): those of these readings that there are."""
     wanted = set(files)
-    rows = _rows(tx, list(dict.fromkeys(digest for digest, _ in files)))
+    rows = _rows(tx, (digest for digest, _ in files))
     found = {(row["digest"], row["named"]): row for row in rows}
     return {key: FileStatus(row["status"], json.loads(row["found"])) for key, row in found.items() if key in wanted}
 
 
-def _rows(tx: Tx, digests: list[str]) -> list[Any]:
+def _rows(tx: Tx, digests: Iterable[str]) -> list[Any]:
     rows: list[Any] = []
-    for first in range(0, len(digests), _AT_ONCE):
-        given = {f"d{number}": digest for number, digest in enumerate(digests[first : first + _AT_ONCE])}
-        among = ", ".join(":" + key for key in given)
+    for among, values in in_groups(digests):
         rows += tx.rows(
-            f"SELECT digest, named, status, found FROM hub_scans WHERE rules = :rules AND digest IN ({among})", rules=RULES, **given
+            f"SELECT digest, named, status, found FROM hub_scans WHERE rules = :rules AND digest IN ({among})", rules=RULES, **values
         )
     return rows
 
@@ -87,12 +86,9 @@ def add_scans(tx: Tx, found: Mapping[tuple[str, str], FileStatus], now: str) -> 
 
 def folder_issues(tx: Tx, trees: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
     """(path below the folder, status) of what is not safe in it, for those of the folders that were gone through already."""
-    wanted = sorted(set(trees))
     found: dict[str, list[tuple[str, str]]] = {}
-    for first in range(0, len(wanted), _AT_ONCE):
-        given = {f"t{number}": tree for number, tree in enumerate(wanted[first : first + _AT_ONCE])}
-        among = ", ".join(":" + key for key in given)
-        rows = tx.rows(f"SELECT tree, issues FROM hub_folder_scans WHERE rules = :rules AND tree IN ({among})", rules=RULES, **given)
+    for among, values in in_groups(trees):
+        rows = tx.rows(f"SELECT tree, issues FROM hub_folder_scans WHERE rules = :rules AND tree IN ({among})", rules=RULES, **values)
         found |= {row["tree"]: [(path, status) for path, status in json.loads(row["issues"])] for row in rows}
     return found
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from lilong.floors.hub.xet.reader import Term
 from lilong.floors.hub.xet.xorbs import Table
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
 
-_TOGETHER = 400  # values in one IN
+from .groups import in_groups
+
 Seen = tuple[str, Mapping[str, Any]]  # the SQL condition of the organisations whose files the actor may read
 
 
@@ -31,29 +33,11 @@ class Xorb:
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
-    """A run of chunks of one xorb, as a file has it."""
-
-    xorb: str
-    begin: int
-    end: int  # the chunk after the last
-    length: int  # bytes of the chunks' contents
-
-
-@dataclass(frozen=True, slots=True)
 class XetFile:
     hash: str
     digest: str
     size: int  # bytes
     terms: tuple[Term, ...]
-
-
-def in_groups(values: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """The values as the inside of SQL's IN, with their parameters, so many at a time."""
-    wanted = sorted(set(values))
-    for begin in range(0, len(wanted), _TOGETHER):
-        some = wanted[begin : begin + _TOGETHER]
-        yield ", ".join(f":in_{i}" for i in range(len(some))), {f"in_{i}": value for i, value in enumerate(some)}
 
 
 def may_act(tx: Tx, actor: Actor, now: str) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from lilong.floors.hub.xet.xorbs import Table
 from lilong.ground.db import Row, Tx
 
-from .xet import XetFile, Xorb, decoded_terms, in_groups
+from .groups import in_groups
+from .xet import XetFile, Xorb, decoded_terms
 
 _FILE = "hash, digest, size, terms"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import Protocol
 
 from lilong.floors.hub.xet import hashes
 from lilong.floors.hub.xet.xorbs import BadXorb, Scan, Table, contents
@@ -18,17 +18,14 @@ Tables = Callable[[str], Table]  # xorb -> where its chunks lie
 _TOGETHER = 1 << 20  # bytes of content fetched and held at a time
 
 
-class Term(Protocol):
+@dataclass(frozen=True, slots=True)
+class Term:
     """A run of chunks of one xorb."""
 
-    @property
-    def xorb(self) -> str: ...
-    @property
-    def begin(self) -> int: ...
-    @property
-    def end(self) -> int: ...
-    @property
-    def length(self) -> int: ...
+    xorb: str
+    begin: int
+    end: int  # the chunk after the last
+    length: int  # bytes of the chunks' contents
 
 
 class BadXorbBytes(Corrupt):

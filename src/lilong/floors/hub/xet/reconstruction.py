@@ -14,16 +14,6 @@ from lilong.floors.hub.xet.xorbs import Table
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Consecutive chunks of one xorb."""
-
-    xorb: str
-    begin: int
-    end: int  # the chunk after the last
-    length: int  # bytes of the chunks' contents
-
-
-@dataclass(frozen=True, slots=True)
 class Piece:
     """Consecutive chunks of one xorb, and the bytes in which they are stored."""
 
@@ -37,7 +27,7 @@ class Piece:
 @dataclass(frozen=True, slots=True)
 class Reconstruction:
     skip: int  # bytes of the first run before what was asked for
-    runs: tuple[Run, ...]  # in the file's order
+    runs: tuple[Term, ...]  # in the file's order
     pieces: tuple[Piece, ...]  # all that is to be fetched, by xorb and place, without overlaps
 
 
@@ -53,7 +43,7 @@ def touched(terms: Sequence[Term], first: int, last: int) -> list[tuple[int, Ter
 
 def reconstruction(terms: Iterable[tuple[int, Term]], tables: Mapping[str, Table], first: int, last: int) -> Reconstruction:
     """For bytes `first` to before `last`; `terms` as `touched` found them. Raises BadXorbBytes."""
-    skip, runs = 0, list[Run]()
+    skip, runs = 0, list[Term]()
     for start, term in terms:
         table = tables.get(term.xorb)
         if table is None or term.end > len(table):
@@ -73,11 +63,11 @@ def reconstruction(terms: Iterable[tuple[int, Term]], tables: Mapping[str, Table
                 end = begin + at
                 break
             stop += length
-        runs.append(Run(term.xorb, begin, end, stop - position))
+        runs.append(Term(term.xorb, begin, end, stop - position))
     return Reconstruction(skip, tuple(runs), tuple(_pieces(runs, tables)))
 
 
-def _pieces(runs: Iterable[Run], tables: Mapping[str, Table]) -> list[Piece]:
+def _pieces(runs: Iterable[Term], tables: Mapping[str, Table]) -> list[Piece]:
     spans: dict[str, list[tuple[int, int]]] = {}
     for run in runs:
         spans.setdefault(run.xorb, []).append((run.begin, run.end))
