@@ -60,6 +60,11 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
         with opened(house, url, token_file) as client:
             return function(client=client, as_json=as_json, **given)
 
+    return where(command)
+
+
+def where(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say where the house is: `house`, `url`, `token_file` and `as_json`, for one that may do without."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

@@ -24,14 +24,14 @@ def open_compute(folder: Path, *, background: bool = False, **settings: object) 
     house = open_house(load(folder, given, environment={}))
     house.background = background
     migrate(house.db, [("ground", "lilong.ground"), ("compute", "lilong.floors.compute")], house.clock)
-    house.db.write(lambda tx: _furnish(house, tx))
+    house.db.write(lambda tx: furnish(house, tx))
     service.start(house)
     for start in house.starting:
         start()
     return house
 
 
-def _furnish(house: House, tx: Tx) -> None:
+def furnish(house: House, tx: Tx) -> None:
     if tx.row("SELECT 1 FROM ground_users WHERE name = 'mei'") is not None:
         return
     for name in (ORGANISATION, OTHER):

@@ -52,6 +52,16 @@ def client_of(house: House, user: str) -> Client:
     return Client(AppTransport(house), house.db.write(lambda tx: house.access.add_token(tx, SYSTEM, user, "test")[1]))
 
 
+def inside(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands that are run in this process use this client."""
+
+    @contextmanager
+    def opened(house: Path | None, url: str | None, token_file: Path | None) -> Iterator[Client]:
+        yield client
+
+    monkeypatch.setattr(lilong.client, "opened", opened)
+
+
 @pytest.fixture
 def mei(house: House) -> Client:
     return client_of(house, "mei")
@@ -115,11 +125,7 @@ def test_a_body_that_is_no_job_is_refused_with_its_field(body: object, mei: Clie
 
 @pytest.fixture
 def lilong_job(mei: Client, monkeypatch: pytest.MonkeyPatch):
-    @contextmanager
-    def opened(house: Path | None, url: str | None, token_file: Path | None) -> Iterator[Client]:
-        yield mei
-
-    monkeypatch.setattr(lilong.client, "opened", opened)
+    inside(mei, monkeypatch)
 
     def run(*words: str):
         return CliRunner().invoke(job_command, words, catch_exceptions=False)

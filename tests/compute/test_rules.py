@@ -1,122 +1,13 @@
-"""The queue's decisions."""
+"""What becomes of a job whose attempt has ended, and what is asked for in canonical form."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from lilong.floors.compute.contract import Capacity, Ending, Exit, JobAsk, JobState, Phase, Sight
-from lilong.floors.compute.rules import LONGEST_PAUSE_S, Holding, Plan, Waiting, ask_digest, decide, pause, settle
-
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-SITE = Capacity(cpus=4, memory_mib=4096)
-
-
-def waiting(
-    name: str, place: int = 1, priority: int = 0, cpus: int = 1, memory: int = 512, service: bool = False, pause_s: float | None = None
-) -> Waiting:
-    return Waiting(name, place, priority, cpus, memory, service, None if pause_s is None else NOW + timedelta(seconds=pause_s))
-
-
-@st.composite
-def queues(draw: st.DrawFn) -> list[Waiting]:
-    number = draw(st.integers(0, 8))
-    return [
-        waiting(
-            f"w{i}", i, draw(st.integers(-1, 1)), draw(st.integers(1, 5)), draw(st.integers(100, 5000)), draw(st.booleans()),
-            draw(st.sampled_from([None, None, -1, 60])),
-        )
-        for i in range(number)
-    ]  # fmt: skip
-
-
-@st.composite
-def holdings(draw: st.DrawFn) -> list[Holding]:
-    found: list[Holding] = []
-    for i in range(draw(st.integers(0, 4))):
-        one = Holding(f"h{i}", draw(st.integers(1, 2)), draw(st.integers(100, 1500)), draw(st.booleans()))
-        if (
-            sum(other.memory_mib for other in (*found, one)) <= SITE.memory_mib
-            and sum(other.cpus for other in (*found, one) if other.service == one.service) <= SITE.cpus
-        ):
-            found.append(one)
-    return found
-
-
-def started(queue: list[Waiting], plan: Plan) -> list[Waiting]:
-    return [job for name in plan.starts for job in queue if job.id == name]
-
-
-@given(queue=queues(), running=holdings())
-@settings(max_examples=300, deadline=None)
-def test_what_starts_fits(queue: list[Waiting], running: list[Holding]) -> None:
-    begun = started(queue, decide(queue, running, SITE, NOW))
-    assert sum(job.memory_mib for job in [*running, *begun]) <= SITE.memory_mib
-    for service in (True, False):
-        assert sum(job.cpus for job in [*running, *begun] if job.service == service) <= SITE.cpus
-
-
-@given(queue=queues(), running=holdings())
-@settings(max_examples=300, deadline=None)
-def test_every_job_starts_or_is_told_why_not(queue: list[Waiting], running: list[Holding]) -> None:
-    plan = decide(queue, running, SITE, NOW)
-    assert sorted([*plan.starts, *plan.reasons]) == sorted(job.id for job in queue)
-
-
-@given(queue=queues(), running=holdings())
-@settings(max_examples=300, deadline=None)
-def test_nobody_is_overtaken_but_by_waiting_for_a_pause_or_a_service(queue: list[Waiting], running: list[Holding]) -> None:
-    plan = decide(queue, running, SITE, NOW)
-    ahead = lambda a, b: (-a.priority, a.place) < (-b.priority, b.place)  # noqa: E731
-    services = [*(job for job in running if job.service), *(job for job in started(queue, plan) if job.service)]
-    for late in started(queue, plan):
-        for early in queue:
-            if early.id in plan.starts or not ahead(early, late):
-                continue
-            paused = early.not_before is not None and early.not_before > NOW
-            memory = SITE.memory_mib - sum(job.memory_mib for job in services)
-            cpus = SITE.cpus - sum(job.cpus for job in services if early.service)
-            assert paused or early.memory_mib > memory or early.cpus > cpus
-
-
-@given(queue=queues(), running=holdings(), order=st.randoms())
-@settings(max_examples=100, deadline=None)
-def test_the_order_in_which_the_queue_is_read_changes_nothing(queue: list[Waiting], running: list[Holding], order) -> None:
-    mixed = list(queue)
-    order.shuffle(mixed)
-    assert decide(mixed, running, SITE, NOW) == decide(queue, running, SITE, NOW)
-
-
-def test_priority_goes_before_order() -> None:
-    queue = [waiting("early", 1, 0, cpus=4), waiting("urgent", 2, 5, cpus=4)]
-    plan = decide(queue, [], SITE, NOW)
-    assert plan.starts == ("urgent",)
-    assert plan.reasons["early"].startswith("needs 4 cores, 0 are free; held by urgent")
-
-
-def test_a_small_job_does_not_overtake_a_large_one_that_waits() -> None:
-    plan = decide([waiting("large", 1, cpus=4), waiting("small", 2)], [Holding("running", 1, 100, False, "training")], SITE, NOW)
-    assert plan.starts == ()
-    assert plan.reasons == {"large": "needs 4 cores, 3 are free; held by running (training)", "small": "large goes first"}
-
-
-def test_a_service_leaves_its_cores_to_the_jobs_beside_it() -> None:
-    assert decide([waiting("training", cpus=4)], [Holding("model", 2, 500, True)], SITE, NOW).starts == ("training",)
-
-
-def test_a_job_that_only_a_services_end_could_help_holds_nobody_up() -> None:
-    plan = decide([waiting("large", 1, memory=4000), waiting("small", 2)], [Holding("model", 1, 1000, True)], SITE, NOW)
-    assert plan.starts == ("small",)
-    assert "held by model" in plan.reasons["large"]
-
-
-def test_a_job_in_its_pause_holds_nobody_up() -> None:
-    plan = decide([waiting("again", 1, pause_s=30), waiting("next", 2)], [], SITE, NOW)
-    assert plan.starts == ("next",)
-    assert "03:04:35" in plan.reasons["again"]
-
+from lilong.floors.compute.contract import Ending, Exit, JobAsk, JobState, Phase, ReasonCode, Sight
+from lilong.floors.compute.rules import LONGEST_PAUSE_S, ask_digest, pause, settle
+from lilong.floors.compute.rules.telling import SENTENCES, code
+from lilong.floors.compute.scheduler.decide import Reason
 
 # --- after an attempt ------------------------------------------------------------------------------------------------------
 
@@ -172,6 +63,26 @@ def test_lost_is_a_state_and_no_guess() -> None:
 def test_a_cancelled_job_is_not_tried_again() -> None:
     assert verdict(ended(None, 15, Ending.CANCELLED), attempts=5).state is JobState.CANCELLED
     assert verdict(ended(1), attempts=5, cancelled=True).state is JobState.CANCELLED
+
+
+def test_an_attempt_that_made_room_does_not_count_and_keeps_what_is_in_its_last_checkpoint() -> None:
+    told = verdict(ended(None, 15, Ending.CANCELLED), preempted=True, checkpoint_s=100)
+    assert (told.state, told.stopped, told.kept_s) == (JobState.QUEUED, True, 0)
+    long = Sight(Phase.FINISHED, "bubblewrap", None, Ending.CANCELLED, Exit(None, 15, "", 450.5, 1.0, 1.0))
+    assert verdict(long, preempted=True, checkpoint_s=100).kept_s == 400
+    assert verdict(long, preempted=True).kept_s == 0
+
+
+def test_who_cancels_a_job_that_makes_room_ends_it() -> None:
+    assert verdict(ended(None, 15, Ending.CANCELLED), preempted=True, cancelled=True).state is JobState.CANCELLED
+
+
+def test_every_reason_has_a_code_and_every_code_a_sentence() -> None:
+    assert set(SENTENCES) == set(ReasonCode)
+    for reason in Reason:
+        assert code(reason.name.lower(), reserved=False, reachable=True) in SENTENCES
+    assert code("behind", reserved=True, reachable=True) is ReasonCode.RESERVED
+    assert code("quota", reserved=False, reachable=False) is ReasonCode.SITE_DOWN
 
 
 def test_a_service_that_ends_by_itself_has_failed_even_with_status_zero() -> None:

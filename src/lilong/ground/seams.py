@@ -74,8 +74,9 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
     stdin: bytes | None = None,
+    keep: Sequence[int] = (),
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program to its end with a short environment of its own. Never raises for its exit status."""
+    """Run a program to its end with a short environment of its own. Never raises for its exit status. `keep`: descriptors that it inherits."""
     return subprocess.run(
         list(argv),
         cwd=cwd,
@@ -84,6 +85,7 @@ def run(
         input=stdin,
         capture_output=True,
         check=False,
+        pass_fds=tuple(keep),
     )
 
 

@@ -5,6 +5,8 @@ The compute floor starts a job's program with three folders named in the environ
     LILONG_IN      read-only; `spec.json` holds the job's parameters, each input lies in a folder under its name
     LILONG_OUT     what is left here when the program exits with 0 is collected, without following links
     LILONG_STATE   kept between the attempts of one job: checkpoints, and `progress.jsonl`
+
+LILONG_SECRETS_FD, if set, is the number of an open descriptor from which its secrets can be read once, as a JSON object.
 """
 
 from __future__ import annotations
@@ -33,6 +35,9 @@ def kept_wheel(requirement: str) -> list[str]:
     return ["--no-index", "--find-links", str(folder)] if kept else []
 
 
+_secrets: dict[str, str] = {}  # once read, they are nowhere else
+
+
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """The folders of one job."""
@@ -54,6 +59,15 @@ class Workspace:
 
     def input(self, name: str) -> Path:
         return self.inputs / name
+
+    @staticmethod
+    def secrets() -> dict[str, str]:
+        """The job's secrets by name; {} if it was given none. They come through a descriptor that is closed once they are read."""
+        number = os.environ.pop("LILONG_SECRETS_FD", None)
+        if number is not None:
+            with os.fdopen(int(number), "rb") as file:
+                _secrets.update(json.loads(file.read()))
+        return dict(_secrets)
 
     def progress(self, step: int, of: int, doing: str, **figures: float) -> None:
         """Say that `step` of `of` is done (unitless counts) and what is being done now; figures feed charts (e.g. loss=2.4)."""

@@ -10,6 +10,7 @@ floor = Floor(
     rooms="lilong.floors.compute.pages:rooms",
     commands=(
         ("job", "lilong.floors.compute.commands.job:job", "Submit, follow and cancel jobs."),
-        ("compute", "lilong.floors.compute.commands.compute:compute", "Simulate what policies would do."),
+        ("compute", "lilong.floors.compute.commands.compute:compute", "Settings, sites, and what policies would do."),
+        ("secret", "lilong.floors.compute.commands.secret:secret", "Values that jobs are given and nobody is shown."),
     ),
 )

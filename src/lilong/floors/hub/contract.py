@@ -303,11 +303,12 @@ class Hub(Protocol):
         *,
         private: bool = True,
         replace: bool = True,
+        branch: str = "main",
     ) -> T:
-        """Commit blobs that the house already has (path -> digest) to `main`, making the repository if there is none.
+        """Commit blobs that the house already has (path -> digest) to a branch, making the repository if there is none.
 
         With `replace` the new revision holds these files only. `then(tx, revision)` runs in the commit's own transaction, so that
-        the caller's rows and statements exist together with the revision or not at all. When `main` already has exactly these
+        the caller's rows and statements exist together with the revision or not at all. When the branch already has exactly these
         files, that revision is used and no commit is added.
         """
 

@@ -14,15 +14,15 @@ ROLES: dict[str, frozenset[str]] = {
         {"hub.read", "hub.write", "hub.discuss", "hub.manage", "organisations.read"}
     ),  # what everyone is in their own namespace
     "member": _WORK,
-    "owner": _WORK | {"organisations.manage", "hub.manage", "jobs.network"},
+    "owner": _WORK | {"organisations.manage", "hub.manage", "jobs.network", "secrets.manage"},
     "reviewer": _READ | {"governance.review"},
     "operator": _WORK
-    | {"organisations.manage", "hub.manage", "jobs.network", "house.manage", "house.read", "governance.revoke", "evidence.revoke"},
+    | {"organisations.manage", "hub.manage", "jobs.network", "secrets.manage", "house.manage", "house.read", "governance.revoke", "evidence.revoke"},
 }
 PERMISSIONS = frozenset().union(*ROLES.values())
 OF_THE_HOUSE = PERMISSIONS - frozenset().union(*(ROLES[role] for role in ("reader", "keeper", "member", "owner")))  # no role in an organisation has them
 # The first parts of the house's own addresses: no namespace has such a name.
 PATHS = frozenset({
-    "admin", "api", "buckets", "chains", "collections", "corpora", "datasets", "evidence", "healthz", "house", "jobs", "kernels", "metrics", "models", "new", "oauth",
+    "admin", "api", "buckets", "chains", "collections", "compute", "corpora", "datasets", "evidence", "healthz", "house", "jobs", "kernels", "metrics", "models", "new", "oauth",
     "organisations", "organizations", "preferences", "readyz", "reports", "settings", "sign-in", "sign-out", "spaces", "static", "uploads", "users", "v1", "xet",
 })  # fmt: skip

@@ -42,6 +42,7 @@ __all__ = [
     "collect",
     "launch",
     "opened",
+    "plan",
     "problem_with",
     "python_binds",
     "run",
@@ -69,7 +70,7 @@ def problem_with(level: Level) -> str | None:
     if level is Level.LANDLOCK and landlock.version() == 0:
         return "the kernel has no Landlock"
     try:
-        finished = run(_plan(Sandbox(("/usr/bin/true",)), level), timeout=20)
+        finished = run(plan(Sandbox(("/usr/bin/true",)), level), timeout=20)
     except ImportError as error:
         return f"the Python package `pyseccomp` does not load ({error})"
     except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
@@ -94,7 +95,7 @@ def launch(sandbox: Sandbox, floor: Level) -> Launch:
     level = best()
     if level < floor:
         raise LevelMissing(level=floor.word, problem=problem_with(floor), way_out=WAYS_OUT[floor])
-    return _plan(sandbox, level)
+    return plan(sandbox, level)
 
 
 def at_level(sandbox: Sandbox, level: Level) -> Launch:
@@ -102,10 +103,11 @@ def at_level(sandbox: Sandbox, level: Level) -> Launch:
     problem = problem_with(level)
     if problem is not None:
         raise LevelMissing(level=level.word, problem=problem, way_out=WAYS_OUT[level])
-    return _plan(sandbox, level)
+    return plan(sandbox, level)
 
 
-def _plan(sandbox: Sandbox, level: Level) -> Launch:
+def plan(sandbox: Sandbox, level: Level) -> Launch:
+    """The same for a level that is known to work: nothing is tried out."""
     if level is Level.BUBBLEWRAP:
         return bubblewrap.launch(sandbox, python_binds())
     watched = tuple(str(bind.source) for bind in sandbox.binds if bind.writable)
@@ -120,12 +122,23 @@ def _landlocked(sandbox: Sandbox, watched: tuple[str, ...]) -> Launch:
     system = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/localtime", "/etc/nsswitch.conf")
     machine = ("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/self", "/sys/devices/system/cpu", "/sys/devices/system/node")
     network = tuple(f"/etc/{name}" for name in ETC_NETWORK) if sandbox.network else ()
+    apart = sandbox.loopback and not sandbox.network
+    # collective libraries look for interfaces and how they are wired
+    wiring = ("/sys/class/net", "/sys/bus/pci/devices", "/sys/devices") if sandbox.loopback else ()
     rules = {
-        "readable": [*system, *machine, *network, *(str(bind.source) for bind in (*python_binds(), *sandbox.binds) if not bind.writable)],
+        "readable": [
+            *system,
+            *machine,
+            *network,
+            *wiring,
+            *(str(bind.source) for bind in (*python_binds(), *sandbox.binds) if not bind.writable),
+        ],
         "writable": ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", *watched],
+        "devices": list(sandbox.devices),
         "listable": [str(Path(lilong.__file__).parents[1])],  # an import looks into the folder that holds the package
-        "network": sandbox.network,
-        "filter": b64encode(deny_filter(sandbox.network)).decode(),
+        "network": sandbox.network or apart,
+        "apart": apart,
+        "filter": b64encode(deny_filter(sandbox.network or apart)).decode(),
     }
     return Launch(
         argv=(sys.executable, "-I", "-S", str(Path(landlock.__file__)), "{fd:rules}", *sandbox.argv),
@@ -173,10 +186,10 @@ class Finished:
     output: bytes
 
 
-def run(plan: Launch, timeout: float) -> Finished:
+def run(launch: Launch, timeout: float) -> Finished:
     """Start and wait; all of the program's descendants in its process group are gone afterwards. Raises subprocess.TimeoutExpired."""
     with tempfile.TemporaryFile() as output:
-        process = start(plan, output).process
+        process = start(launch, output).process
         try:
             code = process.wait(timeout)
         finally:

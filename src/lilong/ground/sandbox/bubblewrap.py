@@ -84,6 +84,8 @@ def _option_file(bwrap: str, sandbox: Sandbox, base: tuple[Bind, ...]) -> bytes:
     # a folder before what lies within it
     for bind in sorted((*base, *sandbox.binds), key=lambda bind: len(Path(bind.seen_at).parts)):
         words += ["--bind" if bind.writable else "--ro-bind", str(bind.source), bind.seen_at]
+    for path in sandbox.devices:
+        words += ["--dev-bind-try", path, path]
     for key, value in sandbox.env.items():
         words += ["--setenv", key, value]
     # the two file systems that bubblewrap makes itself would otherwise be places to fill the memory

@@ -14,7 +14,7 @@ from base64 import b64decode
 from collections.abc import Iterable
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
-_NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 38, 22, 2
+_NO_NEW_PRIVS, _SET_SECCOMP, _FILTER, _DEATH_SIGNAL = 38, 22, 2, 1
 
 _EXECUTE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 2, 1 << 3
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
@@ -59,7 +59,9 @@ def version() -> int:
         return 0
 
 
-def restrict(readable: Iterable[str], writable: Iterable[str], network: bool, listable: Iterable[str] = ()) -> None:
+def restrict(
+    readable: Iterable[str], writable: Iterable[str], network: bool, listable: Iterable[str] = (), devices: Iterable[str] = ()
+) -> None:
     """From now on this thread and its children reach files only beneath these paths. Paths that are not there are left out.
 
     Beneath a `listable` folder names can be seen, and nothing be read.
@@ -69,7 +71,8 @@ def restrict(readable: Iterable[str], writable: Iterable[str], network: bool, li
     # abstract Unix sockets and signals to outside are kept in from version 6 on; TCP from version 4 on
     attributes = _Ruleset(everything, 3 if abi >= 4 and not network else 0, 3 if abi >= 6 else 0)
     ruleset = _call(_CREATE, ctypes.byref(attributes), ctypes.c_size_t(24 if abi >= 6 else 16 if abi >= 4 else 8), ctypes.c_uint32(0))
-    for rights, paths in ((_READ, readable), (everything & ~_IOCTL_DEV, writable), (_READ_DIR, listable)):
+    device = everything & (_READ_FILE | 1 << 1 | _IOCTL_DEV)
+    for rights, paths in ((_READ, readable), (everything & ~_IOCTL_DEV, writable), (_READ_DIR, listable), (device, devices)):
         for path in paths:
             try:
                 parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -81,6 +84,23 @@ def restrict(readable: Iterable[str], writable: Iterable[str], network: bool, li
     _no_new_privileges()
     _call(_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0))
     os.close(ruleset)
+
+
+def own_loopback() -> None:
+    """From now on this process is alone in a network that consists of a loopback. Raises OSError where the kernel does not allow it."""
+    import fcntl
+    import socket
+    import struct
+
+    user, group = os.geteuid(), os.getegid()
+    if _libc().unshare(0x40000000 | (0x10000000 if user else 0)) != 0:  # CLONE_NEWNET; with CLONE_NEWUSER whoever is not root may
+        raise OSError(ctypes.get_errno(), "it cannot have a loopback of its own")
+    if user:
+        for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+            with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123
+                file.write(text)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        fcntl.ioctl(handle, 0x8914, struct.pack("16sh14x", b"lo", 0x1 | 0x40))  # SIOCSIFFLAGS: up and running
 
 
 def _no_new_privileges() -> None:
@@ -102,9 +122,12 @@ def filter_calls(bpf: bytes) -> None:
 
 
 def main(arguments: list[str]) -> None:
+    _libc().prctl(_DEATH_SIGNAL, 9, 0, 0, 0)
     with os.fdopen(int(arguments[0]), "rb") as file:
         rules = json.load(file)
-    restrict(rules["readable"], rules["writable"], rules["network"], rules["listable"])
+    if rules["apart"]:
+        own_loopback()
+    restrict(rules["readable"], rules["writable"], rules["network"], rules["listable"], rules["devices"])
     filter_calls(b64decode(rules["filter"]))
     try:
         os.execve(arguments[1], arguments[1:], os.environ)  # noqa: S606 - becoming the program is the point

@@ -85,6 +85,10 @@ class Sandbox:
     cwd: str = "/tmp"  # noqa: S108 - inside the sandbox /tmp is private
     network: bool = False
     limits: Limits = Limits()
+    loopback: bool = False
+    """Without a network: its processes may still reach one another over a loopback of their own (bubblewrap gives one always)."""
+    devices: tuple[str, ...] = ()
+    """Files under /dev that it may use; those that are not there are left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from lilong.cli_kit import show
+from lilong.floors.compute.commands.replay import decisions, replay
+from lilong.floors.compute.commands.settings import apply, drain, settings, sites
 from lilong.ground.errors import BadInput
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -18,7 +20,11 @@ _DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"])
 
 @click.group()
 def compute() -> None:
-    """The queue over all sites: what policies would do."""
+    """The queue over all sites: settings, sites, what policies would do."""
+
+
+for _command in (apply, settings, sites, drain, decisions, replay):
+    compute.add_command(_command)
 
 
 @compute.command("simulate")

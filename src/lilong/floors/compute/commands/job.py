@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lilong.cli_kit import common, show
+from lilong.ground.errors import BadInput
 
 if TYPE_CHECKING:
     from lilong.client import Client
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _ENDED = ("succeeded", "failed", "cancelled", "lost")
 _CONTROL = re.compile(r"\x1b(?!\[[0-9;]{0,20}m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 _COLUMNS = (("ID", "id"), ("STATE", "state"), ("KIND", "ask.kind"), ("TITLE", "ask.title"), ("ATTEMPT", "attempt"), ("SUBMITTED", "created_at"), ("WAITS FOR", "waits_for"))  # fmt: skip
+_WAY = re.compile(r"(?P<class>[^:]+):(?P<many>\d+(?:\.\d+)?)(?:x(?P<tasks>\d+))?")
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.group()
@@ -26,26 +29,102 @@ def job() -> None:
 
 
 @job.command("submit", context_settings={"ignore_unknown_options": True})
-@click.option("--organisation", required=True, help="On whose behalf.")
+@click.option("--file", type=_FILE, help="Job file in TOML; no other option goes with it.")
+@click.option("--organisation", help="On whose behalf.")
+@click.option("--project", default="default", show_default=True)
 @click.option("--kind", default="user.program", show_default=True)
 @click.option("--title", default="", help="What it is for, for people.")
-@click.option("--cpus", default=1, show_default=True)
-@click.option("--memory-mib", default=1024, show_default=True)
+@click.option("--cpus", default=1, show_default=True, help="Cores of each task.")
+@click.option("--memory-mib", default=1024, show_default=True, help="MiB of each task.")
 @click.option("--timeout", "timeout_s", default=3600, show_default=True, help="Seconds.")
 @click.option("--attempts", default=1, show_default=True)
 @click.option("--priority", default=0, show_default=True)
-@click.option("--spec", type=click.Path(path_type=Path, exists=True), help="JSON file that the job reads as spec.json.")
+@click.option("--on", "ways", multiple=True, metavar="CLASS:N[xTASKS]", help="Devices of each task, such as h20:8x2 or h20:0.5; again for an alternative.")
+@click.option("--tasks", default=1, show_default=True, help="Tasks of a job without devices.")
+@click.option("--site", "sites", multiple=True, help="Only at this site; again for others.")
+@click.option("--within", default="", help="Level of the topology in one domain of which all tasks lie.")
+@click.option("--near", default="", help="A narrower level that is tried first.")
+@click.option("--preemptible", is_flag=True, help="It may be ended for others and begins again later.")
+@click.option("--checkpoint", "checkpoint_s", default=0, help="Seconds between two of its checkpoints.")
+@click.option("--deadline", help="Such as 2026-12-01T08:00:00Z.")
+@click.option("--after", multiple=True, metavar="JOB", help="Start once this job has succeeded.")
+@click.option("--after-any", multiple=True, metavar="JOB", help="Start once this job has ended.")
+@click.option("--hold", is_flag=True, help="Wait for `lilong job release`.")
+@click.option("--array", default="", metavar="0-9[%4]", help="One job for each number; four at once.")
+@click.option("--env", multiple=True, metavar="NAME=VALUE")
+@click.option("--secret", "secrets", multiple=True, metavar="NAME[=KEPT]", help="A secret of the organisation, under this name.")
+@click.option("--input", "revisions", multiple=True, metavar="FOLDER=REVISION", help="Such as data=datasets/lantern-works/tide@main.")
+@click.option("--publish", default="", metavar="REVISION", help="Where its outputs go, such as models/lantern-works/tide@main.")
+@click.option("--image", default="", help="Container image, where containers run.")
+@click.option("--network", is_flag=True, help="Outgoing network; needs the permission jobs.network.")
+@click.option("--spec", type=_FILE, help="JSON file that the job reads as spec.json.")
 @click.option("--key", default="", help="The same key twice is one job.")
-@click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("argv", nargs=-1, type=click.UNPROCESSED)
 @common
-def submit(client: Client, as_json: bool, spec: Path | None, **ask: Any) -> None:
-    """Queue a program: an absolute path, or `python` with its arguments, after `--`."""
-    show(client.post("/api/compute/jobs", {**ask, "spec": json.loads(spec.read_text()) if spec else {}}), as_json)
+def submit(client: Client, as_json: bool, file: Path | None, spec: Path | None, **ask: Any) -> None:
+    """Queue a program: an absolute path, or `python` with its arguments, after `--`. Or what a job file says."""
+    if file is not None:
+        show(_from_file(client, file, ask["argv"]), as_json, _COLUMNS)
+        return
+    for key, flag in (("organisation", "--organisation"), ("argv", "the program")):
+        if not ask[key]:
+            raise BadInput(field=flag, problem="it is missing", way_out="Give it, or a job file with --file.")
+    pairs = {key: _pairs(ask[key], flag) for key, flag in (("env", "--env"), ("secrets", "--secret"), ("revisions", "--input"))}
+    ways, tasks = [_way(each) for each in ask.pop("ways")], ask.pop("tasks")
+    any_of = ways or ([{"tasks": tasks}] if tasks != 1 else [])
+    body = {**ask, **pairs, "any_of": any_of, "spec": _spec(spec)}
+    show(client.post("/api/compute/jobs", body), as_json)
+
+
+def _from_file(client: Client, file: Path, argv: tuple[str, ...]) -> Any:
+    given = click.get_current_context()
+    others = [name for name in given.params if name != "file" and given.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+    here = {"house", "url", "token_file", "as_json"}
+    if argv or set(others) - here:
+        named = ", ".join(sorted(set(others) - here)) or "a program"
+        raise BadInput(field="--file", problem=f"{named} was given besides", way_out="Write all of it into the job file.")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise BadInput(field="--file", problem=f"{file} is not UTF-8", way_out="Save it as UTF-8.") from None
+    return client.post("/api/compute/job-files", {"toml": text})
+
+
+def _spec(file: Path | None) -> Any:
+    if file is None:
+        return {}
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise BadInput(field="--spec", problem=f"{file} is not JSON: {problem}", way_out="Mend the file.") from None
+
+
+def _pairs(words: tuple[str, ...], flag: str) -> dict[str, str]:
+    found = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not sign and flag != "--secret":
+            raise BadInput(field=flag, problem=f"{word[:100]!r} has no '='", way_out="Write it as NAME=VALUE.")
+        found[name] = value if sign else name
+    return found
+
+
+def _way(word: str) -> dict[str, Any]:
+    parts = _WAY.fullmatch(word)
+    if parts is None:
+        raise BadInput(field="--on", problem=f"{word[:100]!r} names no devices", way_out="Write it as CLASS:8, CLASS:8x2 for two tasks, or CLASS:0.5.")
+    many, tasks = float(parts["many"]), int(parts["tasks"] or 1)
+    share = {"devices": 1, "milli": round(many * 1000)} if many < 1 else {"devices": int(many)}
+    if many > 1 and many != int(many):
+        raise BadInput(field="--on", problem=f"{parts['many']} is neither a whole number nor a part of one", way_out="Give 8, or 0.5.")
+    return {"accelerator": parts["class"], "tasks": tasks, **share}
 
 
 @job.command("list")
 @click.option("--state", help="Only jobs in this state.")
 @click.option("--kind", help="Only jobs of this kind.")
+@click.option("--organisation", help="Only jobs of this organisation.")
+@click.option("--array", help="Only jobs of this array.")
 @click.option("--limit", default=50, show_default=True)
 @common
 def list_(client: Client, as_json: bool, **query: Any) -> None:
@@ -57,8 +136,8 @@ def list_(client: Client, as_json: bool, **query: Any) -> None:
 @click.argument("job_id")
 @common
 def show_(client: Client, as_json: bool, job_id: str) -> None:
-    """Everything about one job."""
-    show(client.get(f"/api/compute/jobs/{job_id}"), as_json)
+    """Everything about one job, or how far an array of jobs is."""
+    show(client.get(_place(job_id)), as_json)
 
 
 @job.command("logs")
@@ -93,9 +172,29 @@ def _harmless(text: str) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def _place(name: str) -> str:
+    return f"/api/compute/{'arrays' if name.startswith('array-') else 'jobs'}/{name}"
+
+
 @job.command("cancel")
 @click.argument("job_id")
 @common
 def cancel(client: Client, as_json: bool, job_id: str) -> None:
-    """End a job with all that it started. Saying so twice is no error."""
-    show(client.post(f"/api/compute/jobs/{job_id}/cancel"), as_json)
+    """End a job, or all of an array, with all that it started. Saying so twice is no error."""
+    show(client.post(f"{_place(job_id)}/cancel"), as_json)
+
+
+@job.command("hold")
+@click.argument("job_id")
+@common
+def hold(client: Client, as_json: bool, job_id: str) -> None:
+    """Keep a waiting job, or all that wait of an array, from starting."""
+    show(client.post(f"{_place(job_id)}/hold"), as_json)
+
+
+@job.command("release")
+@click.argument("job_id")
+@common
+def release(client: Client, as_json: bool, job_id: str) -> None:
+    """Let a job start that was held, or all such of an array."""
+    show(client.post(f"{_place(job_id)}/release"), as_json)

@@ -11,15 +11,18 @@ from typing import Any
 
 from lilong.floors.compute.scheduler.compiled import compiled
 from lilong.floors.compute.scheduler.jobs import NEVER, Jobs
-from lilong.floors.compute.scheduler.order import Queues
+from lilong.floors.compute.scheduler.order import Queues, settle
 from lilong.floors.compute.scheduler.place import take_later
+from lilong.floors.compute.scheduler.start import ends
 from lilong.floors.compute.scheduler.state import WHOLE, Site
+from lilong.floors.compute.scheduler.topology import domain_end, open_for
 
 
 @compiled
 def look_ahead(s: Site, pool: int) -> None:
     """Start from what is free now."""
-    s.later_spare[pool] = s.spare[pool]
+    for part in range(3):
+        s.later_spare[pool, part] = s.spare[pool, part]
     for node in range(s.bounds[pool], s.bounds[pool + 1]):
         s.node[node].later_cpu = s.node[node].cpu
         s.node[node].later_memory = s.node[node].memory
@@ -31,7 +34,7 @@ def look_ahead(s: Site, pool: int) -> None:
 def tasks_later(s: Site, h: Any, node: int, shape: int, enough: int) -> int:
     """How many tasks of a shape the node will have room for."""
     wanted = h[shape].devices
-    if wanted > 0 and not (h[shape].classes >> s.node[node].kind) & 1:
+    if not (h[shape].classes >> s.node[node].kind) & 1:
         return 0
     each = enough
     if h[shape].cpu > 0:
@@ -47,15 +50,27 @@ def tasks_later(s: Site, h: Any, node: int, shape: int, enough: int) -> int:
 
 
 @compiled
-def lay_later(s: Site, h: Any, b: Jobs, job: int, option: int) -> bool:
-    """Give a job its place among what will be left; each task where the fewest devices stay free."""
-    pool, tasks, rest = b.job[job].pool, b.option[option].tasks, b.option[option].rest
-    base = b.job[job].room
+def lay_later(s: Site, h: Any, b: Jobs, job: int, option: int, until: int) -> bool:
+    """Give a job that may run until then its place among what will be left, in one domain if it must be."""
+    pool = b.job[job].pool
+    low = s.bounds[pool]
+    while low < s.bounds[pool + 1]:
+        high = domain_end(s, pool, b.option[option].level, low)
+        if _lay_later_within(s, h, b, job, option, low, high, until):
+            return True
+        low = high
+    return False
+
+
+@compiled
+def _lay_later_within(s: Site, h: Any, b: Jobs, job: int, option: int, low: int, high: int, until: int) -> bool:
+    """On a stretch of nodes; each task where the fewest devices stay free."""
+    tasks, rest, base = b.option[option].tasks, b.option[option].rest, b.job[job].room
     for k in range(tasks + (1 if rest >= 0 else 0)):
         shape = b.option[option].need if k < tasks else rest
         chosen, fewest = -1, 1 << 60
-        for node in range(s.bounds[pool], s.bounds[pool + 1]):
-            if tasks_later(s, h, node, shape, 1) == 0:
+        for node in range(low, high):
+            if not open_for(s, node, until) or tasks_later(s, h, node, shape, 1) == 0:
                 continue
             left = s.node[node].later_cpu // s.largest[0]
             for d in range(s.node[node].devices):
@@ -83,6 +98,7 @@ def promise(s: Site, h: Any, b: Jobs, q: Queues, job: int, now: int) -> int:
     A gang of unequal tasks for which no place is found beside others is promised the moment when its pool is idle, and all of it.
     """
     pool = b.job[job].pool
+    settle(q, b, pool)
     base, runs = q.base[pool], q.runs[pool]
     best_time, best_option = NEVER, -1
     for option in range(b.job[job].first, b.job[job + 1].first):
@@ -99,7 +115,7 @@ def promise(s: Site, h: Any, b: Jobs, q: Queues, job: int, now: int) -> int:
             while at < runs and b.job[q.running[base + at]].end == time:
                 room += _give_back_later(s, h, b, q.running[base + at], shape, tasks)
                 at += 1
-            if room >= tasks and lay_later(s, h, b, job, option):
+            if room >= tasks and lay_later(s, h, b, job, option, ends(b.job[job], b.option[option], max(time, now))):
                 best_time, best_option = time, option
                 break
     if best_option >= 0 and best_option != b.job[job + 1].first - 1:  # the place was looked for again after it was found
@@ -108,13 +124,15 @@ def promise(s: Site, h: Any, b: Jobs, q: Queues, job: int, now: int) -> int:
         while at < runs and b.job[q.running[base + at]].end <= best_time:
             _give_back_later(s, h, b, q.running[base + at], b.option[best_option].need, 1)
             at += 1
-        lay_later(s, h, b, job, best_option)
+        lay_later(s, h, b, job, best_option, ends(b.job[job], b.option[best_option], max(best_time, now)))
     if best_option < 0 and runs > 0:
         best_time = b.job[q.running[base + runs - 1]].end
-        s.later_spare[pool] = 0
+        for part in range(3):
+            s.later_spare[pool, part] = 0
         for node in range(s.bounds[pool], s.bounds[pool + 1]):
             s.node[node].later_cpu = s.node[node].later_memory = 0
-            s.later_free[node] = 0
+            for d in range(s.node[node].devices):
+                s.later_free[node, d] = 0
     return max(best_time, now)
 
 

@@ -1,44 +1,86 @@
-"""`compiled`: numba where it is installed, plain Python where it is not. The same source either way, so the same plans.
+"""`compiled`: kernels that numba compiles where there is much to decide, and that run as they stand where there is little.
 
-Kernels keep to integers (times in ticks, resources in milli-units, scores in whole points), so that no rounding can tell the two apart.
+The same source either way, so the same plans: kernels keep to integers (times in ticks, resources in milli-units, scores in whole
+points), so that no rounding can tell the two apart. Compiling takes half a minute once on a machine, and loading what was compiled
+half a second in each process, which a house with one small site never needs.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, cached_property, update_wrapper
+from importlib.util import find_spec
 from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
-try:
-    if os.environ.get("LILONG_PLAIN_KERNELS"):  # for those who want to step through a decision, and for the tests
-        raise ImportError("plain kernels were asked for")
+
+class _Mode(threading.local):
+    """LILONG_PLAIN_KERNELS is for those who want to step through a decision."""
+
+    quick = find_spec("numba") is not None and not os.environ.get("LILONG_PLAIN_KERNELS")
+
+
+_mode = _Mode()
+
+
+def quick() -> bool:
+    """Whether kernels run compiled now, in this thread."""
+    return _mode.quick
+
+
+@contextmanager
+def plainly(wanted: bool = True) -> Iterator[None]:
+    """Without compiling, as long as this lasts, in this thread."""
+    before, _mode.quick = _mode.quick, _mode.quick and not wanted
+    try:
+        yield
+    finally:
+        _mode.quick = before
+
+
+class _Kernel:
+    def __init__(self, plain: Callable[..., Any], compile: Callable[[Any], Any]) -> None:
+        self._plain, self._compile = plain, compile
+        update_wrapper(self, plain)
+
+    @cached_property
+    def dispatcher(self) -> Any:
+        return self._compile(_numba())(self._plain)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.dispatcher(*arguments) if _mode.quick else self._plain(*arguments)
+
+
+@cache
+def _numba() -> Any:
     import numba
-except ImportError:
-    COMPILED = False
+    from numba.core.registry import cpu_target
+    from numba.extending import typeof_impl
 
-    def compiled(function: F) -> F:
-        return function
+    @typeof_impl.register(_Kernel)  # type: ignore[untyped-decorator]
+    def _(kernel: _Kernel, context: Any) -> Any:
+        made = kernel.dispatcher
+        cpu_target.typing_context.refresh()  # an intrinsic is known to it from then on
+        return cpu_target.typing_context.resolve_value_type(made)
 
-    def borrowed(arrays: T) -> T:
-        return arrays
+    return numba
 
-else:
-    from numba.extending import intrinsic
 
-    COMPILED = True
+def compiled(function: F) -> F:
+    return cast(F, _Kernel(function, lambda numba: numba.njit(cache=True, nogil=True, error_model="numpy")))
 
-    def compiled(function: F) -> F:
-        return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def borrowed(context: Any, arrays: Any) -> Any:
-        """The same arrays without counting references to them, which would cost every call inside more than its work.
+def _borrowed(arrays: Any) -> Any:
+    return arrays
 
-        Whoever calls the outermost kernel holds the arrays.
-        """
+
+def _uncounted(numba: Any) -> Any:
+    def typed(context: Any, arrays: Any) -> Any:
         members = list(arrays) if isinstance(arrays, numba.types.BaseTuple) else [arrays]
 
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -52,3 +94,14 @@ else:
             return made
 
         return arrays(arrays), generate
+
+    from numba.extending import intrinsic
+
+    return lambda _: intrinsic(typed)
+
+
+borrowed: Callable[[Any], Any] = _Kernel(_borrowed, _uncounted)
+"""The same arrays without counting references to them, which would cost every call inside more than its work.
+
+Whoever calls the outermost kernel holds the arrays.
+"""

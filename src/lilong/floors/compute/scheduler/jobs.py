@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lilong.floors.compute.scheduler.state import WHOLE, table
 
 WAITING, RUNNING, FINISHED, REFUSED, ABSENT = 0, 1, 2, 3, 4
@@ -35,6 +37,10 @@ class Option:
     shape: Shape
     tasks: int = 1
     rest: Shape | None = None  # one more, smaller task
+    limit: int | None = None  # the longest that it may run laid out so; the job's own, if not said
+    level: int = 0  # all tasks within one domain of this level of the topology; 0: anywhere in the pool
+    near: int = 0  # the narrower level that is preferred; 0: none
+    price: int = 0  # of one device (or core) for one tick, in millionths
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +52,23 @@ class Job:
     run: int = NEVER  # how long it will really run: only a simulation knows
     tenant: int = 0
     priority: int = 0
+    user: int = 0  # whose history predicts how long it runs
+    preemptible: bool = False
+    checkpoint: int = 0  # ticks between two checkpoints; 0: none, what ran is lost with a preemption
+    done: int = 0  # ticks of its work that earlier attempts have kept
+    predicted: int = 0  # how long it is expected to run; 0: nobody knows, which is planned as its limit
 
 
 SHAPE = (
     "pool", "devices", "milli", "cpu", "memory", "classes",
     "bucket",  # kind of task for the clustering score; -1 without a device
+    "spot",  # its number among the shapes of gangs that stay together, or -1
     "failed_in", "failed_tasks",  # the cycle in which it was last found not to fit, and with how many tasks
     "limited_in", "limited_tasks",  # the same beside a reservation
+    "denied_in", "denied_tasks", "denied_to",  # the same with all gone that may be preempted, for a tenant (see preempt)
 )  # fmt: skip
 JOB = (
-    "submit", "limit", "run", "tenant", "priority", "pool",
+    "submit", "limit", "run", "tenant", "priority", "pool", "user", "preemptible", "checkpoint", "done",
     "width",  # thousandths of device that it holds; of core, where nobody asks for devices
     "first",  # its first option; one more row ends the last job's
     "room",  # its first row among the placements
@@ -64,8 +77,14 @@ JOB = (
     "key",  # what its order follows, smaller first
     "start", "end",  # the end is the planned one while it runs, the true one when it has ended
     "reserved",  # start promised to it in the last cycle, or NEVER
+    "option",  # the way in which it is laid out while it runs, or will be when it is promised a start
+    "prefer",  # the way that is tried first
+    "why",  # it does not start (see cycle)
+    "attained",  # device-ticks (in thousandths) that it was given by attempts before this one
+    "stops",  # how often it was preempted
+    "predicted",  # how long it is expected to run
 )  # fmt: skip
-OPTION = ("need", "tasks", "rest")  # need: a shape; rest: that of the smaller task, or -1
+OPTION = ("need", "tasks", "rest", "limit", "level", "near", "price", "width")  # need: a shape; rest: that of the smaller task, or -1
 PLACE = ("node", "need", "devices")  # devices: a bit set
 
 
@@ -84,50 +103,66 @@ class Book:
     shapes: Any  # see SHAPE
     asked: list[Shape]
     uses: list[int] = field(default_factory=list)  # shape -> jobs that ask for it first
+    levels: int = 0  # of the topology that any of them looks at
+    together: int = 0  # shapes of gangs that must or would like to stay together
 
 
 def book(asked: Sequence[Job]) -> Book:
     ordered = sorted(asked, key=lambda job: job.submit)  # stable: equal times keep the order given
-    known: dict[Shape, int] = {}
+    known: dict[tuple[Shape, int, int], int] = {}  # what does not fit in one rack may fit elsewhere: rows of their own
     uses: list[int] = []
 
-    def shape(one: Shape) -> int:
-        if one not in known:
-            known[one] = len(uses)
+    def shape(one: Shape, level: int = 0, near: int = 0) -> int:
+        key = one, level, near
+        if key not in known:
+            known[key] = len(uses)
             uses.append(0)
-        return known[one]
+        return known[key]
 
-    first, shapes, tasks, rests, room = [0], [], [], [], [0]
+    first, shapes, tasks, rests, more, room = [0], [], [], [], [], [0]
     for job in ordered:
         widest = 0
         for option in job.options:
-            shapes.append(shape(option.shape))
+            alone = option.tasks == 1 and option.rest is None  # one task is in one domain wherever it is
+            level, near = (0, 0) if alone else (option.level, option.near)
+            shapes.append(shape(option.shape, level, near))
             tasks.append(option.tasks)
             rests.append(-1 if option.rest is None else shape(option.rest))
+            limit = job.limit if option.limit is None else option.limit
+            more.append((limit, level, near, option.price))
             widest = max(widest, option.tasks + (option.rest is not None))
         uses[shapes[first[-1]]] += 1
         first.append(len(shapes))
         room.append(room[-1] + widest)
     rows = table(JOB, len(ordered) + 1)
     inner = rows[:-1]
-    for name in ("submit", "limit", "run", "tenant", "priority"):
+    for name in ("submit", "limit", "run", "tenant", "priority", "user", "preemptible", "checkpoint", "done", "predicted"):
         inner[name] = [getattr(job, name) for job in ordered]
     inner.pool = [job.options[0].shape.pool for job in ordered]
-    counted = any(shape.devices for shape in known)
-    inner.width = [width(job.options[0], devices=counted) for job in ordered]
+    counted = any(shape.devices for shape, _, _ in known)
     rows.first, rows.room = first, room
     rows.state, rows.start, rows.end, rows.reserved = ABSENT, NEVER, NEVER, NEVER
     ways = table(OPTION, len(shapes))
     ways.need, ways.tasks, ways.rest = shapes, tasks, rests
-    return Book([job.id for job in ordered], Jobs(rows, ways, table(PLACE, room[-1])), _shapes(list(known)), list(known), uses)
+    ways.limit, ways.level, ways.near, ways.price = np.array(more, np.int64).reshape(-1, 4).T
+    ways.width = [width(option, devices=counted) for job in ordered for option in job.options]
+    inner.width, inner.prefer = ways.width[first[:-1]], first[:-1]
+    inner.predicted = np.where(inner.predicted > 0, np.minimum(inner.predicted, inner.limit), inner.limit)
+    shapes_asked = [shape for shape, _, _ in known]
+    kinds, apart = _shapes(shapes_asked), [at for at, (_, level, near) in enumerate(known) if level or near]
+    kinds.spot[apart] = range(len(apart))
+    deepest = max((max(level, near) for _, level, near in known), default=0)
+    placed = table(PLACE, room[-1])
+    return Book([job.id for job in ordered], Jobs(rows, ways, placed), kinds, shapes_asked, uses, deepest, len(apart))
 
 
 def _shapes(known: Sequence[Shape]) -> Any:
     rows = table(SHAPE, len(known))
+    rows.spot = -1
     for name in ("pool", "devices", "milli", "cpu", "memory", "classes"):
         rows[name] = [getattr(shape, name) for shape in known]
     rows.bucket = [-1 if s.devices == 0 else 0 if s.milli < WHOLE else min(s.devices, 9) for s in known]
-    rows.failed_in = rows.limited_in = -1
+    rows.failed_in = rows.limited_in = rows.denied_in = -1
     return rows
 
 

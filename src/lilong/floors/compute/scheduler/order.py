@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lilong.floors.compute.scheduler.compiled import compiled
-from lilong.floors.compute.scheduler.jobs import WAITING, Jobs
+from lilong.floors.compute.scheduler.jobs import NEVER, RUNNING, WAITING, Jobs
 from lilong.floors.compute.scheduler.state import Ints
 
 
@@ -23,22 +23,30 @@ class Queues(NamedTuple):
     base: Ints
     waiting: Ints
     short: Ints  # used where the shortest is backfilled first
-    running: Ints
+    running: Ints  # in order once `settle` was called; those that have ended are left out then
     waits: Ints  # pool -> how many
     runs: Ints
+    settled: Ints  # pool -> how many at the front of `running` are in order
     seen: Ints  # pool -> how many at the front were found not to fit, and
     seen_in: Ints  # after how many things were given back
+    head: Ints  # pool -> who was promised a start then
+    wake: Ints  # pool -> the moment at which it is to be looked at though nothing comes and nothing ends
     fresh: Ints  # the jobs that were started and not yet taken note of
-    cycles: Ints  # [looks so far, length of `fresh`, 1 + how often something was given back]
+    stopped: Ints  # the same of those that were preempted, and
+    stopped_for: Ints  # for whom; -1 for nobody
+    victims: Ints  # room to list and
+    worth: Ints  # to weigh jobs
+    cycles: Ints  # [looks so far, length of `fresh`, 1 + how often something was given back, length of `stopped`]
 
 
 def queues(jobs: Jobs, pools: int) -> Queues:
     counts = np.bincount(jobs.job.pool[:-1], minlength=pools)
     base = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    many = jobs.job.size
-    lists = [np.zeros(many, np.int64) for _ in range(4)]
-    numbers = [np.zeros(pools, np.int64) for _ in range(4)]
-    return Queues(base, *lists[:3], *numbers, lists[3], np.array([0, 0, 1]))  # type: ignore[call-arg]
+    numbers = {name: np.zeros(pools, np.int64) for name in ("waits", "runs", "settled", "seen", "seen_in", "head")}
+    lists = {name: np.zeros(jobs.job.size, np.int64) for name in Queues._fields if name not in numbers}
+    head, wake = np.full(pools, -1, np.int64), np.full(pools, NEVER, np.int64)
+    cycles = np.array([0, 0, 1, 0], np.int64)
+    return Queues(**{**lists, **numbers, "base": base, "head": head, "wake": wake, "cycles": cycles})
 
 
 @compiled
@@ -91,6 +99,14 @@ def enqueue(q: Queues, b: Jobs, job: int, by_length: bool) -> None:
 
 
 @compiled
+def put_last(q: Queues, b: Jobs, job: int) -> None:
+    pool = b.job[job].pool
+    q.waiting[q.base[pool] + q.waits[pool]] = job
+    q.waits[pool] += 1
+    b.job[job].state = WAITING
+
+
+@compiled
 def sift(q: Queues, b: Jobs, pool: int, by_length: bool) -> None:
     """Leave only those in the queue that still wait."""
     base, many, kept = q.base[pool], q.waits[pool], 0
@@ -112,28 +128,73 @@ def sift(q: Queues, b: Jobs, pool: int, by_length: bool) -> None:
 @compiled
 def add_running(q: Queues, b: Jobs, job: int) -> None:
     pool = b.job[job].pool
-    base, at = q.base[pool], q.runs[pool]
-    while at > 0 and b.job[q.running[base + at - 1]].end > b.job[job].end:
-        q.running[base + at] = q.running[base + at - 1]
-        at -= 1
-    q.running[base + at] = job
+    q.running[q.base[pool] + q.runs[pool]] = job
     q.runs[pool] += 1
 
 
 @compiled
-def drop_running(q: Queues, b: Jobs, job: int) -> None:
-    """Of a job whose `end` is still the planned one."""
+def drop_running(q: Queues) -> None:
+    """A job has ended; `settle` will leave it out."""
+    q.cycles[2] += 1
+
+
+@compiled
+def strike_running(q: Queues, b: Jobs, job: int) -> None:
+    """Of a job that is stopped and may run again."""
     q.cycles[2] += 1
     pool = b.job[job].pool
-    base, low, high = q.base[pool], 0, q.runs[pool]
-    while low < high:
-        middle = (low + high) >> 1
-        if b.job[q.running[base + middle]].end < b.job[job].end:
-            low = middle + 1
-        else:
-            high = middle
-    while q.running[base + low] != job:
-        low += 1
-    for k in range(low, q.runs[pool] - 1):
-        q.running[base + k] = q.running[base + k + 1]
+    low, high = q.base[pool], q.base[pool] + q.runs[pool]
+    at = low
+    while q.running[at] != job:
+        at += 1
+    if at < low + q.settled[pool]:
+        q.settled[pool] -= 1
+    for k in range(at, high - 1):
+        q.running[k] = q.running[k + 1]
     q.runs[pool] -= 1
+
+
+@compiled
+def settle(q: Queues, b: Jobs, pool: int) -> None:
+    """Bring the running jobs in the order of their planned ends: those that were started lately are sorted and merged in."""
+    base, kept = q.base[pool], 0
+    for k in range(q.settled[pool]):
+        job = q.running[base + k]
+        if b.job[job].state == RUNNING:
+            q.running[base + kept] = job
+            kept += 1
+    late = 0
+    for k in range(q.settled[pool], q.runs[pool]):
+        job = q.running[base + k]
+        if b.job[job].state == RUNNING:
+            q.victims[late], q.worth[job] = job, b.job[job].end
+            late += 1
+    sort_by(q.victims, late, q.worth)
+    at, last = kept - 1, kept + late - 1
+    q.runs[pool] = q.settled[pool] = kept + late
+    for k in range(late - 1, -1, -1):
+        job = q.victims[k]
+        while at >= 0 and b.job[q.running[base + at]].end > b.job[job].end:
+            q.running[base + last] = q.running[base + at]
+            at -= 1
+            last -= 1
+        q.running[base + last] = job
+        last -= 1
+
+
+@compiled
+def sort_by(items: Ints, many: int, worth: Ints) -> None:
+    """The first `many` items by what they are worth, then by number (Shell's method, gaps as Tokuda's)."""
+    gap = 1
+    while gap < many:
+        gap = gap * 9 // 4 + 1
+    while gap > 0:
+        for k in range(gap, many):
+            item = items[k]
+            value = worth[item]
+            at = k
+            while at >= gap and (worth[items[at - gap]] > value or (worth[items[at - gap]] == value and items[at - gap] > item)):
+                items[at] = items[at - gap]
+                at -= gap
+            items[at] = item
+        gap = 0 if gap == 1 else max(gap * 4 // 9, 1)

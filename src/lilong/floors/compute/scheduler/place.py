@@ -11,6 +11,7 @@ from lilong.floors.compute.scheduler.fragmentation import Typical
 from lilong.floors.compute.scheduler.jobs import Jobs
 from lilong.floors.compute.scheduler.score import FGD, NO, RANDOM, UNKNOWN, fgd_score, fits, fittest_device, score_of
 from lilong.floors.compute.scheduler.state import WHOLE, Site, drawn, regroup
+from lilong.floors.compute.scheduler.topology import domains_for, tasks_in
 
 
 @compiled
@@ -28,15 +29,15 @@ def fits_beside(s: Site, h: Any, node: int, shape: int) -> bool:
 
 
 @compiled
-def best_node(s: Site, h: Any, t: Typical, way: int, pool: int, shape: int, beside: bool) -> int:
-    """The node for one task, or -1."""
+def best_node(s: Site, h: Any, t: Typical, way: int, pool: int, shape: int, beside: bool, until: int, kinds: int) -> int:
+    """The node of a pool for one task, or -1."""
     low, high, need = s.bounds[pool], s.bounds[pool + 1], h[shape]
     cores, devices = s.largest[0], s.largest[1]
-    best, feasible = NO, 0
+    best, feasible, at = NO, 0, high
     for slot in range(low, s.top[pool]):
         group, free = s.group[slot], s.group_free[slot]
         group.score = NO
-        if group.count == 0 or not fits(group, free, need):
+        if group.count == 0 or not fits(group, free, need, until, kinds):
             continue
         feasible += group.count
         if way == RANDOM:
@@ -49,7 +50,10 @@ def best_node(s: Site, h: Any, t: Typical, way: int, pool: int, shape: int, besi
         else:
             worth = score_of(group, free, need, way, cores, devices)
         group.score = worth
-        best = max(best, worth)
+        if worth > best:
+            best, at = worth, group.first
+        elif worth == best:
+            at = min(at, group.first)
     if feasible == 0:
         return -1
     if beside:
@@ -62,8 +66,10 @@ def best_node(s: Site, h: Any, t: Typical, way: int, pool: int, shape: int, besi
                     return node
                 nth -= 1
         return -1
-    for node in range(low, high):
-        if s.group[s.node[node].group].score == best:
+    for node in range(at, high):
+        slot = s.node[node].group
+        if s.group[slot].score == best:
+            s.group[slot].first = node
             return node
     return -1
 
@@ -74,6 +80,33 @@ def _best_beside(s: Site, h: Any, low: int, high: int, shape: int) -> int:
     for node in range(low, high):
         worth = s.group[s.node[node].group].score
         if worth > best and fits_beside(s, h, node, shape):
+            best, chosen = worth, node
+    return chosen
+
+
+@compiled
+def best_within(s: Site, h: Any, t: Typical, way: int, low: int, high: int, shape: int, beside: bool, until: int, kinds: int) -> int:
+    """The node from `low` to before `high` for one task, or -1."""
+    need = h[shape]
+    best, chosen, before, worth, seen = NO, -1, -1, NO, 0
+    for node in range(low, high):
+        slot = s.node[node].group
+        if slot != before:
+            before, worth = slot, NO
+            if fits(s.group[slot], s.group_free[slot], need, until, kinds):
+                if way == RANDOM:
+                    worth = 0
+                elif way == FGD:
+                    worth = s.memo[slot, shape]
+                    if worth == UNKNOWN:
+                        worth = fgd_score(t, s.group[slot], s.group_free[slot], need, s.row)
+                        s.memo[slot, shape] = worth
+                else:
+                    worth = score_of(s.group[slot], s.group_free[slot], need, way, s.largest[0], s.largest[1])
+        if worth == NO or (beside and not fits_beside(s, h, node, shape)):
+            continue
+        seen += 1
+        if worth > best or (way == RANDOM and drawn(s, seen) == 0):
             best, chosen = worth, node
     return chosen
 
@@ -143,17 +176,39 @@ def lift(s: Site, h: Any, b: Jobs, job: int) -> None:
 
 
 @compiled
-def lay(s: Site, h: Any, b: Jobs, t: Typical, way: int, job: int, option: int, beside: bool) -> bool:
-    """Place every task of an option, or none."""
-    pool = b.job[job].pool
-    tasks, rest = b.option[option].tasks, b.option[option].rest
-    if tasks > 1 and room_for(s, h, pool, b.option[option].need, tasks) < tasks:
+def lay(s: Site, h: Any, b: Jobs, t: Typical, way: int, job: int, option: int, beside: bool, until: int, kinds: int) -> bool:
+    """Place every task of an option, or none. `until`: when it may still run; `kinds`: bit set of the kinds of nodes whose devices it may
+    have; -1 each for what does not matter. Of the domains in which it must or would like to stay, the one that keeps the least room.
+    """
+    pool, tasks = b.job[job].pool, b.option[option].tasks
+    level = max(b.option[option].level, b.option[option].near)
+    while level > 0:
+        for low in domains_for(s, h, pool, level, b.option[option].need, tasks, until, kinds):
+            if lay_within(s, h, b, t, way, job, option, low, s.ends[low, level - 1], beside, until, kinds):
+                return True
+        if level == b.option[option].level:
+            return False
+        level -= 1
+    if tasks > 1 and room_for(s, h, pool, b.option[option].need, tasks, until, kinds) < tasks:
         return False
+    return lay_within(s, h, b, t, way, job, option, s.bounds[pool], s.bounds[pool + 1], beside, until, kinds)
+
+
+@compiled
+def lay_within(
+    s: Site, h: Any, b: Jobs, t: Typical, way: int, job: int, option: int, low: int, high: int, beside: bool, until: int, kinds: int
+) -> bool:
+    """The same on a stretch of the job's pool."""
+    pool, tasks, rest = b.job[job].pool, b.option[option].tasks, b.option[option].rest
+    everywhere = low == s.bounds[pool] and high == s.bounds[pool + 1]
     base = b.job[job].room
     b.job[job].placed = 0
     for k in range(tasks + (1 if rest >= 0 else 0)):
         shape = b.option[option].need if k < tasks else rest
-        node = best_node(s, h, t, way, pool, shape, beside)
+        if everywhere:
+            node = best_node(s, h, t, way, pool, shape, beside, until, kinds)
+        else:
+            node = best_within(s, h, t, way, low, high, shape, beside, until, kinds)
         devices = -1 if node < 0 else pick_devices(s, h, t, way, node, shape, beside)
         if devices < 0:
             lift(s, h, b, job)
@@ -167,26 +222,17 @@ def lay(s: Site, h: Any, b: Jobs, t: Typical, way: int, job: int, option: int, b
         take(s, h, pool, node, shape, devices, 1)
         if beside:
             take_later(s, h, node, shape, devices, 1)
+    b.job[job].option = option
     return True
 
 
 @compiled
-def room_for(s: Site, h: Any, pool: int, shape: int, enough: int) -> int:
+def room_for(s: Site, h: Any, pool: int, shape: int, enough: int, until: int, kinds: int) -> int:
     """How many tasks of a shape fit now, counted up to `enough`."""
     found = 0
     for slot in range(s.bounds[pool], s.top[pool]):
-        if s.group[slot].count > 0 and fits(s.group[slot], s.group_free[slot], h[shape]):
-            each = enough
-            if h[shape].cpu > 0:
-                each = min(each, s.group[slot].cpu // h[shape].cpu)
-            if h[shape].memory > 0:
-                each = min(each, s.group[slot].memory // h[shape].memory)
-            if h[shape].devices > 0:
-                parts = 0
-                for d in range(s.group_free.shape[1]):
-                    parts += s.group_free[slot, d] // h[shape].milli
-                each = min(each, parts // h[shape].devices)
-            found += each * s.group[slot].count
+        if s.group[slot].count > 0 and fits(s.group[slot], s.group_free[slot], h[shape], until, kinds):
+            found += tasks_in(s, h[shape], slot, enough) * s.group[slot].count
             if found >= enough:
                 return found
     return found

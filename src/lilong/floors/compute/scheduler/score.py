@@ -23,13 +23,13 @@ NO, UNKNOWN = -1, -2
 
 
 @compiled
-def fits(group: Any, free: Ints, need: Any) -> bool:
-    """`free`: of each device of the group, the freest first."""
-    if group.cpu < need.cpu or group.memory < need.memory:
+def fits(group: Any, free: Ints, need: Any, until: int, kinds: int) -> bool:
+    """`free`: of each device of the group, the freest first. `until`: when the task may still run; `kinds`: whose devices it may have."""
+    if group.cpu < need.cpu or group.memory < need.memory or group.closes < until or not (need.classes >> group.kind) & 1:
         return False
     if need.devices == 0:
         return True
-    if need.devices > free.size or not (need.classes >> group.kind) & 1:
+    if need.devices > free.size or not (kinds >> group.kind) & 1:
         return False
     return bool(free[need.devices - 1] >= need.milli)
 

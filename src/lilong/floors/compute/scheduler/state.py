@@ -4,7 +4,8 @@
 
 A *pool* is a set of nodes with a queue of its own (a site, a partition, a virtual cluster). Its nodes lie side by side, in the order in
 which ties between them are broken. A *group* stands for all nodes of a pool that are in the same state now: same class, same free
-cores, memory and devices. Placement looks at groups, so its cost follows the number of different nodes, not of nodes.
+cores, memory and devices, kept for maintenance from the same time. Placement looks at groups, so its cost follows the number of
+different nodes, not of nodes. A *domain* of a level of the topology is a stretch of nodes; see topology.py.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from lilong.floors.compute.scheduler.compiled import compiled
 Ints = npt.NDArray[np.int64]
 WHOLE = 1000  # thousandths of one device
 KINDS = 10  # sizes told apart by the clustering score: a fraction, then 1 to 8 devices, then more
+OPEN = 1 << 61  # for ever: later than what may run for ever ends
 MOST_DEVICES = 62  # on one node; the devices that a task holds are a bit set
 
 
@@ -34,6 +36,8 @@ class Node:
     devices: int = 0
     cpu: int = 0  # thousandths of a core
     memory: int = 0  # MiB
+    domains: tuple[int, ...] = ()  # of the topology, from level 1 (the site) inwards: which one of each level it lies in
+    closes: int = OPEN  # tick from which it is kept for maintenance: what may run longer does not start here
 
 
 class Site(NamedTuple):
@@ -50,13 +54,23 @@ class Site(NamedTuple):
     memo: Ints  # slot × shape: the score where that is dear to work out; -2 not known
     spare: Ints  # pool × (cores, memory, devices): all that is free of it, in thousandths and MiB
     later_spare: Ints
+    closing: Ints  # pool -> the earliest moment at which one of its nodes is kept for maintenance
+    ends: Ints  # node × level: where its domain ends; no columns where no gang must stay together
+    edges: Ints  # pool -> its first leaf
+    leaf: Any  # see LEAF; a domain of the innermost level
+    rooms: Ints  # shape of such gangs × leaf: how many tasks it has room for, as it was
+    known: Ints  # when the leaf had this version
     row: Ints  # one node's devices
     luck: Ints  # [state of the random number generator]
     largest: Ints  # [cores, thousandths of device] of the largest node
 
 
-NODE = ("kind", "devices", "cpu", "memory", "group", "later_cpu", "later_memory")
-GROUP = ("count", "digest", "kind", "cpu", "memory", "left", "mix", "frag", "score")
+NODE = ("kind", "devices", "cpu", "memory", "closes", "group", "leaf", "later_cpu", "later_memory")
+GROUP = (
+    "count", "digest", "kind", "cpu", "memory", "closes", "left", "mix", "frag", "score",
+    "first",  # no node before this one is in it
+)  # fmt: skip
+LEAF = ("low", "high", "version", "closes", "kinds")  # its nodes, the earliest of their `closes`, the bit set of their kinds
 
 
 def table(columns: Sequence[str], length: int) -> Any:
@@ -64,20 +78,27 @@ def table(columns: Sequence[str], length: int) -> Any:
     return np.zeros(length, [(name, np.int64) for name in columns]).view(np.recarray)
 
 
-def site(nodes: Sequence[Node], shapes: int, *, memo: bool, mixes: bool, seed: int) -> Site:
-    """Nodes in the order given, sorted by pool. `memo`: whether the score is one that pays to be remembered. `mixes`:
-    whether it looks at what runs beside; if not, nodes that differ in nothing else share a group.
+def ordered(nodes: Sequence[Node]) -> list[Node]:
+    """As they are numbered: by pool and domains, else as given."""
+    return sorted(nodes, key=lambda node: (node.pool, node.domains))
+
+
+def site(nodes: Sequence[Node], shapes: int, *, memo: bool, mixes: bool, seed: int, levels: int = 0, together: int = 0) -> Site:
+    """`memo`: whether the score is one that pays to be remembered. `mixes`: whether it looks at what runs beside; if not, nodes that
+    differ in nothing else share a group. `levels`: of the topology that jobs look at; `together`: shapes that do so (see jobs.Book).
     """
-    ordered = sorted(nodes, key=lambda node: node.pool)
-    many, wide = len(ordered), max([node.devices for node in ordered] + [1])
-    pools = 1 + max((node.pool for node in ordered), default=0)
+    sorted_nodes = ordered(nodes)
+    many, wide = len(sorted_nodes), max([node.devices for node in sorted_nodes] + [1])
+    pools = 1 + max((node.pool for node in sorted_nodes), default=0)
     if wide > MOST_DEVICES:
         raise ValueError(f"a node has {wide} devices; at most {MOST_DEVICES} can be told apart")
     rows = table(NODE, many)
-    for name in ("kind", "devices", "cpu", "memory"):
-        rows[name] = [getattr(node, name) for node in ordered]
+    for name in ("kind", "devices", "cpu", "memory", "closes"):
+        rows[name] = [getattr(node, name) for node in sorted_nodes]
     rows.group = -1
-    bounds = np.searchsorted([node.pool for node in ordered], np.arange(pools + 1)).astype(np.int64)
+    bounds = np.searchsorted([node.pool for node in sorted_nodes], np.arange(pools + 1)).astype(np.int64)
+    ends = _ends(sorted_nodes, levels)
+    edges, leaves = _leaves(rows, ends, bounds)
     made = Site(
         bounds=bounds,
         top=bounds[:-1].copy(),
@@ -92,12 +113,44 @@ def site(nodes: Sequence[Node], shapes: int, *, memo: bool, mixes: bool, seed: i
             [[parts[bounds[p] : bounds[p + 1]].sum() for parts in (rows.cpu, rows.memory, rows.devices * WHOLE)] for p in range(pools)]
         ),
         later_spare=np.zeros((pools, 3), np.int64),
+        closing=np.array([rows.closes[bounds[p] : bounds[p + 1]].min(initial=OPEN) for p in range(pools)], np.int64),
+        ends=ends,
+        edges=edges,
+        leaf=leaves,
+        rooms=np.zeros((together, leaves.size), np.int64),
+        known=np.zeros((together, leaves.size), np.int64),
         row=np.zeros(wide, np.int64),
         luck=np.array([seed % 2147483646 + 1], np.int64),
         largest=np.array([max(rows.cpu.max(initial=0), 1), max(rows.devices.max(initial=0) * WHOLE, 1)], np.int64),
     )
     regroup_all(made)
     return made
+
+
+def _ends(nodes: Sequence[Node], levels: int) -> Ints:
+    """Node × level: the end of its domain. A node that does not say in which domain it lies shares none."""
+    ends = np.zeros((len(nodes), levels), np.int64)
+    for level in range(levels):
+        end = len(nodes)
+        for at in reversed(range(len(nodes))):
+            here, after = nodes[at], nodes[at + 1] if at + 1 < len(nodes) else None
+            part = here.domains[: level + 1]
+            if after is not None and (len(part) <= level or after.pool != here.pool or after.domains[: level + 1] != part):
+                end = at + 1
+            ends[at, level] = end
+    return ends
+
+
+def _leaves(rows: Any, ends: Ints, bounds: Ints) -> tuple[Ints, Any]:
+    starts = np.unique(np.concatenate([[0], ends[:, -1]]))[:-1] if ends.size else np.zeros(0, np.int64)
+    leaves = table(LEAF, starts.size)
+    leaves.low, leaves.version = starts, 1
+    if starts.size:
+        leaves.high = np.append(starts[1:], len(rows))
+        leaves.closes = np.minimum.reduceat(rows.closes, starts)
+        leaves.kinds = np.bitwise_or.reduceat(np.int64(1) << rows.kind, starts)
+        rows.leaf = np.searchsorted(starts, np.arange(len(rows)), side="right") - 1
+    return np.searchsorted(starts, bounds).astype(np.int64), leaves
 
 
 def copied(of: Site) -> Site:
@@ -129,12 +182,16 @@ def regroup(s: Site, pool: int, node: int) -> None:
     for k in range(s.mix.shape[1]):
         if s.mix[node, k] > 0:
             mix |= 1 << k
-    digest = (s.node[node].cpu * 31 + s.node[node].memory) * 31 + s.node[node].kind * 1021 + mix
+    digest = (s.node[node].cpu * 31 + s.node[node].memory) * 31 + s.node[node].kind * 1021 + mix + s.node[node].closes % 65537 * 7
     for d in range(wide):
         digest = (digest * 1009 + row[d]) % 1000000007
     old = s.node[node].group
     if old >= 0:
         s.group[old].count -= 1
+        if s.group[old].first == node:
+            s.group[old].first = node + 1
+    if s.leaf.size > 0:
+        s.leaf[s.node[node].leaf].version += 1
     low, top = s.bounds[pool], s.top[pool]
     vacant = -1
     for slot in range(low, top):
@@ -143,12 +200,15 @@ def regroup(s: Site, pool: int, node: int) -> None:
         elif s.group[slot].digest == digest and _alike(s, slot, node, mix, wide):
             s.node[node].group = slot
             s.group[slot].count += 1
+            s.group[slot].first = min(s.group[slot].first, node)
             return
     if vacant < 0:
         vacant = top
         s.top[pool] = top + 1
     s.node[node].group = vacant
     s.group[vacant].count = 1
+    s.group[vacant].first = node
+    s.group[vacant].closes = s.node[node].closes
     s.group[vacant].digest = digest
     s.group[vacant].kind = s.node[node].kind
     s.group[vacant].cpu = s.node[node].cpu
@@ -170,6 +230,7 @@ def _alike(s: Site, slot: int, node: int, mix: int, wide: int) -> bool:
         or s.group[slot].memory != s.node[node].memory
         or s.group[slot].kind != s.node[node].kind
         or s.group[slot].mix != mix
+        or s.group[slot].closes != s.node[node].closes
     ):
         return False
     for d in range(wide):  # noqa: SIM110 - compiled

@@ -1,4 +1,4 @@
-"""The life of one attempt, from its order to its exit file."""
+"""The life of one attempt, or of one rank of it, from its order to its exit file."""
 
 # ruff: noqa: PTH116 - descriptors and raw paths are the point here
 from __future__ import annotations
@@ -16,42 +16,73 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lilong.floors.compute.supervisor import tree
+from lilong.floors.compute.supervisor import cgroup, files, tree
+from lilong.floors.compute.supervisor.left import bytes_in, make_durable
+from lilong.floors.compute.supervisor.meeting import meet
+from lilong.floors.compute.supervisor.plan import SOCKET_NAME, Meeting, planned
 from lilong.floors.compute.supervisor.probe import Probe
-from lilong.ground.blobs import write_durably
+from lilong.ground.errors import LilongError
 from lilong.ground.sandbox.levels import Launch
-from lilong.ground.sandbox.start import Started, start
+from lilong.ground.sandbox.start import Started, limit_self, start
 
 TICK = 0.25  # seconds between two looks at limits and the cancel file
 CALM_TICK = 0.5
 GRACE = 1.0  # seconds between the polite and the certain end; "within two seconds" is promised
+FOR_EVER_S = 10 * 365 * 86400
 _FOLDER_LOOK = 5.0
-_SINGLE_SYNCS = 200  # more files than this are quicker to force to the disk all at once
+_USAGE_LOOK = (1.0, 5.0)  # seconds until the first word of what was used, and between two
+_PIECES = 64  # of the program's output in one go: a program that never stops writing must not keep us from looking
 
 
-def supervise(folder: Path, lock: int | None = None) -> None:
-    """Carry out the order in `folder`. `lock`: the descriptor of its lock, already held; taken here otherwise."""
+def supervise(
+    folder: Path,
+    *,
+    rank: int | None = None,
+    lock: int | None = None,
+    secrets: int | None = None,
+    host: str | None = None,
+    address: str | None = None,
+) -> None:
+    """Carry out the order in `folder`, all of it or one rank.
+
+    `lock`: the descriptor of its lock, already held; taken here otherwise. `secrets`: a descriptor that holds them as JSON.
+    """
+    order: dict[str, Any] = json.loads((folder / "start.json").read_text())
+    if int(order["task"]["tasks"]) == 1:
+        rank = None
+    own = folder if rank is None else folder / "tasks" / str(rank)
+    own.mkdir(parents=True, exist_ok=True)
     if lock is None:
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(own / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.set_inheritable(lock, False)
-    if (folder / "exit.json").exists() or (folder / "running.json").exists():
+    if (own / "exit.json").exists() or (own / "running.json").exists():
         return
-    order = json.loads((folder / "start.json").read_text())
-    watch = Watch(folder, order)
+    watch = Watch(folder, own, order, rank)
     if (folder / "cancel").exists():
         watch.leave_word("cancelled", None)
         return
     watch.listen()  # before anybody can know whom to signal
     me = os.getpid()
-    write_durably(folder / "running.json", json.dumps({"supervisor": [me, tree.start_time(me)], "child": None}).encode())
+    if not files.claim(own / "running.json", watch.said):
+        return  # another supervisor was first, where the lock told nothing
+    watch.note("running")
     tree.become_subreaper()
     try:
-        watch.run()
-    except OSError as error:
+        watch.run(_handed_on(own, secrets), host, address)
+    except (OSError, LilongError, ImportError) as error:
         tree.send(tree.descendants(me), signal.SIGKILL)
         watch.log(f"\n[the supervisor failed: {error}]\n".encode())
         watch.leave_word("unable", None, str(error))
+
+
+def _handed_on(own: Path, secrets: int | None) -> int | None:
+    """The descriptor of the secrets: given, or of the file that the house laid for an engine's node, which is gone from here on."""
+    path = own / "secrets"
+    if secrets is None and path.exists():
+        secrets = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        path.unlink()
+    return secrets
 
 
 @dataclass(slots=True)
@@ -64,18 +95,26 @@ class Wish:
 
 
 class Watch:
-    def __init__(self, folder: Path, order: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, own: Path, order: dict[str, Any], rank: int | None) -> None:
         self.folder = folder
+        self.own = own
         self.order = order
-        self.launch = Launch.from_json(order["launch"])
+        self.rank = rank
+        self.launch: Launch | None = None
+        self.groups = cgroup.Groups()
+        self.sandbox: str | None = None
+        me = os.getpid()
+        self.said: dict[str, Any] = {"supervisor": [me, tree.start_time(me)], "at": time.time()}
         self.began = time.monotonic()
-        self.log_file = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self.log_file: int | None = None
         self.logged = 0
         self.wish: Wish | None = None
         self.status: int | None = None
         self.peak = 0
         self.started: Started | None = None
         self.next_folder_look = self.began + _FOLDER_LOOK
+        self.next_usage = self.began + _USAGE_LOOK[0]
+        self.sign_of_life = (0.0, self.began)
         self.problem = ""
         self.stop_asked = False
         self.wake_read, self._wake_write = os.pipe()
@@ -92,56 +131,84 @@ class Watch:
     def _note_stop(self, *_: object) -> None:
         self.stop_asked = True
 
+    def note(self, what: str) -> None:
+        """A line for those who watch the whole site."""
+        if self.order.get("events"):
+            with contextlib.suppress(OSError):
+                files.append(self.order["events"], f"{self.order['token']} {what}\n")
+
     # --- start and loop -----------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
+    def run(self, secrets: int | None, host: str | None, address: str | None) -> None:
+        meeting = None
+        if self.rank is not None:
+            meeting = meet(self.folder, self.rank, int(self.order["task"]["tasks"]), host, address, self._given_up)
+            if meeting is None:
+                self.leave_word(self._given_up() or "stopped", None)
+                return
         read, write = os.pipe()
         os.set_blocking(read, False)
         try:
-            self.started = start(self.launch, write)
+            self.started = self._start(meeting, secrets, write)
         except OSError as error:
             self.log(f"the program could not be started: {error}\n".encode())
             self.leave_word("unable", None, str(error))
             return
         finally:
             os.close(write)
-        self._say_running(self.started)
-        probe = Probe(Path(self.order["socket"]), self.folder / "socket") if self.order.get("socket") else None
+            if secrets is not None:
+                os.close(secrets)
+        child = self.started.process.pid
+        self.said |= {"child": [child, tree.start_time(child)], "sandbox": self.sandbox, "groups": self.groups.folders}
+        files.amend(self.own / "running.json", self.said)
+        self._loop(self.started, read)
+        self._end_everything(self.started)
+        with contextlib.suppress(OSError):
+            self._pump(read)
+        if self.status == 0:
+            make_durable(str(self.folder / "out"))
+        # an engine that was told to end it may signal the program before we have seen why
+        noticed = self._given_up() if self.status != 0 else None
+        self.leave_word(self.wish.ending if self.wish else noticed or "exited", self.status, self.problem)
+
+    def _start(self, meeting: Meeting | None, secrets: int | None, output: int) -> Started:
+        launch = planned(self.order, self.folder, self.rank, meeting, secrets)
+        self.launch, self.sandbox = launch, launch.level
+        task = self.order["task"]
+        if self.order.get("control_groups", True):
+            count = int(task["tasks"]) if self.rank is None else 1
+            name = str(self.order["token"]) + (f"-{self.rank}" if self.rank is not None else "")
+            self.groups = cgroup.make(name, launch.limits.memory_bytes, launch.limits.processes, count * int(task["cpus"]))
+        if self.groups.missing:
+            self.sandbox += f" ({', '.join(self.groups.missing)}: watched)"
+        if meeting is not None and not task["network"]:
+            self.sandbox += " (a gang over nodes: with their network)"
+        limit_self(launch.limits)
+        with self.groups.joined():
+            return start(launch, output, keep=(secrets,) if secrets is not None else (), limited=True)
+
+    def _loop(self, started: Started, read: int) -> None:
+        service = bool(self.order["task"]["service"])
+        probe = Probe(self.folder.parent / "state" / SOCKET_NAME, self.own / "socket") if service else None
         with selectors.DefaultSelector() as selector:
             selector.register(read, selectors.EVENT_READ)
             selector.register(self.wake_read, selectors.EVENT_READ)
-            while not self._over():
+            while self.status is None:
                 calm = time.monotonic() - self.began > 60 and self.wish is None
                 for key, _ in selector.select(CALM_TICK if calm else TICK):
                     if key.fd == self.wake_read:
                         self._drain(self.wake_read)
                     elif not self._pump(read):
                         selector.unregister(read)  # every writer has closed it; the tree may live on
-                self._reap()
-                self._look()
+                self._reap(started)
+                if self.status is None:
+                    self._look(started)
                 if probe is not None and probe.ready.is_set() and self.wish is None:
-                    write_durably(self.folder / "ready.json", json.dumps({"at": time.time()}).encode())
+                    files.say(self.own / "ready.json", {"at": time.time()})
+                    self.note("ready")
                     probe = None
         if probe is not None:
             probe.stop()
-        self._end_everything()
-        with contextlib.suppress(OSError):
-            self._pump(read)
-        if self.status == 0 and self.order.get("out"):
-            _make_durable(self.order["out"])
-        self.leave_word(self.wish.ending if self.wish else "exited", self.status, self.problem)
-
-    def _say_running(self, started: Started) -> None:
-        me = os.getpid()
-        said = {
-            "supervisor": [me, tree.start_time(me)],
-            "child": [started.process.pid, tree.start_time(started.process.pid)],
-            "at": time.time(),
-        }
-        write_durably(self.folder / "running.json", json.dumps(said).encode())
-
-    def _over(self) -> bool:
-        return self.status is not None
 
     @staticmethod
     def _drain(descriptor: int) -> None:
@@ -151,7 +218,7 @@ class Watch:
 
     def _pump(self, descriptor: int) -> bool:
         """Move what is there into the log; False at the end of the stream."""
-        while True:
+        for _ in range(_PIECES):
             try:
                 piece = os.read(descriptor, 1 << 16)
             except BlockingIOError:
@@ -159,6 +226,7 @@ class Watch:
             if not piece:
                 return False
             self.log(piece)
+        return True
 
     def log(self, piece: bytes) -> None:
         cap = int(self.order["log_bytes"])
@@ -167,14 +235,15 @@ class Watch:
         kept = piece[: cap - self.logged]
         self.logged += len(piece)
         try:
+            if self.log_file is None:
+                self.log_file = os.open(self.own / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             os.write(self.log_file, kept)
             if self.logged >= cap:
                 os.write(self.log_file, f"\n[the log is cut here, after {cap} bytes]\n".encode())
         except OSError as error:  # a full disk must not end the job's guardian
             print(f"log: {error}", file=sys.stderr)
 
-    def _reap(self) -> None:
-        assert self.started is not None
+    def _reap(self, started: Started) -> None:
         while True:
             try:
                 pid, status, _ = os.wait4(-1, os.WNOHANG)
@@ -182,34 +251,47 @@ class Watch:
                 return
             if pid == 0:
                 return
-            if pid == self.started.process.pid:
+            if pid == started.process.pid:
                 self.status = status
-                self.started.process.returncode = os.waitstatus_to_exitcode(status)
+                started.process.returncode = os.waitstatus_to_exitcode(status)
 
     # --- limits -------------------------------------------------------------------------------------------------------------
 
-    def _look(self) -> None:
+    def _look(self, started: Started) -> None:
         now = time.monotonic()
         if self.wish is None:
             ending = self._reason_to_end(now)
             if ending is not None:
                 self.wish = Wish(ending, now)
-                self._ask_to_end()
+                self._ask_to_end(started, self.wish)
         elif not self.wish.killed and now - self.wish.at >= GRACE:
             self.wish.killed = True
-            self._kill()
+            self._kill(started)
 
-    def _reason_to_end(self, now: float) -> str | None:
-        limits = self.launch.limits
+    def _given_up(self) -> str | None:
         if (self.folder / "cancel").exists():
             return "cancelled"
         if self.stop_asked:
             return "stopped"
-        if now - self.began > float(self.order["timeout_s"]):
-            self.problem = f"it ran longer than the {self.order['timeout_s']} s it had asked for"
+        if self.rank is not None and (self.folder / "failed").exists():
+            return "gang"
+        return None
+
+    def _reason_to_end(self, now: float) -> str | None:
+        given_up = self._given_up()
+        if given_up is not None:
+            return given_up
+        timeout = self.order["task"]["timeout_s"]
+        if not self.order["task"]["service"] and now - self.began > float(timeout):
+            self.problem = f"it ran longer than the {timeout} s it had asked for"
             return "timeout"
-        if self._nobody_home():
+        if self._nobody_home(now):
             return "stopped"
+        return self._too_much(now)
+
+    def _too_much(self, now: float) -> str | None:
+        assert self.launch is not None
+        limits = self.launch.limits
         pids = tree.descendants(os.getpid())
         if limits.processes is not None and len(pids) > limits.processes:
             self.problem = f"it started more than {limits.processes} processes"
@@ -221,51 +303,72 @@ class Watch:
         if limits.memory_bytes is not None and used > limits.memory_bytes:
             self.problem = f"it used {used >> 20} MiB of memory and had asked for {limits.memory_bytes >> 20} MiB"
             return "memory"
+        if self.groups.out_of_memory():
+            return self._out_of_memory()
+        if now >= self.next_usage:
+            self.next_usage = now + _USAGE_LOOK[1]
+            said = {"cpu_s": round(tree.cpu_seconds(pids), 3), "max_rss_bytes": self.peak, "at": time.time()}
+            files.say(self.own / "usage.json", said, durable=False)
         if limits.folder_bytes is not None and now >= self.next_folder_look:
-            written = sum(_bytes_in(path) for path in self.launch.watched)
+            written = sum(bytes_in(path) for path in self.launch.watched)
             self.next_folder_look = time.monotonic() + _FOLDER_LOOK
             if written > limits.folder_bytes:
                 self.problem = f"it wrote {written >> 20} MiB into its folders, where {limits.folder_bytes >> 20} MiB are allowed"
                 return "disk"
         return None
 
-    def _nobody_home(self) -> bool:
-        """A service serves nobody when no server has been there for long; it must not outlive an abandoned house for ever."""
+    def _out_of_memory(self) -> str:
+        assert self.launch is not None
+        asked = (self.launch.limits.memory_bytes or 0) >> 20
+        self.peak = max(self.peak, asked << 20)
+        self.problem = f"the kernel ended a part of it, because it used more than the {asked} MiB of memory it had asked for"
+        return "memory"
+
+    def _nobody_home(self, now: float) -> bool:
+        """A service serves nobody when no server has been there for long; it must not outlive an abandoned house for ever.
+
+        By the clock that never jumps: what counts is since when the sign of life has been the same.
+        """
         alive = self.order.get("alive")
-        if not alive:
+        if not alive or not self.order["task"]["service"]:
             return False
         try:
-            return time.time() - os.stat(alive).st_mtime > float(self.order["alive_s"])
+            sign = os.stat(alive).st_mtime
         except OSError:
             return True
+        if sign != self.sign_of_life[0]:
+            self.sign_of_life = (sign, now)
+        return now - self.sign_of_life[1] > float(self.order["alive_s"])
 
     # --- the end ------------------------------------------------------------------------------------------------------------
 
-    def _ask_to_end(self) -> None:
-        assert self.started is not None and self.wish is not None
-        if self.wish.ending in ("memory", "processes", "disk"):
-            self.wish.killed = True
-            self._kill()
+    def _ask_to_end(self, started: Started, wish: Wish) -> None:
+        assert self.launch is not None
+        if wish.ending in ("memory", "processes", "disk"):
+            wish.killed = True
+            self._kill(started)
             return
         # bubblewrap's own two processes would die of the signal and take the rest with them at once
-        inside = tree.descendants(self.started.root)
-        tree.send(inside if self.launch.held else [self.started.root, *inside], signal.SIGTERM)
+        inside = tree.descendants(started.root)
+        tree.send(inside if self.launch.held else [started.root, *inside], signal.SIGTERM)
 
-    def _kill(self) -> None:
-        assert self.started is not None
-        tree.send([self.started.root], signal.SIGKILL)
-        tree.send([self.started.process.pid, *tree.descendants(os.getpid())], signal.SIGKILL)
+    @staticmethod
+    def _kill(started: Started) -> None:
+        tree.send([started.root], signal.SIGKILL)
+        tree.send([started.process.pid, *tree.descendants(os.getpid())], signal.SIGKILL)
 
-    def _end_everything(self) -> None:
+    @staticmethod
+    def _end_everything(started: Started) -> None:
         """Nothing of the tree outlives its root: not daemons, not orphans (they came to us)."""
-        assert self.started is not None
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.started.process.pid, signal.SIGKILL)
+            os.killpg(started.process.pid, signal.SIGKILL)
         while True:
             left = tree.descendants(os.getpid())
             tree.send(left, signal.SIGKILL)
             try:
-                os.wait4(-1, 0 if left else os.WNOHANG)
+                pid, _, _ = os.wait4(-1, 0 if left else os.WNOHANG)
+                while pid:  # all that are there: a look at a thousand processes for each of them would take minutes
+                    pid, _, _ = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if not left and not tree.children(os.getpid()):
@@ -273,8 +376,12 @@ class Watch:
 
     def leave_word(self, ending: str, status: int | None, problem: str = "") -> None:
         """The last act: how it ended, durably, after everything else is."""
-        os.fsync(self.log_file)
-        code, number = _told(status, self.launch.held)
+        if ending == "exited" and status != 0 and self.groups.out_of_memory():
+            ending, problem = self._out_of_memory(), self.problem
+        self.groups.remove()
+        if self.log_file is not None:
+            os.fsync(self.log_file)
+        code, number = _told(status, self.launch is not None and self.launch.held)
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         largest = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         said = {
@@ -285,10 +392,13 @@ class Watch:
             "wall_s": round(time.monotonic() - self.began, 3),
             "cpu_s": round(usage.ru_utime + usage.ru_stime, 3),
             "max_rss_bytes": max(largest, self.peak) if status is not None else 0,
-            "sandbox": self.launch.level,
+            "sandbox": self.sandbox,
             "at": time.time(),
         }
-        write_durably(self.folder / "exit.json", json.dumps(said).encode())
+        if self.rank is not None and (ending != "exited" or code != 0):
+            files.claim(self.folder / "failed", {"rank": self.rank})
+        files.say(self.own / "exit.json", said)
+        self.note("ended")
 
 
 def _told(status: int | None, wrapped: bool) -> tuple[int | None, int | None]:
@@ -301,46 +411,3 @@ def _told(status: int | None, wrapped: bool) -> tuple[int | None, int | None]:
     if wrapped and code > 128:
         return None, code - 128
     return code, None
-
-
-def _make_durable(folder: str) -> None:
-    """Force what the job left to the disk: after a power cut, the word that it succeeded must not outlive its results."""
-    found: list[str] = []
-    waiting = [folder]
-    while waiting and len(found) < _SINGLE_SYNCS:
-        at = waiting.pop()
-        found.append(at)
-        with contextlib.suppress(OSError), os.scandir(at) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                elif entry.is_file(follow_symlinks=False):
-                    found.append(entry.path)
-    if len(found) >= _SINGLE_SYNCS:
-        os.sync()
-        return
-    for path in found:
-        with contextlib.suppress(OSError):
-            _sync(path)
-
-
-def _sync(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _bytes_in(folder: str) -> int:
-    """Bytes on disk beneath a hostile folder: no links followed, no recursion that its depth could break."""
-    total = 0
-    waiting = [folder]
-    while waiting:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-    return total

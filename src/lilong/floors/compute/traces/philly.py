@@ -72,7 +72,7 @@ def read(file: Path, vcs: Sequence[str], start: datetime | None, end: datetime |
     zero = rows[0][0]
     for when, number, run, size, vc in rows:
         submit, pool = int((when - zero).total_seconds()), pools[vc]
-        trace.jobs.append(Job(str(number), (_option(size, per_node, pool),), submit, run, run, pool))
+        trace.jobs.append(Job(str(number), (_option(size, per_node, pool),), submit, run, run, pool, user=pool))
     counts = _counts(trace, pools, nodes, per_node)
     trace.nodes = [Node(f"{vc}-{at}", pool, devices=per_node) for vc, pool in pools.items() for at in range(counts[pool])]
     return trace

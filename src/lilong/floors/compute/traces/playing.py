@@ -40,8 +40,13 @@ class Ask:
     starts: Path | None = None
 
 
-def play(ask: Ask, tell: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-    """Raises BadInput, UnreadableTrace. `cpu_s` is the simulation's own processor time, without reading and compiling."""
+def play(
+    ask: Ask, tell: Callable[[int, int], None] | None = None, keep: Callable[[Run], None] | None = None
+) -> dict[str, Any]:
+    """Raises BadInput, UnreadableTrace, SolverMissing. `cpu_s` is the simulation's own processor time, without reading and compiling.
+
+    `keep` is given the run itself.
+    """
     policy = policies().get(ask.policy)
     if policy is None:
         raise BadInput(field="--policy", problem=f"there is no {ask.policy!r}", way_out=f"There are {', '.join(policies())}.")
@@ -59,6 +64,8 @@ def play(ask: Ask, tell: Callable[[int, int], None] | None = None) -> dict[str, 
     told["nodes_by_pool"] = {name: sum(node.pool == at for node in nodes) for at, name in enumerate(trace.pools)}
     if ask.starts:
         _write_starts(ask.starts, run)
+    if keep:
+        keep(run)
     return told
 
 

@@ -58,7 +58,7 @@ def read(file: Path, processors: int | None, estimate: str) -> Trace:
     for submit, job, size, run, limit, user in rows:
         tenant = users.setdefault(user, len(users))
         planned = run if estimate == CLAIRVOYANT else limit
-        trace.jobs.append(Job(str(job), (Option(Shape(cpu=size * WHOLE)),), submit, planned, run, tenant))
+        trace.jobs.append(Job(str(job), (Option(Shape(cpu=size * WHOLE)),), submit, planned, run, tenant, user=tenant))
     trace.tenants = [f"user {user}" for user in users]
     trace.pools, trace.classes = ["machine"], ["processor"]
     trace.nodes = [Node("machine", cpu=machine * WHOLE)]

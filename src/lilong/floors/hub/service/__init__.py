@@ -18,6 +18,7 @@ from . import (
     downloads,
     git_fetch,
     imports,
+    job_outputs,
     keys,
     lfs_parts,
     mirrors,
@@ -82,8 +83,9 @@ class HouseHub:
         *,
         private: bool = True,
         replace: bool = True,
+        branch: str = "main",
     ) -> T:
-        return publish(self._house, actor, kind, name, files, message, then, private=private, replace=replace)
+        return publish(self._house, actor, kind, name, files, message, then, private=private, replace=replace, branch=branch)
 
     def revision(self, tx: Tx, actor: Actor, kind: Kind, name: str, ref: str = "main", *, to_read: bool = True) -> Revision:
         held = opened(self._house, tx, actor, kind, name)
@@ -122,3 +124,4 @@ def start(house: House) -> None:
     webhooks.start(house)
     house.checks.append(problems)
     house.provide(Hub, HouseHub(house))  # type: ignore[type-abstract]
+    job_outputs.start(house)

@@ -357,12 +357,14 @@ def publish(
     *,
     private: bool = True,
     replace: bool = True,
+    branch: str = "main",
 ) -> T:
     """See contract.Hub. Besides the files given, the revision has a `.gitattributes` for Git LFS, which no manifest counts."""
     repositories.check_name(name)
+    ref = names.HEADS + names.check(branch)
     puts = {path: Put(digest, house.blobs.size(digest)) for path, digest in blobs.items()}
     for attempt in range(1, _ATTEMPTS + 1):
-        head = house.db.read(lambda tx: _main(house, tx, actor, kind, name))
+        head = house.db.read(lambda tx: _head(house, tx, actor, kind, name, ref))
         made = draft(house, kind, head, puts, replace=replace)
         whole = reading.drafted_files(house, made.tree, made.folders)
         root = manifest.root({path: entry.digest for path, entry in whole.items()})
@@ -375,11 +377,11 @@ def publish(
                 held = opened_again(house, tx, actor, kind, name)
             store.add_manifest(tx, made.tree, root)
             if head is not None and made.changes_nothing:
-                found = store.ref(tx, held, names.MAIN)
+                found = store.ref(tx, held, ref)
                 if found != head.id:
-                    raise RefMoved(ref=names.MAIN, repository=name, found=found or "nothing", expected=head.id)
+                    raise RefMoved(ref=ref, repository=name, found=found or "nothing", expected=head.id)
                 return then(tx, reading.revision_of(tx, held, head, whole))
-            commit = record(house, tx, actor, held, names.MAIN, made, message)
+            commit = record(house, tx, actor, held, ref, made, message)
             return then(tx, reading.revision_of(tx, held, commit, whole))
 
         try:
@@ -393,9 +395,9 @@ def publish(
     raise AssertionError("unreachable")
 
 
-def _main(house: House, tx: Tx, actor: Actor, kind: Kind, name: str) -> Commit | None:
+def _head(house: House, tx: Tx, actor: Actor, kind: Kind, name: str, ref: str) -> Commit | None:
     if store.repository(tx, kind, name) is None:
         return None
     held = reading.opened(house, tx, actor, kind, name, "hub.write")
-    target = store.ref(tx, held, names.MAIN)
+    target = store.ref(tx, held, ref)
     return store.commit(tx, held, target) if target else None

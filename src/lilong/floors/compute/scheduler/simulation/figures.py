@@ -34,7 +34,7 @@ def figures(run: Run, tenants: Sequence[str], rates: Rates, *, arrival: bool) ->
     ended, width = job.state == FINISHED, job.width / WHOLE
     devices = sum(node.devices for node in run.nodes) or sum(node.cpu for node in run.nodes) / WHOLE
     told: dict[str, Any] = {"jobs": int(job.size), **_times(job, ended)}
-    used = float((job.run[ended] * width[ended]).sum())
+    used = float(_held(job)[ended].sum())
     span = float(job.end[ended].max() - job.submit.min()) if ended.any() else 0.0
     held = float(width[(job.state == RUNNING)].sum())
     told["utilisation"] = used / (devices * span) if span else held / devices if devices else 0.0
@@ -42,22 +42,28 @@ def figures(run: Run, tenants: Sequence[str], rates: Rates, *, arrival: bool) ->
     told["allocated_pct"] = _allocated(job, width, devices) if arrival else {}
     told |= _bill(used / 3600, rates)
     told["rates"] = asdict(rates)
-    told["finished"], told["running"] = int(ended.sum()), int((job.state == RUNNING).sum())
+    told["finished"], told["running"], told["preemptions"] = int(ended.sum()), int((job.state == RUNNING).sum()), int(job.stops.sum())
     told["refused"] = int((job.state == REFUSED).sum())
     told["waiting"] = told["jobs"] - told["finished"] - told["running"] - told["refused"]
     told["devices"], told["nodes"], told["span_s"] = devices, len(run.nodes), span
     told["by_tenant"] = {
-        name: _part(job, ended, width, job.tenant == at, rates) for at, name in enumerate(tenants) if (job.tenant == at).any()
+        name: _part(job, ended, job.tenant == at, rates) for at, name in enumerate(tenants) if (job.tenant == at).any()
     }
     size = np.searchsorted(SIZES, width)
     names = ["≤1"] + [f"{low + 1}–{high}" for low, high in pairwise(SIZES)] + [f">{SIZES[-1]}"]
-    told["by_size"] = {name: _part(job, ended, width, size == at, rates) for at, name in enumerate(names) if (size == at).any()}
+    told["by_size"] = {name: _part(job, ended, size == at, rates) for at, name in enumerate(names) if (size == at).any()}
     return told
 
 
-def _part(job: Any, ended: npt.NDArray[np.bool_], width: Floats, chosen: npt.NDArray[np.bool_], rates: Rates) -> dict[str, Any]:
+def _part(job: Any, ended: npt.NDArray[np.bool_], chosen: npt.NDArray[np.bool_], rates: Rates) -> dict[str, Any]:
     both = ended & chosen
-    return {"jobs": int(chosen.sum()), **_times(job, both), **_bill(float((job.run[both] * width[both]).sum()) / 3600, rates)}
+    return {"jobs": int(chosen.sum()), **_times(job, both), **_bill(float(_held(job)[both].sum()) / 3600, rates)}
+
+
+def _held(job: Any) -> Floats:
+    """Device-ticks that each job was given, in all of its attempts."""
+    last: Floats = (job.end - job.start) * (job.width / WHOLE) + job.attained / WHOLE
+    return last
 
 
 def _times(job: Any, chosen: npt.NDArray[np.bool_]) -> dict[str, float | None]:
@@ -65,7 +71,7 @@ def _times(job: Any, chosen: npt.NDArray[np.bool_]) -> dict[str, float | None]:
     if not chosen.any():
         return dict.fromkeys(names)
     stay = (job.end - job.submit)[chosen].astype(float)
-    queue = (job.start - job.submit)[chosen].astype(float)
+    queue = stay - job.run[chosen]  # with what was lost by preemption, if there was any
     slowdown = np.maximum(stay / np.maximum(job.run[chosen], SHORTEST_COUNTED), 1.0)
     values = (stay.mean(), np.median(stay), np.percentile(stay, 99), queue.mean(), np.percentile(queue, 99), slowdown.mean())
     return dict(zip(names, map(float, values), strict=True))

@@ -5,17 +5,24 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lilong.floors.compute.scheduler.admit import refuse_impossible
 from lilong.floors.compute.scheduler.decide import Queue
 from lilong.floors.compute.scheduler.fragmentation import typical
-from lilong.floors.compute.scheduler.jobs import NEVER, Book, Job, book, width
-from lilong.floors.compute.scheduler.order import queues
-from lilong.floors.compute.scheduler.policy import SHORTEST, Policy
-from lilong.floors.compute.scheduler.simulation.loop import clock, play
-from lilong.floors.compute.scheduler.state import WHOLE, Node, Site, site
+from lilong.floors.compute.scheduler.gavel import UNRANKED, Rounds
+from lilong.floors.compute.scheduler.jobs import ABSENT, FINISHED, NEVER, RUNNING, WAITING, Book, Job, book, width
+from lilong.floors.compute.scheduler.order import Queues, add_running, enqueue, queues
+from lilong.floors.compute.scheduler.place import take
+from lilong.floors.compute.scheduler.policy import Policy
+from lilong.floors.compute.scheduler.simulation.loop import Clock, clock, play, take_note
+from lilong.floors.compute.scheduler.start import ends
+from lilong.floors.compute.scheduler.state import WHOLE, Ints, Node, Site, copied, ordered, site
+from lilong.floors.compute.scheduler.tenants import Tenant, Tenants, hold_job, totals
+from lilong.floors.compute.scheduler.tenants import tenants as make_tenants
 
 STEPS = 20_000  # moments of the clock between two words to the caller
 
@@ -28,27 +35,164 @@ class Run:
     nodes: list[Node]
 
 
-def opened(nodes: Sequence[Node], jobs: Sequence[Job], policy: Policy, seed: int) -> tuple[Site, Queue]:
-    """The cluster before the first job, and the jobs with the impossible ones refused."""
-    made = book(jobs)
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A job that runs: since when, in which of its options, and where: for each task in turn the node and its devices as a bit set.
+
+    A node's number is its place among all nodes as `state.ordered` has them, as in a plan's starts.
+    """
+
+    job: Job
+    start: int
+    option: int
+    places: tuple[tuple[int, int], ...]
+
+
+def opened(
+    nodes: Sequence[Node],
+    jobs: Sequence[Job],
+    policy: Policy,
+    seed: int,
+    held: Sequence[Held] = (),
+    now: int | None = None,
+    tenants: Tenants | None = None,
+) -> tuple[Site, Queue]:
+    """The cluster at a moment: `held` run, those of `jobs` that were submitted by `now` wait, the impossible ones are refused.
+
+    Without `now` nobody has come yet. The book has all jobs in the order of submission; of equal times the held ones are first.
+    Without `tenants` nobody has a quota, and those that the jobs name are all alike. Raises ValueError if a held job's places are not
+    those of its option, or a job is of no tenant.
+    """
+    made = book([*(one.job for one in held), *jobs])
     usual = typical(made.asked, made.uses)
-    empty = site(nodes, len(made.asked), memo=policy.place == "fgd", mixes=policy.place in ("clustering", "packing"), seed=seed)
-    if policy.order == SHORTEST:
-        made.jobs.job.key = made.jobs.job.limit
+    memo, mixes = "fgd" in (policy.place, policy.fractions), policy.place in ("clustering", "packing")
+    empty = site(nodes, len(made.asked), memo=memo, mixes=mixes, seed=seed, levels=made.levels, together=made.together)
+    rows = made.jobs.job
+    rows.key = _keys(rows, policy.order)
     refuse_impossible(empty, made.shapes, made.jobs, usual, np.zeros(len(made.asked), np.int64))
-    return empty, Queue(made, queues(made.jobs, empty.bounds.size - 1), usual)
+    lines, who = queues(made.jobs, empty.bounds.size - 1), tenants or _alike(nodes, rows, policy)
+    if (tenants or policy.order == "fair") and rows.tenant.max(initial=0) >= who.tenant.size:
+        raise ValueError(f"a job is of tenant {rows.tenant.max()}, and there are {who.tenant.size}")
+    order = {name: at for at, name in enumerate(made.names)} if held else {}
+    for one in held:
+        _hold(empty, made, lines, who, order[one.job.id], one, 0 if now is None else now)
+    if now is not None:
+        come = np.flatnonzero((rows.submit[:-1] <= now) & np.isin(rows.state[:-1], (ABSENT, WAITING)))
+        for job in come.tolist():
+            enqueue(lines, made.jobs, job, policy.backfill == "easy-sjbf")
+    return empty, Queue(made, lines, usual, who)
+
+
+def _keys(rows: Any, order: str) -> Any:
+    keys = {"shortest": rows.limit, "predicted": rows.predicted * rows.width, "remaining": rows.limit - rows.done, "attained": rows.submit}
+    return keys.get(order, UNRANKED if order == "rounds" else 0)
+
+
+def _alike(nodes: Sequence[Node], rows: Any, policy: Policy) -> Tenants:
+    """Under one root, if it matters who they are."""
+    names = range(1 + int(rows.tenant.max(initial=0))) if policy.order == "fair" else ()
+    kinds = 1 + max((node.kind for node in nodes), default=0)
+    tree = [*(Tenant(str(name), len(names)) for name in names), Tenant("all")]
+    return make_tenants(tree, kinds, totals(nodes, kinds))
+
+
+def _hold(s: Site, made: Book, lines: Queues, who: Tenants, at: int, one: Held, now: int) -> None:
+    b, way = made.jobs, int(made.jobs.job.first[at]) + one.option
+    option = b.option[way]
+    needs = [option.need] * option.tasks + ([option.rest] if option.rest >= 0 else [])
+    if len(needs) != len(one.places):
+        raise ValueError(f"job {one.job.id} holds {len(one.places)} places, and its option has {len(needs)} tasks")
+    room = b.job.room[at]
+    for k, (need, (node, devices)) in enumerate(zip(needs, one.places, strict=True)):
+        b.place.node[room + k], b.place.need[room + k], b.place.devices[room + k] = node, need, devices
+    b.job.placed[at], b.job.option[at], b.job.width[at] = len(needs), way, option.width
+    if one.start > now:
+        b.job.state[at], b.job.reserved[at] = WAITING, one.start
+        return
+    for k, (need, (node, devices)) in enumerate(zip(needs, one.places, strict=True)):
+        take(s, made.shapes, b.job.pool[at], node, need, devices, 1)
+    b.job.state[at], b.job.start[at] = RUNNING, one.start
+    b.job.end[at] = max(ends(b.job[at], option, one.start), now + 1)
+    if who.tenant.size > 1:
+        hold_job(who, s, made.shapes, b, at, 1)
+    add_running(lines, b, at)
 
 
 def simulate(
-    nodes: Sequence[Node], jobs: Sequence[Job], policy: Policy, seed: int = 0, tell: Callable[[int, int], None] | None = None
+    nodes: Sequence[Node],
+    jobs: Sequence[Job],
+    policy: Policy,
+    seed: int = 0,
+    tell: Callable[[int, int], None] | None = None,
+    held: Sequence[Held] = (),
+    now: int | None = None,
+    tenants: Tenants | None = None,
 ) -> Run:
-    """`tell` hears now and then how many jobs came, of how many."""
-    s, queue = opened(nodes, jobs, policy, seed)
-    c = clock(len(jobs), s.bounds.size - 1)
-    while play(s, queue.book.shapes, queue.book.jobs, queue.lines, queue.usual, policy.rules(), c, STEPS):
+    """From the first job to the last; with `now`, from that moment on (see `opened`). `tell` hears now and then how many jobs came, of
+    how many. Raises SolverMissing, where the policy needs a solver that is not installed.
+    """
+    s, queue = opened(nodes, jobs, policy, seed, held, now, tenants)
+    c = _begun(s, queue, policy, now)
+    if policy.round:
+        in_rounds(s, queue, policy, c, tell)
+    else:
+        while _play(s, queue, policy, c):
+            if tell:
+                tell(int(c.at[1]), len(jobs))
+    return Run(queue.book, ordered(nodes))
+
+
+def _begun(s: Site, queue: Queue, policy: Policy, now: int | None) -> Clock:
+    """The clock of a state: what runs will end, and if somebody waits, all is looked at in the first moment."""
+    rows, q = queue.book.jobs.job[:-1], queue.lines
+    c = clock(rows.size, s.bounds.size - 1, 1 + int(rows.user.max(initial=0)), -1 if now is None else now)
+    if now is not None:
+        c.at[1] = np.searchsorted(rows.submit, now, side="right")
+        q.fresh[: int((rows.state == RUNNING).sum())] = np.flatnonzero(rows.state == RUNNING)
+        q.cycles[1] = (rows.state == RUNNING).sum()
+        take_note(queue.book.jobs, q, c)
+        q.wake[:] = now
+    return c
+
+
+def _play(s: Site, queue: Queue, policy: Policy, c: Clock, steps: int = STEPS, until: int = NEVER, grain: int = 1) -> bool:
+    b = queue.book
+    return play(s, b.shapes, b.jobs, queue.lines, queue.usual, queue.tenants, policy.rules(), c, steps, until, grain)
+
+
+def in_rounds(s: Site, queue: Queue, policy: Policy, c: Clock, tell: Callable[[int, int], None] | None = None) -> None:
+    """All of a trace under a policy that thinks its order over in rounds."""
+    rounds, b, q, many = Rounds(), queue.book.jobs, queue.lines, len(queue.book.names)
+    until = int(b.job.submit[0]) + policy.round if many else 0
+    while _play(s, queue, policy, c, steps=1 << 40, until=until):
+        c.at[0] = until
+        rounds.turn(s, queue, policy.rules(), until)
+        q.wake[q.waits > 0] = until
+        take_note(b, q, c)
+        until += policy.round
         if tell:
-            tell(int(c.at[1]), len(jobs))
-    return Run(queue.book, sorted(nodes, key=lambda node: node.pool))
+            tell(int(c.at[1]), many)
+
+
+def forward(
+    state: Site, queue: Queue, policy: Policy, now: int, runs: Ints, until: int = NEVER, grain: int = 1
+) -> npt.NDArray[np.int64]:
+    """When each job starts if jobs run as long as each row of `runs` (runs × jobs of the book, in ticks) says; NEVER where it does not by
+    `until`. Running jobs have their own start. `grain`: moments that lie so many ticks together are taken as one; quicker, less exact.
+    """
+    found = np.full((runs.shape[0], len(queue.book.names)), NEVER, np.int64)
+    for at in range(runs.shape[0]):
+        s, mine = copied(state), queue.copied()
+        rows = mine.book.jobs.job[:-1]
+        rows.run = runs[at]
+        c = _begun(s, mine, policy, now)
+        if policy.round:
+            in_rounds(s, mine, policy, c)
+        else:
+            _play(s, mine, policy, c, steps=1 << 40, until=until, grain=grain)
+        come = (rows.state == RUNNING) | (rows.state == FINISHED)
+        found[at, come] = rows.start[come]
+    return found
 
 
 def arriving(nodes: Sequence[Node], jobs: Sequence[Job], ratio: float, seed: int) -> tuple[list[Node], list[Job]]:

@@ -1,0 +1,144 @@
+"""The compute floor's pages: the queue, one job, capacity, tenants, estimates, what-if."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import Response
+
+from lilong.floors.compute import service
+from lilong.floors.compute.contract import FINISHED, Job, JobState
+from lilong.floors.compute.pages import pictures
+from lilong.floors.compute.rules.asking import layouts
+from lilong.floors.compute.service import estimate, usage, whatif, why
+from lilong.floors.compute.service.whatif import WhatIf
+from lilong.ground.access import Actor
+from lilong.ground.draw import Interval, curve, intervals
+from lilong.ground.errors import BadInput, Refused
+from lilong.ground.floor import Room
+from lilong.ground.house import House
+from lilong.ground.pages import page
+from lilong.ground.seams import parse_stamp
+from lilong.ground.web import Routes, call
+
+routes = Routes(in_schema=False)
+_TAIL = 20_000  # bytes of log shown
+
+
+@routes.get("/jobs", allow="jobs.read")
+async def jobs(request: Request, before: str | None = None, state: JobState | None = None) -> Response:
+    """The queue: who waits and why, who runs, who has ended."""
+    shown = await call(service.jobs, request, state, None, before)
+    site = await call(service.site, request)
+    return page(request, "compute/jobs.html", jobs=shown, counts=site.jobs, chosen=state.value if state else "", asked=asked)
+
+
+@routes.get("/jobs/{job_id}", allow="jobs.read")
+async def job(request: Request, job_id: str) -> Response:
+    """One job: its life, its place, its log."""
+    shown = await call(service.show, request, job_id)
+    progress = await call(service.progress, request, job_id, 0)
+    log = await call(service.logs, request, job_id, -_TAIL)
+    story = await call(usage.story, request, job_id)
+    waiting = await call(why.why, request, job_id) if shown.state is JobState.QUEUED else None
+    points = [(float(line["step"]), float(line["loss"])) for line in progress if "loss" in line]
+    return page(
+        request, "compute/job.html", job=shown, working=shown.state not in FINISHED, progress=progress[-1] if progress else None,
+        log=log, points=points, chart=curve(points, title="Training loss by step", x_label="step", y_label="loss (nats a token)"),
+        asked=asked, why=waiting, story=story, timeline=_timeline(story), map=pictures.placement([pictures.Spot(one.node, one.domain, one.devices) for one in story.spots], title="Nodes and devices"),
+    )  # fmt: skip
+
+
+@routes.get("/compute", allow="jobs.read")
+async def capacity(request: Request) -> Response:
+    """How full each site was, hour by hour."""
+    found = await call(usage.capacity, request)
+    chart = pictures.heatmap([(one.name, one.by_hour) for one in found.sites], found.hours, title="Share of each site held, by hour")
+    return page(request, "compute/capacity.html", capacity=found, chart=chart, section="/jobs")
+
+
+@routes.get("/compute/tenants", allow="jobs.read")
+async def tenants(request: Request) -> Response:
+    """What each tenant holds against its quota."""
+    parts = []
+    for one in await call(usage.tenants, request):
+        rows = [pictures.Share(row.name, row.depth, row.used, row.borrowed, row.lent, row.nominal) for row in one.tenants]
+        unit = "devices" if one.accelerator else "cores"
+        chart = pictures.shares(rows, title=f"Held against quota: {one.accelerator or 'cores'}", unit=unit)
+        parts.append({"accelerator": one.accelerator, "rows": one.tenants, "chart": chart})
+    return page(request, "compute/tenants.html", parts=parts, section="/jobs")
+
+
+@routes.get("/compute/estimates", allow="jobs.read")
+async def estimates(request: Request) -> Response:
+    """How well what was said of starts has held."""
+    found = await call(estimate.estimates_held, request)
+    rows = [("all", found.all), *found.by_horizon.items()]
+    told = [
+        Interval(f"{name}, {which}", 100 * share.share, 100 * share.low, 100 * share.high)
+        for name, one in rows
+        for which, share in (("P50", one.by_p50), ("P90", one.by_p90))
+        if share.share is not None and share.low is not None and share.high is not None
+    ]
+    chart = intervals(told, title="Jobs that had started by the time that was said", unit="% of jobs")
+    return page(request, "compute/estimates.html", found=found, rows=rows, chart=chart, section="/jobs")
+
+
+@routes.get("/compute/what-if", allow="house.manage")
+async def what_if(request: Request, since: str = "7d", set: str = "") -> Response:
+    """The house's jobs played again under other settings."""
+    changes = tuple(line.strip() for line in set.splitlines() if line.strip())
+    told, problem, chart = None, "", None
+    if "since" in request.query_params:
+        try:
+            told = await call(whatif.what_if, request, WhatIf(since, changes))
+        except (BadInput, Refused) as found:
+            problem = str(found)
+    if told is not None:
+        at = [(moment - told.curves["at_s"][0]) / 3600 for moment in told.curves["at_s"]]
+        lines = [
+            pictures.Series(f"{what}, {when}", list(zip(at, told.curves[side][which], strict=True)))
+            for what, which in (("waiting jobs", "waiting"), ("devices in use", "used"))
+            for when, side in (("as it is", "before"), ("changed", "after"))
+        ]
+        chart = pictures.curves(lines, title="The queue and the devices, before and after", x_label="hours", y_label="jobs, devices")
+    return page(
+        request,
+        "compute/what-if.html",
+        422 if problem else 200,
+        since=since,
+        changes=set,
+        told=told,
+        problem=problem,
+        chart=chart,
+        section="/jobs",
+    )
+
+
+def asked(job: Job) -> str:
+    """What a job wants, in the words of a queue."""
+    told = []
+    for way in layouts(job.ask):
+        tasks = f"{way.tasks} × " if way.tasks > 1 else ""
+        if 0 < way.least_tasks < way.tasks:
+            tasks = f"{way.least_tasks}–{way.tasks} × "
+        share = f"{way.milli / 1000:g} of a" if way.milli < 1000 else f"{way.devices}"
+        what = f"{share} {way.accelerator}" if way.devices else f"{way.cpus} cores, {way.memory_mib} MiB"
+        told.append(tasks + what)
+    return " | ".join(told)
+
+
+def rooms(house: House, actor: Actor) -> list[Room]:
+    """For the tower."""
+    return [Room(job.ask.kind, job.state.value, f"/jobs/{job.id}") for job in service.jobs(house, actor, limit=6)]
+
+
+def _timeline(story: usage.Story) -> Any:
+    if not story.stretches:
+        return ""
+    spans = [
+        pictures.Span(one.kind, parse_stamp(one.begin).timestamp(), parse_stamp(one.end).timestamp(), one.kind) for one in story.stretches
+    ]
+    first, last = story.stretches[0].begin, story.stretches[-1].end
+    return pictures.timeline(spans, title="The job's life", begin=first[:19].replace("T", " "), end=last[:19].replace("T", " "))

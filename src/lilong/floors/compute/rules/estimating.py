@@ -1,0 +1,164 @@
+"""When a waiting job will start, told as two quantiles, and how well such words have held. Pure.
+
+Run times are drawn from what earlier jobs used of their limits: those of the same user and family of programs where there are enough,
+else those of the tenant, else all (cf. Tsafrir et al., TPDS 2007, §3, who take the user's last two). An estimate is never used to end a job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, sqrt
+from typing import Any
+
+RUNS = 20  # futures that are played for an estimate
+ENOUGH = 5  # runs of a user's family, or of a tenant, before its history stands for itself
+HORIZONS = ((60, "up to 1 min"), (600, "1–10 min"), (3600, "10–60 min"), (21_600, "1–6 h"), (86_400, "6–24 h"), (None, "over 24 h"))
+_Z = 1.959964  # of a 95 % interval
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One job that has run. `used`: the part of its limit that it took, 0 to 1."""
+
+    tenant: str
+    user: str
+    family: str
+    used: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A job whose run time is to be drawn. `ran`: seconds that it has run already."""
+
+    tenant: str
+    user: str
+    family: str
+    limit: int
+    ran: int = 0
+
+
+class History:
+    """What part of their limits jobs have used, by whom."""
+
+    def __init__(self, runs: Iterable[Ran]) -> None:
+        found: dict[tuple[str, ...], list[float]] = {(): []}
+        for run in runs:
+            used = min(max(run.used, 0.0), 1.0)
+            for key in _keys(run):
+                found.setdefault(key, []).append(used)
+        self._found = {key: sorted(values) for key, values in found.items()}
+
+    def of(self, job: Ahead) -> tuple[tuple[str, ...], Sequence[float]]:
+        """The history that stands for a job, ascending, and its name; where nothing is known at all, the whole limit."""
+        for key in _keys(job)[:-1]:
+            if len(self._found.get(key, ())) >= ENOUGH:
+                return key, self._found[key]
+        return (), self._found[()] or [1.0]
+
+
+def _keys(one: Ran | Ahead) -> tuple[tuple[str, ...], ...]:
+    return (one.tenant, one.user, one.family), (one.tenant,), ()
+
+
+def drawn(history: History, jobs: Sequence[Ahead], runs: int, seed: int) -> Any:
+    """Runs × jobs: seconds that each job runs in each future, at least one, never over its limit; of one that runs, more than it has."""
+    import numpy as np
+
+    groups: dict[tuple[str, ...], tuple[Sequence[float], list[int]]] = {}
+    for at, job in enumerate(jobs):
+        key, used = history.of(job)
+        groups.setdefault(key, (used, []))[1].append(at)
+    chance = np.random.default_rng(seed).random((runs, len(jobs)))
+    limit = np.array([job.limit for job in jobs], np.int64)
+    ran = np.array([job.ran for job in jobs], np.int64)
+    found = np.zeros((runs, len(jobs)), np.int64)
+    for used, members in groups.values():
+        parts = np.append(np.array(used), 1.0)  # the last stands for those who have run longer than all before them
+        first = np.minimum(np.searchsorted(parts[:-1], ran[members] / np.maximum(limit[members], 1), side="right"), len(used) - 1)
+        outlived = ran[members] >= parts[len(used) - 1] * limit[members]
+        chosen = first + (chance[:, members] * (len(used) - first)).astype(np.int64)
+        chosen = np.where(outlived, len(used), chosen)
+        found[:, members] = np.ceil(parts[chosen] * limit[members]).astype(np.int64)
+    return np.maximum(np.minimum(found, limit), ran + 1)
+
+
+def quantile(starts: Sequence[int], part: float, never: int) -> int | None:
+    """Of a few futures, by the rank that a further one has the chance `part` not to exceed; None if it lies beyond what was played."""
+    ordered = sorted(starts)
+    found = ordered[min(ceil(part * (len(ordered) + 1)), len(ordered)) - 1]
+    return None if found >= never else int(found)
+
+
+# --- how well they held ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An estimate with what became of it, in unix seconds. `started` None: it has not, or never will (`ended`)."""
+
+    made: float
+    p50: float
+    p90: float
+    started: float | None
+    ended: float | None = None  # cancelled or given up before it started
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """`held` of `n`, with the 95 % interval of Wilson (JASA 1927)."""
+
+    n: int
+    held: int
+    share: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Only estimates whose time has come count: those whose P50 (or P90) has passed, whether the job has started or not, so that jobs
+    that start early do not flatter. `pinball`: mean loss in seconds (Koenker & Bassett 1978) over those that have started.
+    """
+
+    n: int
+    pending: int
+    by_p50: Share
+    by_p90: Share
+    pinball_p50_s: float | None
+    pinball_p90_s: float | None
+
+
+def calibration(told: Sequence[Told], now: float) -> Calibration:
+    def share(due: Callable[[Told], float]) -> Share:
+        past = [one for one in told if due(one) <= now and not (one.started is None and one.ended is not None and one.ended < due(one))]
+        return wilson(sum(one.started is not None and one.started <= due(one) for one in past), len(past))
+
+    # Losses count where the later quantile is due too: of younger ones only the lucky have started.
+    settled = [one for one in told if one.started is not None and one.p90 <= now]
+    pending = sum(one.started is None and one.ended is None for one in told)
+    late = [(one.started - one.p50, one.started - one.p90) for one in settled if one.started is not None]
+    losses = [sum(_pinball(pair[at], part) for pair in late) / len(late) if late else None for at, part in enumerate((0.5, 0.9))]
+    return Calibration(len(told), pending, share(lambda one: one.p50), share(lambda one: one.p90), losses[0], losses[1])
+
+
+def by_horizon(told: Sequence[Told], now: float) -> Mapping[str, Calibration]:
+    """The same for near and far estimates: by how long after it was made the P50 lies."""
+    parts: dict[str, list[Told]] = {name: [] for _, name in HORIZONS}
+    for one in told:
+        ahead = one.p50 - one.made
+        parts[next(name for upto, name in HORIZONS if upto is None or ahead <= upto)].append(one)
+    return {name: calibration(part, now) for name, part in parts.items() if part}
+
+
+def _pinball(late: float, part: float) -> float:
+    return late * part if late >= 0 else -late * (1 - part)
+
+
+def wilson(held: int, n: int) -> Share:
+    if n == 0:
+        return Share(0, 0, None, None, None)
+    share, square = held / n, _Z * _Z
+    middle = (share + square / (2 * n)) / (1 + square / n)
+    half = _Z / (1 + square / n) * sqrt(share * (1 - share) / n + square / (4 * n * n))
+    return Share(n, held, share, max(middle - half, 0.0), min(middle + half, 1.0))

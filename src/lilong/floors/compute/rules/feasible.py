@@ -1,0 +1,110 @@
+"""What could never run, said before it waits: a job must fit at some site when nothing else runs there, and in its tenant's quota. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lilong.floors.compute.contract import Inventory, Layout
+from lilong.floors.compute.rules.reading import nearest
+from lilong.floors.compute.rules.settings import ComputeSettings
+
+_NO_LIMIT = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Nodes of one site that are alike. `domains`: level of the topology and domain."""
+
+    accelerator: str
+    devices: int
+    cpus: int
+    memory_mib: int
+    domains: tuple[tuple[str, str], ...]
+    count: int
+
+    def tasks(self, layout: Layout) -> int:
+        """How many tasks fit on these nodes when they are empty."""
+        if layout.devices and layout.accelerator != self.accelerator:
+            return 0
+        most = min(self.cpus // max(layout.cpus, 1), self.memory_mib // max(layout.memory_mib, 1))
+        if layout.devices:
+            most = min(most, self.devices * (1000 // layout.milli) if layout.devices == 1 else self.devices // layout.devices)
+        return most * self.count
+
+
+def groups(inventory: Inventory) -> tuple[Group, ...]:
+    counted = Counter((n.accelerator, n.devices, n.cpus, n.memory_mib, tuple(sorted(n.domains.items()))) for n in inventory.nodes)
+    return tuple(Group(*alike, count) for alike, count in counted.items())
+
+
+def impossible(layouts: Sequence[Layout], within: str, sites: Mapping[str, Sequence[Group]]) -> list[str]:
+    """Why each of the alternatives fits nowhere; none if one of them fits. All tasks of a gang are alike, so counting them is exact."""
+    told = []
+    for layout in layouts:
+        lacking = [_lacking(layout, within, name, alike) for name, alike in sites.items()]
+        if not all(lacking) or not sites:
+            return []
+        known = {group.accelerator for alike in sites.values() for group in alike if group.devices}
+        if layout.devices and layout.accelerator not in known:
+            told.append(f"{shown(layout)}: no site has devices of the class {layout.accelerator!r}. {nearest(layout.accelerator, known)}")
+        else:
+            told.append(f"{shown(layout)}: " + "; ".join(text for text in lacking if text))
+    return told
+
+
+def _lacking(layout: Layout, within: str, site: str, alike: Iterable[Group]) -> str | None:
+    level = "" if within in ("", "site") else within
+    fits: Counter[str] = Counter()
+    largest = 0
+    for group in alike:
+        many = group.tasks(layout)
+        if level == "node":
+            largest = max(largest, many // group.count)
+        else:
+            fits[dict(group.domains).get(level, "") if level else ""] += many
+    largest = max(largest, max(fits.values(), default=0))
+    if largest >= layout.least_tasks:
+        return None
+    place = f"one {level} of {site}" if level else site
+    return f"{place} has room for {largest} of its tasks"
+
+
+def shown(layout: Layout) -> str:
+    """In few words, such as `4 tasks of 8 h20, 16 cores and 65536 MiB`."""
+    tasks = f"{layout.least_tasks} tasks of " if layout.least_tasks > 1 else ""
+    part = f"{layout.milli / 1000:g} of a {layout.accelerator}, " if layout.milli < 1000 else f"{layout.devices} {layout.accelerator}, "
+    return f"{tasks}{part if layout.devices else ''}{layout.cpus} cores and {layout.memory_mib} MiB"
+
+
+def over_quota(layouts: Sequence[Layout], limit_s: int, preemptible: bool, settings: ComputeSettings, tenant: str | None) -> list[str]:
+    """Why each of the alternatives would exceed the tenant's quota even if nobody held anything; none if one of them would not.
+
+    What cannot be taken back within the reclaim bound may not borrow (see scheduler.tenants).
+    """
+    bounded = preemptible or limit_s <= settings.reclaim_s
+    told = []
+    for layout in layouts:
+        unit = layout.accelerator if layout.devices else ""
+        amount = layout.least_tasks * (layout.devices * layout.milli if layout.devices else layout.cpus * 1000)
+        problem = None
+        for at in settings.above(tenant):
+            if unit not in at.nominal:
+                continue
+            if bounded:
+                most, what = at.nominal[unit] + at.borrow.get(unit, _NO_LIMIT), "its quota and what it may borrow are"
+            else:
+                parts = sum(each.nominal.get(unit, 0) for each in settings.tenants.values() if each.parent == at.name)
+                most, what = (
+                    at.nominal[unit] - parts,
+                    "what is its own, all that a job may hold that can neither be preempted nor ends soon, is",
+                )
+            if amount > most:
+                problem = f"{shown(layout)}: {at.name} may not hold so much; {what} {most / 1000:g} {unit or 'cores'}"
+            if problem or not bounded:
+                break
+        if problem is None:
+            return []
+        told.append(problem)
+    return told

@@ -1,0 +1,291 @@
+# mypy: disable-error-code="no-any-return"
+# (rows of record arrays have no types that mypy could see)
+"""Making room for a job by stopping others: whole gangs, the least of a loss first, none in vain.
+
+Victims are lifted one after another until the job fits. Those whose places it did not take are put back, the dearest first, so nobody
+is stopped for nothing; if it does not fit with all of them gone, all are put back and nothing has happened.
+
+*Reclaim* takes from jobs of tenants that hold more than is theirs, on every level up to where they meet the claimant (Kueue's
+hierarchical cohorts, KEP-79), for a job that stays within its tenant's own; and within one tenant from lower priorities.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lilong.floors.compute.scheduler.compiled import compiled
+from lilong.floors.compute.scheduler.fragmentation import Typical
+from lilong.floors.compute.scheduler.jobs import NEVER, RUNNING, WAITING, Jobs
+from lilong.floors.compute.scheduler.order import Queues, enqueue, goes_before, put_last, sort_by, strike_running
+from lilong.floors.compute.scheduler.place import lift, take
+from lilong.floors.compute.scheduler.policy import ATTAINED, BORROWERS, FAIR, LATER, REMAINING, Rules
+from lilong.floors.compute.scheduler.start import FITS, begin, start_now
+from lilong.floors.compute.scheduler.state import WHOLE, Site
+from lilong.floors.compute.scheduler.tenants import Tenants, hold_job, open_kinds
+
+SECOND = 1 << 48  # keys of the second queue; in each queue whoever entered it first goes first
+MOST = 1 << 50
+DOUBLINGS = 6
+
+
+@compiled
+def rank(q: Queues, b: Jobs, r: Rules, pool: int, now: int) -> None:
+    """Give the running jobs of a pool the keys that they would have if they waited; and say when the next one's falls behind."""
+    next_time = NEVER
+    for k in range(q.base[pool], q.base[pool] + q.runs[pool]):
+        job = q.running[k]
+        if b.job[job].state != RUNNING:
+            continue
+        if r.order == REMAINING:
+            b.job[job].key = b.job[job].end - now
+        elif r.order == ATTAINED and b.job[job].key < SECOND:
+            lacks = r.threshold - b.job[job].attained - (now - b.job[job].start) * b.job[job].width
+            if lacks <= 0:
+                b.job[job].key = SECOND + now
+            else:
+                next_time = min(next_time, now + max(-(-lacks // max(b.job[job].width, 1)), 1))
+    q.wake[pool] = next_time if r.order == ATTAINED and q.waits[pool] > 0 else NEVER
+
+
+@compiled
+def may_be_stopped(b: Jobs, r: Rules, job: int, now: int) -> bool:
+    ran, turns = now - b.job[job].start, (1 << min(b.job[job].stops, DOUBLINGS)) - 1
+    willing = r.preempts == LATER or b.job[job].preemptible != 0
+    return b.job[job].state == RUNNING and willing and ran > 0 and ran >= r.least_run + r.backoff * turns
+
+
+@compiled
+def lost(b: Jobs, r: Rules, job: int, now: int) -> int:
+    """Device-ticks (in thousandths) since the last checkpoint, that would have to be done again."""
+    ran = now - b.job[job].start
+    if r.preempts == LATER:
+        return 0
+    return b.job[job].width * (ran % b.job[job].checkpoint if b.job[job].checkpoint > 0 else ran)
+
+
+@compiled
+def list_victims(q: Queues, b: Jobs, r: Rules, pool: int, now: int) -> int:
+    """Those that may be stopped, the first to go first: of the lowest priority, then the last in the order or the least of a loss."""
+    many = 0
+    for k in range(q.base[pool], q.base[pool] + q.runs[pool]):
+        job = q.running[k]
+        if may_be_stopped(b, r, job, now):
+            last = MOST - b.job[job].key if r.preempts == LATER else lost(b, r, job, now)
+            priority = min(max(b.job[job].priority, -1000), 1000)
+            q.victims[many], q.worth[job] = job, priority * (MOST << 1) + min(max(last, 0), MOST)
+            many += 1
+    sort_by(q.victims, many, q.worth)
+    return many
+
+
+@compiled
+def within_own(T: Tenants, h: Any, b: Jobs, job: int) -> bool:
+    """Whether some way of the job asks for no more than its tenant's own quota has left."""
+    if T.terms[0].bounds == 0:
+        return False
+    for at in range(b.job[job].first, b.job[job + 1].first):
+        need, tasks = h[b.option[at].need], b.option[at].tasks
+        amount = tasks * (need.devices * need.milli if need.devices > 0 else need.cpu)
+        for kind in range(T.column.size):
+            if need.devices > 0 and not (need.classes >> kind) & 1:
+                continue
+            where = T.column[kind] if need.devices > 0 else T.capacity.size - 1
+            home = T.home[b.job[job].tenant, where]
+            if T.above[home, where] >= 0 and T.loose[home, where] + amount <= T.common[home, where]:
+                return True
+    return False
+
+
+@compiled
+def owes(T: Tenants, debtor: int, claimant: int, kind: int) -> bool:
+    """Whether a tenant's jobs hold more than is theirs, and so does every subtree they stand in up to where it meets the claimant."""
+    at = T.home[debtor, kind]
+    if T.loose[at, kind] <= T.common[at, kind]:
+        return False
+    while at >= 0 and not _over(T, claimant, at, kind):
+        if T.used[at, kind] <= T.own[at, kind]:
+            return False
+        at = T.above[at, kind]
+    return bool(at >= 0)
+
+
+@compiled
+def _over(T: Tenants, tenant: int, at: int, kind: int) -> bool:
+    """Whether the tenant stands in the subtree of `at`."""
+    up = T.home[tenant, kind]
+    while up >= 0 and up != at:
+        up = T.above[up, kind]
+    return bool(up == at)
+
+
+@compiled
+def _gives_way(s: Site, h: Any, b: Jobs, T: Tenants, r: Rules, victim: int, job: int, classes: int, own: bool) -> bool:
+    place = b.place[b.job[victim].room]
+    kind = s.node[place.node].kind
+    if h[place.need].devices > 0 and not (classes >> kind) & 1:
+        return False
+    if r.preempts == LATER:
+        return goes_before(b, job, victim)
+    if b.job[victim].tenant == b.job[job].tenant and b.job[victim].priority < b.job[job].priority:
+        return True
+    where = T.column[kind] if h[place.need].devices > 0 else T.capacity.size - 1
+    return own and owes(T, b.job[victim].tenant, b.job[job].tenant, where)
+
+
+@compiled
+def put_back(s: Site, h: Any, b: Jobs, job: int) -> bool:
+    """Give a job the places that it had, or none if one of them is taken."""
+    pool, base = b.job[job].pool, b.job[job].room
+    for k in range(b.job[job].placed):
+        place = b.place[base + k]
+        need = h[place.need]
+        fits = s.node[place.node].cpu >= need.cpu and s.node[place.node].memory >= need.memory
+        devices, d = place.devices, 0
+        while devices and fits:
+            if devices & 1 and s.free[place.node, d] < need.milli:
+                fits = False
+            devices >>= 1
+            d += 1
+        if not fits:
+            for back in range(k):
+                take(s, h, pool, b.place[base + back].node, b.place[base + back].need, b.place[base + back].devices, -1)
+            return False
+        take(s, h, pool, place.node, place.need, place.devices, 1)
+    return True
+
+
+@compiled
+def _lift_victim(s: Site, h: Any, b: Jobs, T: Tenants, victim: int) -> None:
+    if T.tenant.size > 1:
+        hold_job(T, s, h, b, victim, -1)
+    lift(s, h, b, victim)
+
+
+@compiled
+def _restore(s: Site, h: Any, b: Jobs, T: Tenants, victim: int) -> bool:
+    if T.terms[0].bounds != 0 and open_kinds(T, h, b, victim, b.job[victim].option) == 0:
+        return False
+    if not put_back(s, h, b, victim):
+        return False
+    if T.tenant.size > 1:
+        hold_job(T, s, h, b, victim, 1)
+    return True
+
+
+@compiled
+def stopped(q: Queues, b: Jobs, r: Rules, job: int, now: int, to: int) -> None:
+    """A job was taken off its nodes: it keeps what it may of its work, and waits again."""
+    strike_running(q, b, job)
+    option, ran = b.option[b.job[job].option], now - b.job[job].start
+    kept = ran
+    if r.preempts == BORROWERS:
+        kept = ran // b.job[job].checkpoint * b.job[job].checkpoint if b.job[job].checkpoint > 0 else 0
+    if option.limit != b.job[job].limit and 0 < option.limit < NEVER and b.job[job].limit < NEVER:
+        kept = kept * b.job[job].limit // option.limit
+    overhead = r.overhead if b.job[job].width <= 8 * WHOLE else r.overhead_large
+    b.job[job].done = max(b.job[job].done + kept - overhead, 0)
+    b.job[job].attained += b.job[job].width * ran
+    b.job[job].stops += 1
+    b.job[job].placed, b.job[job].end = 0, NEVER
+    q.stopped[q.cycles[3]], q.stopped_for[q.cycles[3]] = job, to
+    q.cycles[3] += 1
+    if r.order == REMAINING:
+        b.job[job].key = max(b.job[job].limit - b.job[job].done, 1)
+    if r.order == FAIR:
+        put_last(q, b, job)
+    else:
+        enqueue(q, b, job, False)
+
+
+@compiled
+def move_out(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, r: Rules, job: int, now: int) -> None:
+    """Stop a job for nobody: it should go elsewhere."""
+    _lift_victim(s, h, b, T, job)
+    stopped(q, b, r, job, now, -1)
+
+
+@compiled
+def make_room(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules, job: int, now: int, victims: int) -> bool:
+    """Start a job in the place of the first `victims` of the list. Changes nothing if they do not suffice."""
+    own = r.preempts == BORROWERS and within_own(T, h, b, job)
+    to = -1 if r.preempts == LATER else b.job[job].tenant * 2 + own
+    if denied(h, b, q, job, to):
+        return False
+    classes = 0
+    for at in range(b.job[job].first, b.job[job + 1].first):
+        classes |= h[b.option[at].need].classes
+    cpu, memory, devices = s.spare[b.job[job].pool, 0], s.spare[b.job[job].pool, 1], s.spare[b.job[job].pool, 2]
+    possible = False
+    for k in range(victims):
+        victim = q.victims[k]
+        if b.job[victim].state == RUNNING and b.job[victim].start < now and _gives_way(s, h, b, T, r, victim, job, classes, own):
+            for at in range(b.job[victim].room, b.job[victim].room + b.job[victim].placed):
+                need = h[b.place[at].need]
+                cpu, memory, devices = cpu + need.cpu, memory + need.memory, devices + need.devices * need.milli
+            if _enough(h, b, job, cpu, memory, devices):
+                possible = True
+                break
+    fits, lifted = False, 0
+    base = q.cycles[3]  # those lifted are listed behind those that are stopped for good
+    for k in range(victims if possible else 0):
+        victim = q.victims[k]
+        if not (b.job[victim].state == RUNNING and b.job[victim].start < now and _gives_way(s, h, b, T, r, victim, job, classes, own)):
+            continue
+        _lift_victim(s, h, b, T, victim)
+        b.job[victim].state = WAITING
+        q.stopped[base + lifted] = victim
+        lifted += 1
+        spare = s.spare[b.job[job].pool]
+        if _enough(h, b, job, spare[0], spare[1], spare[2]) and start_now(s, h, b, q, t, T, r, job, now, NEVER) == FITS:
+            fits = True
+            begin(s, h, b, q, T, job, now)
+            break
+    _settle_victims(s, h, b, q, T, r, job, now, base, lifted)
+    if not fits:
+        deny(h, b, q, job, to)
+    return fits
+
+
+@compiled
+def _enough(h: Any, b: Jobs, job: int, cpu: int, memory: int, devices: int) -> bool:
+    for at in range(b.job[job].first, b.job[job + 1].first):
+        need, tasks = h[b.option[at].need], b.option[at].tasks
+        if tasks * need.cpu <= cpu and tasks * need.memory <= memory and tasks * need.devices * need.milli <= devices:
+            return True
+    return False
+
+
+@compiled
+def _settle_victims(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, r: Rules, job: int, now: int, base: int, lifted: int) -> None:
+    for k in range(lifted - 1, -1, -1):
+        victim = q.stopped[base + k]
+        if _restore(s, h, b, T, victim):
+            b.job[victim].state = RUNNING
+            q.stopped[base + k] = -1
+    for k in range(lifted):
+        victim = q.stopped[base + k]
+        if victim >= 0:
+            stopped(q, b, r, victim, now, job)
+
+
+@compiled
+def _asks(h: Any, b: Jobs, job: int) -> tuple[int, int]:
+    """The shape that a denial is noted at, and how many tasks; -1 for a job with several ways or unequal tasks."""
+    at = b.job[job].first
+    if b.job[job + 1].first - at > 1 or b.option[at].rest >= 0:
+        return -1, 0
+    return b.option[at].need, b.option[at].tasks
+
+
+@compiled
+def denied(h: Any, b: Jobs, q: Queues, job: int, to: int) -> bool:
+    """Whether as much was already denied in this cycle to one who went before this one and had as much to take from."""
+    shape, tasks = _asks(h, b, job)
+    return shape >= 0 and h[shape].denied_in == q.cycles[0] and h[shape].denied_to == to and tasks >= h[shape].denied_tasks
+
+
+@compiled
+def deny(h: Any, b: Jobs, q: Queues, job: int, to: int) -> None:
+    shape, tasks = _asks(h, b, job)
+    if shape >= 0:
+        h[shape].denied_in, h[shape].denied_to, h[shape].denied_tasks = q.cycles[0], to, tasks

@@ -1,0 +1,190 @@
+"""Taking a job in: whether it may be asked for, whether it could ever run, and its rows, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lilong.floors.compute import rules, store
+from lilong.floors.compute.backends.local import LocalSite
+from lilong.floors.compute.contract import (
+    FINISHED,
+    Inventory,
+    Job,
+    JobAsk,
+    JobImpossible,
+    JobNotFound,
+    JobState,
+    JobSubmitted,
+    KeyReused,
+    NeedFailed,
+    NetworkForbidden,
+    OverBudget,
+    Shelf,
+)
+from lilong.floors.compute.rules import asking, feasible
+from lilong.floors.compute.rules.reading import nearest
+from lilong.floors.compute.rules.settings import LOCAL, ComputeSettings
+from lilong.floors.compute.service import budget, secrets
+from lilong.floors.compute.service.ending import month
+from lilong.floors.compute.store import asking as rows
+from lilong.floors.compute.store import money
+from lilong.floors.compute.store import settings as declared
+from lilong.floors.compute.work.sites import Sites
+from lilong.ground.access import Actor
+from lilong.ground.db import Tx
+from lilong.ground.errors import BadInput
+from lilong.ground.house import House
+from lilong.ground.seams import stamp
+
+_WAY_OUT = "Ask for less, or for other devices; `lilong compute sites` shows what there is."
+
+
+def submit(house: House, tx: Tx, actor: Actor, ask: JobAsk, given: Mapping[str, str] | None = None) -> Job:
+    """Queue a job, or all jobs of an array, of which the first is returned. `given`: values for its secrets, for this job only.
+
+    Raises Forbidden, NetworkForbidden, BadInput, JobNotFound, NeedFailed, JobImpossible, OverBudget, KeyReused, SecretNotFound, and
+    what the hub says of its inputs and of where its outputs are to go.
+    """
+    given = dict(given or {})
+    house.access.require(tx, actor, "jobs.submit", ask.organisation)
+    if ask.network and not house.access.allowed(tx, actor, "jobs.network", ask.organisation):
+        raise NetworkForbidden(actor=actor.user, scope=ask.organisation)
+    rules.check(ask)
+    digest = rules.ask_digest(ask)
+    if ask.key:
+        known = store.by_key(tx, ask.organisation, ask.key)
+        if known is not None:
+            if known[1] != digest:
+                raise KeyReused(key=ask.key)
+            return store.job(tx, known[0])
+    _, settings = declared.current(tx)
+    _possible(ask, settings, inventories(house))
+    for name, kept in ask.secrets.items():
+        if kept == secrets.ONCE and name not in given:
+            raise BadInput(field=f"secrets.{name}", problem="no secret is named", way_out="Name one that `lilong secret list` shows.")
+    secrets.check_named(tx, ask)
+    numbers, at_once = asking.indices(ask.array) if ask.array else ((None,), 0)
+    cost = asking.worst_case(ask, {"": settings.accelerator("").price, **{name: each.price for name, each in settings.classes.items()}})
+    answer = house.gates.ask(budget.GATE, tx=tx, organisation=ask.organisation, project=ask.project, cost=cost * len(numbers))
+    if not answer.allowed:
+        raise OverBudget(reason=answer.reason)
+    needs, first = _needs(tx, ask)
+    made = _rows(house, tx, actor, _pinned(house, tx, actor, ask), _New(digest, numbers, at_once, cost, len(needs), first), settings)
+    rows.add(tx, made, needs)
+    money.spend(tx, ask.organisation, ask.project, month(house.clock.now()), cost * len(made))
+    for row in made:
+        secrets.give_once(house, tx, row["id"], given, actor.user)
+        house.events.append(tx, actor, JobSubmitted(row["id"], ask.organisation, ask.kind))
+    return store.job(tx, made[0]["id"])
+
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    digest: str
+    numbers: tuple[int | None, ...]
+    at_once: int
+    cost: int
+    needs: int
+    first_need: str | None
+
+
+def _rows(house: House, tx: Tx, actor: Actor, ask: JobAsk, new: _New, settings: ComputeSettings) -> list[dict[str, Any]]:
+    array = house.ids.new("array") if ask.array else None
+    slots = new.at_once if new.at_once and not ask.hold else len(new.numbers)
+    if array is not None:
+        rows.add_array(tx, array, ask.organisation, new.at_once, 0 if ask.hold else min(slots, len(new.numbers)))
+    place, now = rows.next_place(tx), stamp(house.clock.now())
+    made = []
+    for at, number in enumerate(new.numbers):
+        held = rows.BY_SOMEBODY if ask.hold else 0
+        if new.at_once and (ask.hold or at >= slots):
+            held |= rows.BY_ARRAY
+        reason, text = rows.told(held, new.needs, new.first_need)
+        one = ask if number is None else replace(ask, env={**ask.env, asking.ARRAY_INDEX: str(number)}, key=ask.key if at == 0 else "")
+        made.append({
+            "id": house.ids.new("job"), "place": place + at, "organisation": ask.organisation, "project": ask.project, "kind": ask.kind,
+            "request_key": one.key, "digest": new.digest, "ask": rules.ask_json(one), "priority": ask.priority, "rank": asking.rank(ask),
+            "cpus": ask.cpus, "memory_mib": ask.memory_mib, "service": int(ask.service), "state": JobState.QUEUED.value, "attempt": 0, "stops": 0,
+            "cancel_requested": 0, "waits_for": text, "reason": reason, "submitted_by": actor.user, "created_at": now, "tidied": 0, "held": held,
+            "array_id": array, "array_index": number, "needs_left": new.needs, "cost": new.cost,
+        })  # fmt: skip
+    return made
+
+
+def _needs(tx: Tx, ask: JobAsk) -> tuple[dict[str, bool], str | None]:
+    """The jobs that have to end first, of the same organisation, and the first of them. Those that ended as they should are left out."""
+    needs: dict[str, bool] = {}
+    for name in (*ask.after, *ask.after_any):
+        facts = rows.facts(tx, name)
+        if facts is None or facts["organisation"] != ask.organisation:
+            raise JobNotFound(name=name[:100])
+        state, success = JobState(facts["state"]), name in ask.after
+        if state not in FINISHED:
+            needs[name] = success or needs.get(name, False)
+        elif success and state is not JobState.SUCCEEDED:
+            raise NeedFailed(name=name, state=state.value)
+    return needs, next(iter(needs), None)
+
+
+def _pinned(house: House, tx: Tx, actor: Actor, ask: JobAsk) -> JobAsk:
+    """With its revisions by their commits and their files as inputs, and where its outputs go in full."""
+    if not ask.revisions and not ask.publish:
+        return ask
+    try:
+        shelf = house.port(Shelf)  # type: ignore[type-abstract]
+    except KeyError:
+        raise BadInput(
+            field="inputs", problem="no floor of this house keeps repositories", way_out="Leave revisions and publish out."
+        ) from None
+    found = {folder: shelf.pinned(tx, actor, reference) for folder, reference in ask.revisions.items()}
+    return replace(
+        ask,
+        inputs={**ask.inputs, **{folder: pinned.files for folder, pinned in found.items()}},
+        revisions={folder: pinned.reference for folder, pinned in found.items()},
+        publish=shelf.check_target(tx, actor, ask.publish) if ask.publish else "",
+    )
+
+
+# --- whether it could ever run ---------------------------------------------------------------------------------------------
+
+
+def _possible(ask: JobAsk, settings: ComputeSettings, inventories: Mapping[str, Inventory]) -> None:
+    for name in (*ask.sites, *([ask.data_at] if ask.data_at else [])):
+        if name not in settings.sites:
+            raise BadInput(field="sites", problem=f"there is no site {name[:100]!r}", way_out=nearest(name, settings.sites))
+    levels = ("site", *settings.levels, "node")
+    for field, level in (("within", ask.within), ("near", ask.near)):
+        if level and level not in levels:
+            raise BadInput(field=field, problem=f"the topology has no level {level[:100]!r}", way_out=nearest(level, levels))
+    layouts = asking.layouts(ask)
+    for at, layout in enumerate(layouts):
+        if layout.accelerator and layout.accelerator not in settings.classes:
+            problem = f"there is no class of device {layout.accelerator[:100]!r}"
+            raise BadInput(field=f"any_of[{at}].accelerator", problem=problem, way_out=nearest(layout.accelerator, settings.classes))
+    chosen = [name for name in settings.sites if not ask.sites or name in ask.sites]
+    if ask.image:
+        chosen = [name for name in chosen if settings.sites[name].driver == "kubernetes"]
+        if not chosen:
+            raise JobImpossible(
+                reasons=f"no site that it may use runs container images such as {ask.image[:100]!r}",
+                way_out="Leave the image out, or add a site that runs containers.",
+            )
+    if all(name in inventories for name in chosen):  # of a site that was never seen nobody knows what it has
+        reasons = feasible.impossible(layouts, ask.within, {name: feasible.groups(inventories[name]) for name in chosen})
+        if reasons:
+            raise JobImpossible(reasons=" · ".join(reasons), way_out=_WAY_OUT)
+    tenant = settings.tenant(ask.organisation, ask.project)
+    reasons = feasible.over_quota(layouts, ask.timeout_s, ask.preemptible and not ask.service, settings, tenant)
+    if reasons:
+        way_out = "Ask for less, make it preemptible or shorter, or ask an operator for a larger quota."
+        raise JobImpossible(reasons=" · ".join(reasons), way_out=way_out)
+
+
+def inventories(house: House) -> Mapping[str, Inventory]:
+    """What the sites have that take new jobs, where that is known."""
+    found = dict(house.port(Sites).inventories())
+    if LOCAL not in found:  # it was not looked at yet, and can be asked at no cost
+        found[LOCAL] = house.port(LocalSite).inventory()
+    return found

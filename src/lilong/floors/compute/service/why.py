@@ -1,0 +1,224 @@
+"""Why a job waits, what would make it start, and when it will; or how it came to run and end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from lilong.floors.compute.contract import FINISHED, Compute, Job, JobState, ReasonCode
+from lilong.floors.compute.rules.counterfactuals import duration
+from lilong.floors.compute.rules.explaining import Ahead, Explained, Holder, Quota, explained
+from lilong.floors.compute.scheduler.snapshot import Snapshot, Way
+from lilong.floors.compute.store import estimates
+from lilong.ground.access import Actor
+from lilong.ground.db import Tx
+from lilong.ground.house import House
+from lilong.ground.seams import parse_stamp, stamp
+
+if TYPE_CHECKING:
+    from lilong.floors.compute.scheduler.supposing import Supposing
+
+FRESH_S = 5.0  # a view of the whole queue serves several questions
+OWN = 20_000  # jobs of an organisation that an answer can tell from others'
+
+
+@dataclass(frozen=True, slots=True)
+class Otherwise:
+    """One change with which it would start now. `costlier_pct`: of price × size × limit; None where nothing has a price."""
+
+    dimension: str
+    says: str
+    value: Any
+    costlier_pct: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """When it will start, as said at `made_at`: with a chance of one half by `p50`, of nine in ten by `p90`."""
+
+    made_at: str
+    p50: str
+    p90: str
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """`code` None: it does not wait. Of several reasons the first in the order of ReasonCode is told."""
+
+    job: str
+    state: JobState
+    code: ReasonCode | None
+    says: str
+    as_of: str
+    needs: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
+    held_by: tuple[Holder, ...] = ()
+    quotas: tuple[Quota, ...] = ()
+    ahead: Ahead | None = None
+    reserved_start: str | None = None
+    start: Start | None = None
+    would_start: tuple[Otherwise, ...] = ()
+
+
+@dataclass(slots=True)
+class View:
+    """The queue as a decision sees it, with the arrays prepared for asking again."""
+
+    snapshot: Snapshot
+    supposing: Supposing
+    at: float
+
+
+@dataclass(slots=True)
+class Views:
+    """The last view of a house, for as long as it is fresh."""
+
+    last: View | None = None
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+
+def why(house: House, actor: Actor, job_id: str) -> Why:
+    """Raises JobNotFound."""
+    job, said = house.db.read(lambda tx: (house.port(Compute).job(tx, actor, job_id), estimates.last(tx, job_id)))  # type: ignore[type-abstract]
+    now = stamp(house.clock.now())
+    if job.state is not JobState.QUEUED:
+        return Why(job.id, job.state, ReasonCode.ENGINE if job.reason is ReasonCode.ENGINE else None, _came(job), now)
+    start = None if said is None else Start(said["made_at"], said["p50"], said["p90"])
+    if (told := _outside(job)) is not None:
+        return Why(job.id, job.state, job.reason, told, now, start=start)
+    seen = view(house)
+    if job.id not in seen.supposing.order:
+        return _unseen(job, seen.snapshot, now, start)
+    own = house.db.read(lambda tx: _own(tx, job.ask.organisation))
+    found = _explained(seen, job.id, own)
+    if seen.supposing.decision.starts.get(job.id) is not None:
+        says = "It has just become its turn: it starts with the next decision."
+        return Why(job.id, job.state, None, says, stamp(datetime.fromtimestamp(seen.snapshot.now, UTC)), found.needs, start=start)
+    others = _other_ways(house, job, seen.snapshot)
+    changes = seen.supposing.counterfactuals(job.id, others)
+    return Why(
+        job.id,
+        job.state,
+        found.code,
+        found.says,
+        stamp(datetime.fromtimestamp(seen.snapshot.now, UTC)),
+        found.needs,
+        found.free,
+        found.held_by,
+        found.quotas,
+        found.ahead,
+        None if found.reserved_start is None else stamp(datetime.fromtimestamp(found.reserved_start, UTC)),
+        start,
+        tuple(Otherwise(one.dimension, one.says, one.value, one.costlier_pct) for one in changes),
+    )
+
+
+def _explained(seen: View, job_id: str, own: frozenset[str]) -> Explained:
+    return explained(seen.snapshot, seen.supposing.decision, job_id, seen.supposing.order, own)
+
+
+def _own(tx: Tx, organisation: str) -> frozenset[str]:
+    rows = tx.rows(
+        "SELECT id FROM compute_jobs WHERE organisation = :organisation AND state IN ('queued', 'starting', 'running', 'ready')"
+        " ORDER BY place LIMIT :most",
+        organisation=organisation,
+        most=OWN,
+    )
+    return frozenset(row["id"] for row in rows)
+
+
+def view(house: House) -> View:
+    """The queue as it is, at most FRESH_S old."""
+    from lilong.floors.compute.scheduler.supposing import Supposing
+    from lilong.floors.compute.work.snapshotting import snapshot
+
+    try:
+        views = house.port(Views)
+    except KeyError:
+        house.provide(Views, Views())
+        views = house.port(Views)
+    with views.guard:
+        now = house.clock.monotonic()
+        if views.last is None or now - views.last.at > FRESH_S:
+            taken = house.db.read(lambda tx: snapshot(house, tx))
+            views.last = View(taken, Supposing(taken), now)
+        return views.last
+
+
+# --- jobs that no decision looks at ----------------------------------------------------------------------------------------
+
+_OUTSIDE: Mapping[ReasonCode, str] = {
+    ReasonCode.HELD: "Somebody holds it. Let it go with `lilong job release {id}`.",
+    ReasonCode.AFTER: "It waits for other jobs to end: {after}.",
+    ReasonCode.PAUSED: "An attempt failed; the next begins after a pause.",
+    ReasonCode.ARRAY_LIMIT: "As many jobs of its array run as may at once.",
+    ReasonCode.BUDGET: "Its tenant's allowance for this month does not cover it. It starts when there is money again.",
+    ReasonCode.SITE_DOWN: "No site that could run it answers.",
+    ReasonCode.ENGINE: "It was handed to an engine, in whose own queue it waits.",
+}
+
+
+def _outside(job: Job) -> str | None:
+    if job.reason not in _OUTSIDE:
+        return None
+    after = ", ".join([*job.ask.after, *job.ask.after_any]) or "unknown ones"
+    told = _OUTSIDE[job.reason].format(id=job.id, after=after)
+    return f"{told} ({job.waits_for})" if job.waits_for and job.waits_for not in told else told
+
+
+def _unseen(job: Job, snapshot: Snapshot, now: str, start: Start | None) -> Why:
+    """It came a moment ago, or stands further back than decisions look."""
+    if job.reason is None:
+        return Why(job.id, job.state, None, "It was submitted a moment ago; no decision has looked at it yet.", now, start=start)
+    waiting = sum(one.started is None for one in snapshot.jobs)
+    says = f"Decisions look at the first {waiting} waiting jobs, spread over the tenants; it stands further back in its tenant's queue."
+    return Why(job.id, job.state, ReasonCode.NOT_LOOKED_AT, says, now, start=start)
+
+
+def _other_ways(house: House, job: Job, snapshot: Snapshot) -> Sequence[Way]:
+    """Ways at sites and on classes that the job does not allow, as it would be laid out there."""
+    return ()
+
+
+# --- jobs that have started ------------------------------------------------------------------------------------------------
+
+
+def _came(job: Job) -> str:
+    """How it came to start when it did, and to end."""
+    where = f" at {job.site}" if job.site else ""
+    nodes = list(dict.fromkeys(place.node for place in job.placement))
+    where += f" on {', '.join(nodes[:4])}{' and others' if len(nodes) > 4 else ''}" if nodes else ""
+    waited = f" after it had waited for {_between(job.created_at, job.started_at)}" if job.started_at else ""
+    again = f", in its attempt number {job.attempt}" if job.attempt > 1 else ""
+    if job.state is JobState.STARTING:
+        if job.reason is ReasonCode.ENGINE:
+            said = f", which says: {job.waits_for}" if job.waits_for else ""
+            return f"It was handed to the engine{where}{said}."
+        return f"It has its place{where} and is being started{again}."
+    if job.state not in FINISHED:
+        return f"It runs{where}{again}; it started{waited or ' a moment ago'}.{_stopped(job)}"
+    if job.started_at is None:
+        return f"It ended before it started: {job.exit.reason if job.exit and job.exit.reason else job.state.value}."
+    told = f": {job.exit.reason}" if job.exit and job.exit.reason else ""
+    return f"It {_ENDED[job.state]}{told}. It started{waited}{where}{again} and ended {_between(job.started_at, job.finished_at)} later.{_stopped(job)}"
+
+
+_ENDED = {
+    JobState.SUCCEEDED: "succeeded",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "was cancelled",
+    JobState.LOST: "was lost",
+}
+
+
+def _stopped(job: Job) -> str:
+    return " Earlier attempts ended: by a failure, by a stop of the house, or to make room for others." if job.attempt > 1 else ""
+
+
+def _between(start: str | None, end: str | None) -> str:
+    if start is None or end is None:
+        return "a while"
+    return duration(max(int((parse_stamp(end) - parse_stamp(start)).total_seconds()), 0))

@@ -1,0 +1,29 @@
+"""What jobs may cost at worst, and did cost, by month."""
+
+from __future__ import annotations
+
+from lilong.ground.db import Row, Tx
+
+
+def spend(tx: Tx, organisation: str, project: str, month: str, amount: int) -> None:
+    """`amount`: millionths of money, counted for the month in which a job was submitted; negative where it cost less than it might have."""
+    if amount:
+        tx.run(
+            "INSERT INTO compute_spending (organisation, project, month, amount) VALUES (:organisation, :project, :month, :amount)"
+            " ON CONFLICT (organisation, project, month) DO UPDATE SET amount = compute_spending.amount + excluded.amount",
+            organisation=organisation, project=project, month=month, amount=amount,
+        )  # fmt: skip
+
+
+def spent(tx: Tx, month: str) -> dict[tuple[str, str], int]:
+    """By organisation and project."""
+    rows = tx.rows("SELECT organisation, project, amount FROM compute_spending WHERE month = :month", month=month)
+    return {(row["organisation"], row["project"]): int(row["amount"]) for row in rows}
+
+
+def attempts(tx: Tx, job_id: str) -> list[Row]:
+    return tx.rows("SELECT accelerator, milli, cpus, started_at, ended_at FROM compute_attempts WHERE job = :id", id=job_id)
+
+
+def set_cost(tx: Tx, job_id: str, amount: int) -> None:
+    tx.run("UPDATE compute_jobs SET cost = :amount WHERE id = :id", id=job_id, amount=amount)

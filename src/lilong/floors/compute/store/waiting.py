@@ -1,0 +1,101 @@
+"""The queue by tenants: what a decision reads of it costs the same however many wait behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lilong.floors.compute.contract import ReasonCode
+from lilong.floors.compute.rules.telling import SENTENCES
+from lilong.ground.db import Row, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The queue of one tenant. `changes` grows with whatever happens to it."""
+
+    organisation: str
+    project: str
+    waiting: int
+    changes: int
+
+
+def touched(tx: Tx, organisation: str, project: str, waiting: int = 0) -> None:
+    """A tenant's queue is longer by `waiting`, or something in it is otherwise than it was: decisions look at it again."""
+    tx.run(
+        "INSERT INTO compute_queues (organisation, project, waiting, changes) VALUES (:organisation, :project, :waiting, 1)"
+        " ON CONFLICT (organisation, project) DO UPDATE SET waiting = compute_queues.waiting + excluded.waiting,"
+        " changes = compute_queues.changes + 1",
+        organisation=organisation, project=project, waiting=waiting,
+    )  # fmt: skip
+
+
+def stirred(tx: Tx, job_id: str) -> None:
+    """Something about a queued job is otherwise than it was."""
+    tx.run(
+        "UPDATE compute_queues SET changes = changes + 1"
+        " WHERE (organisation, project) IN (SELECT organisation, project FROM compute_jobs WHERE id = :id)",
+        id=job_id,
+    )
+
+
+def ended(tx: Tx, state: str) -> None:
+    """Count a job that is over."""
+    tx.run(
+        "INSERT INTO compute_ended (state, number) VALUES (:state, 1) ON CONFLICT (state) DO UPDATE SET number = compute_ended.number + 1",
+        state=state,
+    )
+
+
+def lines(tx: Tx) -> list[Line]:
+    return [Line(*row.values()) for row in tx.rows("SELECT organisation, project, waiting, changes FROM compute_queues")]
+
+
+FIRST = (
+    "SELECT id, place, organisation, project, priority, rank, ask, attempt, stops, done, site, reason, promised_at, created_at, submitted_by"
+    " FROM compute_jobs WHERE state = 'queued' AND held = 0 AND needs_left = 0 AND organisation = :organisation AND project = :project"
+    " AND (not_before IS NULL OR not_before <= :now) ORDER BY priority DESC, rank, place LIMIT :limit"
+)
+
+
+def first(tx: Tx, organisation: str, project: str, now: str, limit: int) -> list[Row]:
+    """A tenant's next jobs in its order, without those in their pause."""
+    return tx.rows(FIRST, organisation=organisation, project=project, now=now, limit=limit)
+
+
+NEXT_PAUSE = "SELECT MIN(not_before) FROM compute_jobs WHERE not_before > :now"
+
+
+def next_pause(tx: Tx, now: str) -> str | None:
+    """When the next pause after a failed attempt ends."""
+    found: str | None = tx.value(NEXT_PAUSE, now=now)
+    return found
+
+
+PROMISED = "SELECT id, promised_at FROM compute_jobs WHERE promised_at IS NOT NULL"
+
+
+def promised(tx: Tx) -> dict[str, str]:
+    """Job -> the start that the last decision reserved for it."""
+    return {row["id"]: row["promised_at"] for row in tx.rows(PROMISED)}
+
+
+def explain(tx: Tx, reasons: Iterable[tuple[str, ReasonCode]]) -> None:
+    tx.many(
+        "UPDATE compute_jobs SET reason = :reason, waits_for = :words WHERE id = :id AND state = 'queued'",
+        [{"id": job_id, "reason": reason.value, "words": SENTENCES[reason]} for job_id, reason in reasons],
+    )
+
+
+def promise(tx: Tx, starts: Iterable[tuple[str, str | None]]) -> None:
+    tx.many("UPDATE compute_jobs SET promised_at = :at WHERE id = :id AND state = 'queued'", [{"id": name, "at": at} for name, at in starts])
+
+
+ACTIVE_COUNTS = "SELECT state, COUNT(*) AS n FROM compute_jobs WHERE state IN ('starting', 'running', 'ready') GROUP BY state"
+
+
+def counts(tx: Tx) -> dict[str, int]:
+    """How many jobs are in which state, without going through those that wait or have ended."""
+    found = {"queued": int(tx.value("SELECT COALESCE(SUM(waiting), 0) FROM compute_queues"))}
+    found |= {row["state"]: int(row["number"]) for row in tx.rows("SELECT state, number FROM compute_ended")}
+    return found | {row["state"]: int(row["n"]) for row in tx.rows(ACTIVE_COUNTS)}

@@ -1,0 +1,79 @@
+"""Several policies over one trace: their figures side by side, and what their queues looked like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lilong.floors.compute.scheduler.jobs import FINISHED, RUNNING
+from lilong.floors.compute.scheduler.simulation.run import Run
+from lilong.floors.compute.scheduler.state import WHOLE
+from lilong.floors.compute.traces.playing import Ask, play
+
+_STEPS = 600  # points of a curve over time
+_SHARES = 200  # points of a distribution
+Curve = list[tuple[float, float]]
+
+
+def compare(ask: Ask, names: Sequence[str], tell: Callable[[str], None] | None = None) -> dict[str, dict[str, Any]]:
+    """Policy -> its figures (see `play`) with `series`: waiting jobs and busy devices by day, and share of jobs by wait in seconds."""
+    found = {}
+    for name in names:
+        if tell:
+            tell(name)
+        kept: list[Run] = []
+        found[name] = play(replace(ask, policy=name), keep=kept.append)
+        found[name]["series"] = series(kept[0])
+    return found
+
+
+def series(run: Run) -> dict[str, Curve]:
+    """Times in days since the first submission, waits in seconds. A job that was preempted counts as waiting until its last start."""
+    rows = run.book.jobs.job[:-1]
+    begun = (rows.state == FINISHED) | (rows.state == RUNNING)
+    if not begun.any():
+        return {"waiting": [], "busy": [], "waits": []}
+    submit, start, end = (rows[name][begun].astype(np.int64) for name in ("submit", "start", "end"))
+    width = rows.width[begun] / WHOLE
+    zero, last = int(submit.min()), int(end.max())
+    at = np.linspace(zero, last, _STEPS)
+
+    def count(times: Any, weights: Any) -> Any:
+        order = np.argsort(times, kind="stable")
+        total = np.concatenate([[0.0], np.cumsum(weights[order])])
+        return total[np.searchsorted(times[order], at, side="right")]
+
+    ones = np.ones(submit.size)
+    waiting = count(submit, ones) - count(start, ones)
+    busy = count(start, width) - count(end, width)
+    waits = np.sort(start - submit)
+    steps = np.unique(np.linspace(0, waits.size - 1, min(_SHARES, waits.size)).astype(int))
+    days = (at - zero) / 86400
+    return {
+        "waiting": list(zip(days.tolist(), waiting.tolist(), strict=True)),
+        "busy": list(zip(days.tolist(), busy.tolist(), strict=True)),
+        "waits": [(float(max(waits[step], 1)), 100 * (step + 1) / waits.size) for step in steps.tolist()],
+    }
+
+
+def draw(found: dict[str, dict[str, Any]], folder: Path) -> list[Path]:
+    """One picture of all, and one of each policy, as SVG files that stand by themselves."""
+    from lilong.floors.compute.pages.pictures import Series, curves, standalone
+
+    folder.mkdir(parents=True, exist_ok=True)
+    made = []
+
+    def write(name: str, lines: Sequence[Series], **words: Any) -> None:
+        made.append(folder / f"{name}.svg")
+        made[-1].write_text(standalone(curves(lines, **words)), encoding="utf-8")
+
+    lines = [Series(name, told["series"]["waits"]) for name, told in found.items()]
+    write("waits", lines, title="Share of jobs that had started after a wait", x_label="wait (s)", y_label="% of jobs", log_x=True)
+    for name, told in found.items():
+        pair = [Series("waiting jobs", told["series"]["waiting"]), Series("busy devices", told["series"]["busy"])]
+        write(name, pair, title=f"{name}: the queue and the devices", x_label="days", y_label="jobs, devices")
+    return made

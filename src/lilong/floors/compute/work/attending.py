@@ -1,0 +1,232 @@
+"""Bringing one attempt forward: hand it to its site, follow it, settle it. Each step may be made again after a crash at any point."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import IO, Any
+
+import structlog
+
+from lilong.floors.compute import rules, store
+from lilong.floors.compute.contract import (
+    FINISHED,
+    AlreadySubmitted,
+    Ending,
+    Exit,
+    JobFinished,
+    JobReady,
+    JobStarted,
+    JobState,
+    Output,
+    Phase,
+    ReasonCode,
+    Sight,
+    Site,
+    SiteDown,
+    Task,
+    Usage,
+)
+from lilong.floors.compute.rules import Verdict
+from lilong.floors.compute.rules.asking import ARRAY_INDEX
+from lilong.floors.compute.rules.settings import TenantSettings
+from lilong.floors.compute.store import Entry, attempts
+from lilong.floors.compute.store import settings as declared
+from lilong.floors.compute.work.sites import Sites
+from lilong.floors.compute.work.snapshotting import tenant
+from lilong.ground.access import SYSTEM
+from lilong.ground.db import Tx
+from lilong.ground.errors import LilongError
+from lilong.ground.house import House
+from lilong.ground.sandbox import OutputRefused
+from lilong.ground.seams import stamp
+
+log = structlog.get_logger("lilong.compute")
+
+_JOBS_OWN_FAULT = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # what it did to its folder of outputs
+_NOTHING = Exit(None, None, "", 0.0, 0.0, 0.0)
+_CANCELLED = Sight(Phase.FINISHED, ending=Ending.CANCELLED)
+
+
+class NotYet(Exception):
+    """Nothing can be done about the attempt now: others must leave its nodes first, or its site does not know yet how it is kept in."""
+
+
+class Attendant:
+    def __init__(self, house: House, sites: Sites) -> None:
+        self._house = house
+        self._sites = sites
+
+    def current(self, token: str) -> Entry | None:
+        """The job as it is now, if this is its attempt and has not ended."""
+        job_id = token.rpartition(".")[0]
+        found = self._house.db.read(lambda tx: store.entry(tx, job_id))
+        return found if found.holds_resources and found.token == token else None
+
+    def site(self, entry: Entry) -> Site:
+        return self._sites.named(entry.job.site or "local")
+
+    # --- handing over ------------------------------------------------------------------------------------------------------
+
+    def submit(self, entry: Entry) -> None:
+        """Hand an attempt to its site that was certainly never there. Raises NotYet, SiteDown."""
+        if entry.cancel_requested or entry.preempted:
+            self.settle(entry, _CANCELLED)
+            return
+        site = self.site(entry)
+        nodes = {placed.node for placed in entry.job.placement}
+        if nodes & self._house.db.read(lambda tx: attempts.stopping(tx, site.name)):
+            raise NotYet
+        try:
+            site.submit(entry.token, self._task(entry))
+        except AlreadySubmitted:
+            pass
+        except SiteDown:
+            raise
+        except (LilongError, OSError) as problem:
+            # what cannot be prepared now must not start later by itself either
+            site.cancel(entry.token)
+            reason = f"it could not be started: {problem}"
+            self.settle(entry, Sight(Phase.FINISHED, ending=Ending.UNABLE, exit=replace(_NOTHING, reason=reason)))
+
+    def _task(self, entry: Entry) -> Task:
+        from lilong.floors.compute.service import secrets  # the service opens what is here
+
+        ask, snap = entry.job.ask, entry.snap
+        way: Mapping[str, Any] = snap["ways"][0] if snap else {}
+        env = dict(ask.env)
+        if entry.job.index is not None:
+            env[ARRAY_INDEX] = str(entry.job.index)
+        return Task(
+            argv=ask.argv,
+            inputs=ask.inputs,
+            spec=ask.spec,
+            cpus=way.get("cpu", 0) // 1000 or ask.cpus,
+            memory_mib=way.get("memory") or ask.memory_mib,
+            timeout_s=ask.timeout_s if ask.service or not way else way["limit"],
+            network=ask.network,
+            service=ask.service,
+            tasks=way.get("tasks", 1),
+            accelerator=way.get("accelerator", ""),
+            devices=way.get("devices", 0),
+            milli=way.get("milli", 1000),
+            placed=entry.job.placement,
+            env=env,
+            secrets=self._house.db.read(lambda tx: secrets.opened(self._house, tx, entry.job.id, ask)) if ask.secrets else {},
+            image=ask.image,
+        )
+
+    # --- following ---------------------------------------------------------------------------------------------------------
+
+    def saw(self, entry: Entry, sight: Sight) -> None:
+        """What a site tells of a job's present attempt. Raises NotYet, SiteDown."""
+        if sight.phase is Phase.NEVER:
+            if entry.job.state is JobState.STARTING:
+                self.submit(entry)
+            else:
+                self.settle(entry, replace(sight, phase=Phase.LOST))
+        elif sight.phase is Phase.PENDING:
+            words = sight.waits_for or ""
+            told = entry.job.reason is ReasonCode.ENGINE and (entry.job.waits_for or "").endswith(words)
+            if entry.job.state is JobState.STARTING and not told:
+                self._house.db.write(lambda tx: attempts.pending(tx, entry, words))
+        elif sight.phase is Phase.RUNNING and sight.sandbox is None and entry.job.state is JobState.STARTING:
+            raise NotYet
+        else:
+            if entry.job.state is JobState.STARTING and sight.ending is not Ending.UNABLE:
+                self._started(entry, sight)
+            if sight.phase is not Phase.RUNNING:
+                self.settle(entry, sight)
+            elif sight.address is not None and entry.job.state is not JobState.READY:
+                self._ready(entry, sight.address)
+
+    def _started(self, entry: Entry, sight: Sight) -> None:
+        def write(tx: Tx) -> None:
+            level = sight.sandbox or "none"
+            if attempts.started(tx, entry, level, sight.nodes, stamp(self._house.clock.now())):
+                ask = entry.job.ask
+                self._house.events.append(tx, SYSTEM, JobStarted(entry.job.id, ask.organisation, ask.kind, entry.job.attempt, level))
+
+        self._house.db.write(write)
+
+    def _ready(self, entry: Entry, address: str) -> None:
+        def write(tx: Tx) -> None:
+            if attempts.ready(tx, entry, address):
+                self._house.events.append(tx, SYSTEM, JobReady(entry.job.id, entry.job.ask.organisation, entry.job.ask.kind, address))
+
+        self._house.db.write(write)
+
+    # --- ending ------------------------------------------------------------------------------------------------------------
+
+    def settle(self, entry: Entry, sight: Sight) -> None:
+        ask, site = entry.job.ask, self.site(entry)
+        verdict = rules.settle(
+            sight,
+            service=ask.service,
+            cancelled=entry.cancel_requested,
+            attempt=entry.job.attempt,
+            stops=entry.stops,
+            attempts=ask.attempts,
+            last_line=_last_line(site, entry.token),
+            preempted=entry.preempted,
+            checkpoint_s=ask.checkpoint_s,
+        )
+        outputs: tuple[Output, ...] = ()
+        if verdict.state is JobState.SUCCEEDED:
+            try:
+                outputs = site.outputs(entry.token, self._keep)
+            except (OutputRefused, OSError) as problem:
+                if isinstance(problem, OSError) and problem.errno not in _JOBS_OWN_FAULT:
+                    raise  # the house's own disk: it is tried again
+                verdict = Verdict(JobState.FAILED, f"its outputs were refused: {problem}")
+        told = replace(sight.exit or _NOTHING, reason=verdict.reason)
+        verdict = replace(verdict, kept_s=_at_first_speed(verdict.kept_s, entry))
+        usage = site.usage(entry.token) if sight.exit is not None and entry.job.state is not JobState.STARTING else None
+        if self._house.db.write(lambda tx: self._settled(tx, entry, verdict, sight, told, outputs, usage)):
+            log.info("attempt ended", job=entry.job.id, attempt=entry.job.attempt, state=verdict.state.value, reason=verdict.reason)
+        if verdict.state not in FINISHED:
+            site.tidy(entry.token, last=False)
+
+    def _settled(
+        self, tx: Tx, entry: Entry, verdict: Verdict, sight: Sight, told: Exit, outputs: tuple[Output, ...], usage: Usage | None
+    ) -> bool:
+        now: datetime = self._house.clock.now()
+        ask = entry.job.ask
+        if not attempts.settled(tx, entry, verdict, sight, told, outputs, now, usage):
+            return False
+        _, settings = declared.current(tx)
+        name = tenant(settings, ask.organisation, ask.project)
+        attempts.used(tx, entry.token, settings.tenants.get(name, TenantSettings(name)).half_life_s, now)
+        if verdict.state in FINISHED:
+            from lilong.floors.compute.service import ending
+
+            self._house.events.append(tx, SYSTEM, JobFinished(entry.job.id, ask.organisation, ask.kind, verdict.state.value))
+            ending.followed(self._house, tx, entry.job.id, verdict.state)
+        return True
+
+    def cancelled_in_queue(self, entry: Entry) -> None:
+        from lilong.floors.compute.service import ending
+
+        self._house.db.write(lambda tx: ending.end_queued(self._house, tx, SYSTEM, entry.job.id, "it was cancelled"))
+
+    def tidy(self, entry: Entry) -> None:
+        if entry.job.attempt > 0 and entry.job.site in self._sites.all():
+            self.site(entry).tidy(entry.token, last=True)
+        self._house.db.write(lambda tx: store.tidied(tx, entry.job.id))
+
+    def _keep(self, file: IO[bytes]) -> tuple[str, int]:
+        blob = self._house.blobs.put(iter(lambda: file.read(1 << 20), b""))
+        return blob.digest, blob.size
+
+
+def _last_line(site: Site, token: str) -> str:
+    lines = [line.strip() for line in site.logs(token, -4000, 4000).text.splitlines()]
+    return next((line for line in reversed(lines) if line), "")[:500]
+
+
+def _at_first_speed(seconds: int, entry: Entry) -> int:
+    """Work is counted in seconds of the class that the time limit was asked for."""
+    limit = entry.snap["ways"][0]["limit"] if entry.snap else 0
+    return seconds * entry.job.ask.timeout_s // limit if limit and not entry.job.ask.service else seconds

@@ -1,0 +1,326 @@
+"""The queue's engine: watches every site, decides, and moves every job forward.
+
+Everything is read from the database and from the sites, so that a server that was killed at any point is followed by one that carries
+on: an attempt's row is there before its site is asked, and the site can tell what became of any attempt. What is kept in memory here
+(which attempts this very process has handed over, whom it has told to stop) only spares questions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
+from importlib import import_module
+
+import structlog
+
+from lilong.floors.compute import store
+from lilong.floors.compute.contract import JobState, Mode, Phase, Sight, SiteDown
+from lilong.floors.compute.store import Entry, attempts
+from lilong.floors.compute.store import queue as rows
+from lilong.floors.compute.work.attending import Attendant, NotYet
+from lilong.floors.compute.work.deciding import Decider
+from lilong.floors.compute.work.sites import Sites
+from lilong.ground.db import Tx
+from lilong.ground.house import House
+
+log = structlog.get_logger("lilong.compute")
+
+LOOK_S = 0.2  # between two looks at what runs on this machine
+ENGINE_LOOK_S = 1.0  # and on an engine
+REST_S = 5.0  # between two looks when nothing runs and nothing was written
+SWEEP_S = 30.0  # between two times that every attempt is asked after, should a site have forgotten to tell of one
+_BREATH_S = 0.03  # after a write: others often follow, and one look serves them all
+_ALIVE_S = 30.0
+_REPEAT_S = 10.0  # before a site is told again to end an attempt
+_DOUBT_S = 1.0  # before something that went wrong is tried again
+_HANDS = 4  # threads for each site
+
+
+class Dispatcher:
+    """`step` may be called by hand (tests); `start` has threads do the same: one for the queue, and one for each site."""
+
+    def __init__(self, house: House, sites: Sites) -> None:
+        self._house = house
+        self.sites = sites
+        self._attendant = Attendant(house, sites)
+        self._decider = Decider(house, sites)
+        self._busy: set[str] = set()
+        self._doubts: dict[str, float] = {}  # attempts to ask their sites after, and from when on
+        self._handed: set[str] = set()  # attempts that are known to be at their sites
+        self._mine: set[str] = set()  # attempts that this process intended: nobody can have handed them over before
+        self._told: dict[str, float] = {}  # attempts whose end was asked for, and when
+        self._swept = float("-inf")
+        self._last_sign = float("-inf")
+        self._guard = threading.Lock()
+        self._stop = threading.Event()
+        self._wakes: dict[str, threading.Event] = {"": threading.Event()}
+        self._running = False
+        self._hands: dict[str, Executor] = {}
+        self._threads: dict[str, threading.Thread] = {}
+
+    # --- the loops ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._running = True
+        self._house.db.on_commit(self._wake)
+        self._threads[""] = threading.Thread(target=self._loop, name="compute", daemon=True)
+        self._threads[""].start()
+
+    def stop(self) -> None:
+        """End the loops, then every job at a site of the house's own: they begin again when the house opens next."""
+        self.halt()
+        for site in self.sites.all().values():
+            with contextlib.suppress(SiteDown):
+                site.stop()
+
+    def halt(self) -> None:
+        """End the loops and leave the jobs alone."""
+        self._stop.set()
+        self._wake()
+        for thread in list(self._threads.values()):
+            thread.join(timeout=30)
+        for hands in self._hands.values():
+            hands.shutdown(wait=True, cancel_futures=True)
+
+    def _wake(self) -> None:
+        for event in list(self._wakes.values()):
+            event.set()
+
+    def _rest(self, name: str, seconds: float) -> None:
+        self._wakes[name].wait(seconds)
+        self._wakes[name].clear()
+        self._stop.wait(_BREATH_S)
+
+    def _loop(self) -> None:
+        import_module("lilong.floors.compute.scheduler.opening")  # so that the first job need not wait for it
+        while not self._stop.is_set():
+            try:
+                self.sites.refresh()
+                for name in self.sites.all().keys() - self._threads.keys():
+                    self._wakes[name] = threading.Event()
+                    self._threads[name] = threading.Thread(target=self._follow, args=(name,), name=f"compute-{name}", daemon=True)
+                    self._threads[name].start()
+                active = self._turn()
+            except Exception as problem:  # the queue goes on, whatever happens to one job
+                log.error("step failed", error=repr(problem), exc_info=problem)
+                active = True
+            self._rest("", LOOK_S if active else REST_S)
+
+    def _follow(self, name: str) -> None:
+        while not self._stop.is_set():
+            pause, busy = ENGINE_LOOK_S, True
+            try:
+                known = self.sites.known().get(name)
+                if known is None:
+                    del self._threads[name]
+                    return
+                pause = LOOK_S if known.site.mode is Mode.OWNED else ENGINE_LOOK_S
+                busy = self._watch(name)
+            except Exception as problem:
+                log.error("site not watched", site=name, error=repr(problem), exc_info=problem)
+            if busy:
+                self._stop.wait(pause)
+            else:
+                self._rest(name, REST_S)
+
+    def step(self) -> bool:
+        """One look at everything; whether there is anything to look after."""
+        self.sites.refresh()
+        watched = [self._watch(name) for name in self.sites.all()]
+        return self._turn() or any(watched)
+
+    # --- sites -------------------------------------------------------------------------------------------------------------
+
+    def _watch(self, name: str) -> bool:
+        """Ask a site what has changed; whether something of ours is there."""
+        tokens = self._house.db.read(lambda tx: attempts.open_at(tx, name))
+        known = self.sites.known()[name]
+        try:
+            if tokens or known.declared:
+                self.sites.look(name)
+            self._sign_of_life()
+            if not tokens:
+                return False
+            self._sweep()
+            self._ask_after(name, tokens)
+            watched = known.site.watch(self.sites.cursor(name))
+        except SiteDown as problem:
+            if self.sites.down(name, problem):
+                log.warning("site does not answer", site=name, problem=str(problem))
+            with self._guard:  # what was done there while it did not answer is not certain
+                self._doubts |= dict.fromkeys(tokens, self._house.clock.monotonic() + _DOUBT_S)
+            return bool(tokens)
+        self.sites.answers(name)
+        for token, sight in watched.sights.items():
+            if token in tokens:
+                self._give(token, name, partial(self._saw, sight=sight))
+        self.sites.keep_cursor(name, watched.cursor)
+        return True
+
+    def _sign_of_life(self) -> None:
+        now = self._house.clock.monotonic()
+        if now - self._last_sign < _ALIVE_S:
+            return
+        self._last_sign = now
+        for site in self.sites.all().values():
+            alive: Callable[[], None] | None = getattr(site, "alive", None)
+            if alive is not None:
+                alive()
+
+    def _sweep(self) -> None:
+        """Everything is in doubt at first: another server may have been killed at any point."""
+        now = self._house.clock.monotonic()
+        if now - self._swept < SWEEP_S:
+            return
+        with self._guard:
+            self._swept = now
+            tokens = self._house.db.read(attempts.open_tokens)
+            self._doubts |= dict.fromkeys(tokens - self._doubts.keys() - self._mine, now)
+            self._handed &= tokens
+            self._mine &= tokens
+            self._told = {token: at for token, at in self._told.items() if token in tokens}
+
+    def _ask_after(self, name: str, tokens: Iterable[str]) -> None:
+        now = self._house.clock.monotonic()
+        with self._guard:
+            due = [token for token in tokens if self._doubts.get(token, now + 1) <= now and token not in self._busy]
+            for token in due:
+                del self._doubts[token]
+        site = self.sites.named(name)
+        for token in due:
+            self._give(token, name, lambda entry: self._saw(entry, site.find(entry.token)))
+
+    def _saw(self, entry: Entry, sight: Sight) -> None:
+        if sight.phase is not Phase.NEVER:
+            with self._guard:
+                self._handed.add(entry.token)
+        self._attendant.saw(entry, sight)
+        if sight.phase is Phase.NEVER:
+            self._submitted(entry)
+
+    # --- jobs --------------------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> bool:
+        """Whatever the queue itself has to do; whether there is anything to look after."""
+        stops, starting, untidied = self._house.db.read(lambda tx: (store.to_stop(tx), rows.starting(tx), store.untidied(tx)))
+        for entry in stops:
+            self._end(entry)
+        for entry in untidied:
+            self._give(entry.token, entry.job.site or "", self._attendant.tidy, entry)
+        begun = self._decider.decide()
+        if begun:
+            starting = self._house.db.read(rows.starting)
+            with self._guard:
+                self._mine |= {entry.token for entry in starting if entry.job.id in set(begun)}
+        for entry in starting:
+            with self._guard:
+                due = entry.token in self._mine and entry.token not in self._handed
+            if due:
+                self._give(entry.token, entry.job.site or "", self._submit)
+        return bool(stops or starting or untidied or self._house.db.read(_any))
+
+    def _submit(self, entry: Entry) -> None:
+        if entry.job.state is JobState.STARTING and entry.token not in self._handed:
+            self._attendant.submit(entry)
+            self._submitted(entry)
+
+    def _submitted(self, entry: Entry) -> None:
+        with self._guard:
+            self._handed.add(entry.token)
+        if self.sites.named(entry.job.site or "").mode is Mode.OWNED:
+            current = self._attendant.current(entry.token)
+            if current is not None:
+                self._attendant.saw(current, self._attendant.site(current).find(current.token))
+
+    def _end(self, entry: Entry) -> None:
+        """Of a job whose end was asked for, or that has to make room."""
+        if entry.job.state is JobState.QUEUED:
+            self._give(entry.token, "", self._attendant.cancelled_in_queue, entry)
+            return
+        now = self._house.clock.monotonic()
+        with self._guard:
+            again = entry.token not in self._handed or now - self._told.get(entry.token, -_REPEAT_S) >= _REPEAT_S
+            if again:
+                self._told[entry.token] = now
+        if again:
+            self._give(entry.token, entry.job.site or "", self._tell_to_end)
+
+    def _tell_to_end(self, entry: Entry) -> None:
+        site = self._attendant.site(entry)
+        site.cancel(entry.token)
+        self._attendant.saw(entry, site.find(entry.token))
+
+    # --- hands -------------------------------------------------------------------------------------------------------------
+
+    def _give(self, token: str, site: str, action: Callable[[Entry], None], entry: Entry | None = None) -> None:
+        """Do something about an attempt, in a thread of its site's own; never two things about one job at a time.
+
+        The job is read again first: it may have moved on since it was looked at.
+        """
+        job_id = token.rpartition(".")[0]
+        with self._guard:
+            if job_id in self._busy:
+                if entry is None:
+                    self._doubts.setdefault(token, self._house.clock.monotonic())
+                return
+            self._busy.add(job_id)
+
+        def act() -> None:
+            try:
+                current = entry or self._attendant.current(token)
+                if current is not None:
+                    action(current)
+            except NotYet:
+                self._doubt(token, LOOK_S)
+            except SiteDown as problem:
+                self.sites.down(site, problem)
+                self._doubt(token)
+            except Exception as problem:
+                log.error("job not attended to", job=job_id, error=repr(problem), exc_info=problem)
+                self._doubt(token)
+            finally:
+                with self._guard:
+                    self._busy.discard(job_id)
+
+        if not self._running:
+            act()
+        elif not self._stop.is_set():
+            if site not in self._hands:
+                self._hands[site] = ThreadPoolExecutor(_HANDS, thread_name_prefix=f"compute-{site}")
+            self._hands[site].submit(act)
+
+    def _doubt(self, token: str, pause: float = _DOUBT_S) -> None:
+        with self._guard:
+            self._mine.discard(token)
+            self._doubts[token] = self._house.clock.monotonic() + pause
+
+
+def _any(tx: Tx) -> bool:
+    """Whether something waits that may start, or runs."""
+    return attempts.any_open(tx) or tx.row("SELECT 1 FROM compute_queues WHERE waiting > 0") is not None
+
+
+def run_until_idle(house: House, patience_s: float = 120.0) -> None:
+    """Carry the queue out in this thread until nothing but ready services, and jobs that somebody holds, is left. Raises TimeoutError."""
+    dispatcher = house.port(Dispatcher)
+    end = time.monotonic() + patience_s
+    while True:
+        dispatcher.step()
+        left = house.db.read(_left)
+        if not left:
+            return
+        if time.monotonic() > end:
+            raise TimeoutError(f"still not ended: {left}")
+        time.sleep(0.03)
+
+
+def _left(tx: Tx) -> list[tuple[str, str, str | None]]:
+    found = tx.rows(
+        "SELECT id, state, waits_for FROM compute_jobs WHERE (state = 'queued' AND (held = 0 OR cancel_requested = 1))"
+        " OR state IN ('starting', 'running') OR (state = 'ready' AND cancel_requested = 1) ORDER BY place"
+    )
+    return [(row["id"], row["state"], row["waits_for"]) for row in found]

@@ -1,0 +1,102 @@
+"""When jobs will start, and how well what was said held."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lilong.floors.compute.rules.estimating import ENOUGH, Ahead, History, Ran, Told, by_horizon, calibration, drawn, quantile, wilson
+
+parts = st.floats(0, 1.5, allow_nan=False)
+
+
+def ran(used: float, tenant: str = "lantern-works", user: str = "mei", family: str = "train") -> Ran:
+    return Ran(tenant, user, family, used)
+
+
+@given(
+    used=st.lists(parts, max_size=30),
+    limits=st.lists(st.tuples(st.integers(1, 10**6), st.floats(0, 1.2)), min_size=1, max_size=8),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_drawn_run_is_never_longer_than_its_limit_nor_shorter_than_it_has_run(
+    used: list[float], limits: list[tuple[int, float]], seed: int
+) -> None:
+    jobs = [Ahead("lantern-works", "mei", "train", limit, int(limit * part)) for limit, part in limits]
+    runs = drawn(History(map(ran, used)), jobs, 7, seed)
+    for at, job in enumerate(jobs):
+        assert ((runs[:, at] >= 1) & (runs[:, at] > job.ran)).all()
+        assert (runs[:, at] <= max(job.limit, job.ran + 1)).all()
+    assert (runs == drawn(History(map(ran, used)), jobs, 7, seed)).all()
+
+
+def test_the_history_that_stands_for_a_job_is_the_nearest_with_enough_runs() -> None:
+    mine = [ran(0.1)] * ENOUGH
+    tenants = [ran(0.5, user="tom")] * ENOUGH
+    others = [ran(0.9, tenant="harbour-lab", user="ada")] * (2 * ENOUGH)
+    job = Ahead("lantern-works", "mei", "train", 1000)
+    assert set(History([*mine, *tenants, *others]).of(job)[1]) == {0.1}
+    assert set(History([*mine[1:], *tenants, *others]).of(job)[1]) == {0.1, 0.5}
+    assert set(History(others).of(job)[1]) == {0.9}
+    assert History([]).of(job)[1] == [1.0]
+    assert (drawn(History([]), [job], 4, 0) == 1000).all()
+
+
+def test_what_has_run_longer_than_all_before_it_is_thought_to_run_to_its_limit() -> None:
+    history = History([ran(0.2)] * 9 + [ran(0.4)])
+    assert set(drawn(history, [Ahead("lantern-works", "mei", "train", 1000, 300)], 20, 1)[:, 0].tolist()) == {400}
+    assert set(drawn(history, [Ahead("lantern-works", "mei", "train", 1000, 500)], 20, 1)[:, 0].tolist()) == {1000}
+
+
+@given(st.lists(st.integers(0, 100), min_size=1, max_size=40), st.integers(50, 101))
+def test_the_earlier_quantile_is_never_after_the_later_one(starts: list[int], never: int) -> None:
+    p50, p90 = quantile(starts, 0.5, never), quantile(starts, 0.9, never)
+    assert p90 is None or (p50 is not None and p50 <= p90 < never)
+
+
+def test_drawn_quantiles_hold_as_often_as_they_say() -> None:
+    """Futures and what really happens drawn from the same: a further draw exceeds the P90 of 20 about once in ten."""
+    chance = random.Random(7)
+    told = []
+    for _ in range(4000):
+        futures = [int(chance.expovariate(1 / 1000)) for _ in range(20)]
+        p50, p90 = quantile(futures, 0.5, 10**9), quantile(futures, 0.9, 10**9)
+        assert p50 is not None and p90 is not None
+        told.append(Told(0, p50, p90, int(chance.expovariate(1 / 1000))))
+    held = calibration(told, now=10**9)
+    assert held.by_p50.share is not None and held.by_p90.share is not None
+    assert 0.48 < held.by_p50.share < 0.56
+    assert 0.88 < held.by_p90.share < 0.94
+
+
+def test_the_figures_of_a_known_case() -> None:
+    told = [
+        Told(0, 100, 200, 90),  # by both
+        Told(0, 100, 200, 150),  # by P90 only
+        Told(0, 100, 200, 300),  # by neither
+        Told(0, 100, 200, None),  # it should have started long ago
+        Told(0, 100, 200, None, ended=50),  # cancelled before its time: says nothing
+        Told(0, 100, 5000, 80),  # its P90 has not come
+        Told(0, 900, 5000, None),  # neither has come
+    ]
+    held = calibration(told, now=1000)
+    assert (held.n, held.pending) == (7, 2)
+    assert (held.by_p50.held, held.by_p50.n) == (2, 6)
+    assert (held.by_p90.held, held.by_p90.n) == (2, 4)
+    assert held.pinball_p50_s is not None and held.pinball_p90_s is not None
+    assert math.isclose(held.pinball_p50_s, (5 + 25 + 100) / 3)
+    assert math.isclose(held.pinball_p90_s, (0.1 * 110 + 0.1 * 50 + 0.9 * 100) / 3)
+    assert set(by_horizon(told, 1000)) == {"1–10 min", "10–60 min"}
+
+
+def test_wilsons_interval_is_the_published_one() -> None:
+    found = wilson(8, 10)  # 0.4902 to 0.9433: Newcombe, Statistics in Medicine 1998
+    assert found.low is not None and found.high is not None
+    assert np.allclose((found.low, found.high), (0.4902, 0.9433), atol=5e-5)
+    assert wilson(0, 0).share is None
+    assert wilson(0, 20).low == 0.0
