@@ -23,12 +23,12 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.compute.memory_site import MemorySite, TestClock, opened, program, submitted  # noqa: E402
+from tests.compute.memory_site import MemorySite, TestClock, opened, program, submitted
 
-from lilong.floors.compute.contract import SiteNode  # noqa: E402
-from lilong.floors.compute.work import Dispatcher  # noqa: E402
-from lilong.ground.db import Tx  # noqa: E402
-from lilong.ground.house import House  # noqa: E402
+from lilong.floors.compute.contract import SiteNode
+from lilong.floors.compute.work import Dispatcher
+from lilong.ground.db import Tx
+from lilong.ground.house import House
 
 SUBMITS, STARTS, DECISIONS = 200, 50, 20
 
@@ -41,12 +41,12 @@ def cpu(work: Callable[[], Any], times: int = 1) -> float:
 
 
 def fill(house: House, many: int, like: str) -> None:
-    columns = [name for name in house.db.read(lambda tx: tx.row("SELECT * FROM compute_jobs WHERE id = :id", id=like)) or ()]
+    columns = list(house.db.read(lambda tx: tx.row("SELECT * FROM compute_jobs WHERE id = :id", id=like)) or ())
     given = {"id": "'fill-' || n", "place": "1000000 + n", "request_key": "''"}
     chosen = ", ".join(given.get(name, name) for name in columns)
     text = "CAST(n AS TEXT)" if house.db.dialect == "postgresql" else "n"
     sql = (
-        "WITH RECURSIVE numbers(n) AS (SELECT :first UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < :last)"
+        "WITH RECURSIVE numbers(n) AS (SELECT CAST(:first AS BIGINT) UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < :last)"
         f" INSERT INTO compute_jobs ({', '.join(columns)}) SELECT {chosen.replace('|| n', '|| ' + text)} FROM numbers, compute_jobs WHERE id = :id"
     )
 

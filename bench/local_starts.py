@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import platform
+import socket
 import statistics
 import subprocess
 import tempfile
@@ -67,7 +68,7 @@ def meter() -> Iterator[tuple[str, Callable[[], float]]]:
 def site_starts(folder: Path, level: Level, jobs: int, cpu: Callable[[], float], *, starter: bool) -> Measured:
     site = LocalSite(folder / "jobs", LocalBlobs(folder / "blobs"), Capacity(2, 4096), level=level)
     if not starter:
-        site._spawner = _Fresh(site.root)
+        site._spawner = _Fresh()
     task = Task((TRUE,), memory_mib=64)
     site.submit("job-warm.1", task)
     while site.find("job-warm.1").phase is not Phase.FINISHED:
@@ -93,7 +94,7 @@ def site_starts(folder: Path, level: Level, jobs: int, cpu: Callable[[], float],
 
 
 class _Fresh(Spawner):
-    def _connected(self, *, make: bool = True) -> object:  # type: ignore[override]
+    def _begun(self) -> socket.socket:
         raise OSError("no starter, to compare")
 
 

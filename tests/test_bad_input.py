@@ -196,6 +196,47 @@ def test_a_chain_file_that_is_not_utf8(open_house: LiveServer, tmp_path: Path) -
     refused("chain", "run", tmp_path / "chain.toml", "--house", open_house.folder, saying=("not UTF-8", "Save it as UTF-8"))
 
 
+# --- jobs and the settings of compute --------------------------------------------------------------------------------------
+
+
+JOB = f'organisation = "{ORGANISATION}"\ncommand = ["python", "-c", "print(1)"]\n'
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "saying"),
+    [
+        (JOB + "memroy = 3\n", 2, ("'memroy'", "Did you mean 'memory'?")),
+        (JOB + 'accelerator = "h21"\n', 2, ("any_of[0].accelerator", "'h21'")),
+        (JOB + "cpus = 4096\n", 6, ("could ever run", "4096 cores", "lilong compute sites")),
+        (JOB + 'after = ["job-0"]\n', 4, ("'job-0'",)),
+        (JOB + '[secrets]\nKEY = "none"\n', 4, ("lilong secret set none",)),
+        (f'organisation = "{ORGANISATION}"\n[job.a]\ncommand = ["python"]\nafter = ["b"]\n[job.b]\ncommand = ["python"]\nafter = ["a"]\n', 2, ("a → b → a", "Break the circle")),
+        ("command = [", 2, ("not TOML",)),
+    ],
+)  # fmt: skip
+def test_a_job_file_with_a_mistake(open_house: LiveServer, tmp_path: Path, file: str, code: int, saying: tuple[str, ...]) -> None:
+    (tmp_path / "job.toml").write_text(file, encoding="utf-8")
+    assert refused("job", "submit", "--file", tmp_path / "job.toml", "--house", open_house.folder, saying=saying).code == code
+    assert open_house.client.get("/api/compute/jobs") == []
+
+
+@pytest.mark.parametrize(
+    ("file", "saying"),
+    [
+        ('polcy = "easy"\n', ("'polcy'", "Did you mean 'policy'?")),
+        (
+            "[tenants.a]\nnominal = { cpu = 1 }\n[tenants.b]\nparent = 'a'\nnominal = { cpu = 2 }\n",
+            ("tenants.a.nominal.cpu", "its parts have 2"),
+        ),
+        ("[sites.local]\noptions = { nods = [] }\n", ("sites.local.options.nods",)),
+    ],
+)
+def test_settings_of_compute_with_a_mistake(open_house: LiveServer, tmp_path: Path, file: str, saying: tuple[str, ...]) -> None:
+    (tmp_path / "compute.toml").write_text(file, encoding="utf-8")
+    assert refused("compute", "apply", tmp_path / "compute.toml", "--house", open_house.folder, saying=saying).code == 2
+    assert open_house.client.get("/api/compute/settings")["version"] == 0
+
+
 # --- texts -----------------------------------------------------------------------------------------------------------------
 
 def chain_over(texts: Path, house: LiveServer, folder: Path, policy: str = "") -> Path:

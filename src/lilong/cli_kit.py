@@ -97,7 +97,7 @@ def show(value: Any, as_json: bool, columns: Sequence[tuple[str, str]] = ()) -> 
         return
     table = Table(box=None, pad_edge=False, show_header=isinstance(value, list))
     for (header, _), fixed, width in zip(columns, whole, least, strict=False):
-        table.add_column(header, overflow="fold", no_wrap=fixed, min_width=width if short else None)
+        table.add_column(header, overflow="fold", no_wrap=fixed and isinstance(value, list), min_width=width if short else None)
     for line in cells:
         table.add_row(*line)
     console.print(table if rows else "(none)")

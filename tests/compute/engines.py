@@ -9,9 +9,10 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
-from lilong.floors.compute.contract import AlreadySubmitted, Phase, Site, Task
+from lilong.floors.compute.contract import PYTHON, AlreadySubmitted, JobAsk, JobState, Layout, Phase, Site, Task
 
 GANG = """
 import os, socket, sys
@@ -79,7 +80,7 @@ def submit_under_kills(make: Callable[[], Site], outbox: Path, tokens: Iterable[
                         os.kill(child, signal.SIGKILL)
                         killed += 1
                         break
-                    time.sleep(0.001)
+                    time.sleep(0.004)
             _, status = os.waitpid(child, 0)
             assert os.WIFSIGNALED(status) or status == 0
 
@@ -112,3 +113,33 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
     plain = serialization.NoEncryption()
     private.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
     return certificate, private
+
+
+def check_a_house_runs_jobs_there(folder: Path, site: str, driver: str, options: str) -> None:
+    """As an operator declares it and a user asks for it: one task, and a gang with devices; log, progress and outputs come back."""
+    from tests.compute.conftest import ORGANISATION, open_compute
+
+    from lilong.floors.compute import service
+    from lilong.floors.compute.service import settings
+    from lilong.floors.compute.work import run_until_idle
+    from lilong.ground.access import SYSTEM
+
+    house = open_compute(folder / "house")
+    try:
+        classes = '[classes.h20]\nvendor = "nvidia"\nmemory_gib = 96\n'
+        settings.apply(
+            house, SYSTEM, f'{classes}[sites.{site}]\ndriver = "{driver}"\nmode = "delegated"\n[sites.{site}.options]\n{options}'
+        )
+        code = "import os; from lilong.ground.work import Workspace; w = Workspace.here(); w.progress(1, 1, 'ran'); print('on', os.environ.get('RANK')); w.finish({})"
+        ask = JobAsk("test.mark", ORGANISATION, (PYTHON, "-c", code), memory_mib=128, sites=(site,))
+        gang = replace(ask, any_of=(Layout("h20", 2, tasks=2),))
+        asked = [house.db.write(lambda tx, ask=ask: service.port(house).submit(tx, SYSTEM, ask)).id for ask in (ask, gang)]
+        run_until_idle(house)
+        for job_id, text in zip(asked, ("on None\n", "[1] on 1\n"), strict=True):
+            job = service.show(house, SYSTEM, job_id)
+            assert (job.state, job.site, job.attempt) == (JobState.SUCCEEDED, site, 1), job
+            assert [output.path for output in job.outputs] == ["result.json"]
+            assert text in service.logs(house, SYSTEM, job_id).text
+            assert service.progress(house, SYSTEM, job_id)
+    finally:
+        house.close()

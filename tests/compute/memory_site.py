@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
+
+from tests.compute.conftest import furnish
 
 from lilong.floors.compute.contract import (
     AlreadySubmitted,
@@ -38,7 +42,6 @@ from lilong.ground.config import load
 from lilong.ground.house import House, open_house
 from lilong.ground.migrations import migrate
 from lilong.ground.seams import stamp
-from tests.compute.conftest import furnish
 
 
 class TestClock:
@@ -67,6 +70,22 @@ class Begun:
     stopping: bool = False
 
 
+class RunningClock(TestClock):
+    """Time as it is."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+
+    @property
+    def at(self) -> float:  # type: ignore[override]
+        return time.monotonic() - self.began
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
 class MemorySite:
     """Programs are `("/run", SECONDS, STATUS)`. It outlives the house that uses it, as an engine does.
 
@@ -81,6 +100,8 @@ class MemorySite:
         self.nodes = nodes
         self.queue = queue
         self.down = False
+        self.answering = threading.Event()  # calls hang while it is not set
+        self.answering.set()
         self.slow_to_stop = False
         self.dies_after: int | None = None
         self.begun: dict[str, Begun] = {}
@@ -180,9 +201,9 @@ class MemorySite:
     def _advance(self) -> None:
         for token, one in self.begun.items():
             seconds, status = float(one.task.argv[1]), int(one.task.argv[2])
-            if one.sight.phase is Phase.RUNNING and not one.stopping:
-                if self.clock.at - one.at >= min(seconds, one.task.timeout_s):
-                    self._end(token, Ending.EXITED if seconds <= one.task.timeout_s else Ending.TIMEOUT, status)
+            runs = one.sight.phase is Phase.RUNNING and not one.stopping
+            if runs and self.clock.at - one.at >= min(seconds, one.task.timeout_s):
+                self._end(token, Ending.EXITED if seconds <= one.task.timeout_s else Ending.TIMEOUT, status)
 
     def _end(self, token: str, ending: Ending, status: int | None = None) -> None:
         one = self.begun[token]
@@ -207,6 +228,7 @@ class MemorySite:
             assert all(device < node.devices for name, device in held if name == node.name), held
 
     def _called(self, *, answer: bool = True) -> None:
+        self.answering.wait()
         if self.down:
             raise SiteDown(site=self.name, problem="the test took it down", way_out="Wait.")
         if answer:

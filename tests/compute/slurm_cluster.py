@@ -58,7 +58,7 @@ ReturnToService=2
 SlurmctldTimeout=60
 SlurmdTimeout={silence}
 KillWait=3
-MessageTimeout=2
+MessageTimeout=10
 MinJobAge=300
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
@@ -146,6 +146,12 @@ class Cluster:
         """As `kill -9`; `name`: slurmctld, slurmdbd, munged, mariadbd, or a node's."""
         daemon = self._daemons.pop(name)
         daemon.kill()
+        daemon.wait()
+
+    def end(self, name: str) -> None:
+        """As an administrator stops it; slurmctld saves its state."""
+        daemon = self._daemons.pop(name)
+        daemon.terminate()
         daemon.wait()
 
     def signal(self, name: str, what: signal.Signals) -> None:

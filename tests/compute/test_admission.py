@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from tests.compute.conftest import ORGANISATION
+from tests.compute.test_doors import ask, client_of
 
 from lilong.client import Client, ServerError, compute
 from lilong.floors.compute.contract import JobAsk, JobState, Layout, ReasonCode
 from lilong.floors.compute.work import Dispatcher, run_until_idle
 from lilong.ground.house import House
-from tests.compute.conftest import ORGANISATION
-from tests.compute.test_doors import ask, client_of
 
 
 @pytest.fixture
@@ -65,9 +65,14 @@ def test_a_container_image_needs_a_site_that_runs_containers(mei: Client) -> Non
 
 
 def test_what_the_quota_can_never_cover_is_refused_and_says_whose(mei: Client, olga: Client) -> None:
-    compute.apply_settings(olga, f'[tenants.city]\nnominal = {{ cpu = 2 }}\n[tenants.{ORGANISATION}]\nparent = "city"\nnominal = {{ cpu = 1 }}\nborrow = {{ cpu = 0 }}\n')
+    compute.apply_settings(
+        olga,
+        f'[tenants.city]\nnominal = {{ cpu = 2 }}\n[tenants.{ORGANISATION}]\nparent = "city"\nnominal = {{ cpu = 1 }}\nborrow = {{ cpu = 0 }}\n',
+    )
     assert "lantern-works may not hold so much" in refused(mei, ask("pass", cpus=2), 409)
-    compute.apply_settings(olga, f'[tenants.city]\nnominal = {{ cpu = 2 }}\n[tenants.{ORGANISATION}]\nparent = "city"\nnominal = {{ cpu = 1 }}\n')
+    compute.apply_settings(
+        olga, f'[tenants.city]\nnominal = {{ cpu = 2 }}\n[tenants.{ORGANISATION}]\nparent = "city"\nnominal = {{ cpu = 1 }}\n'
+    )
     compute.submit(mei, ask("pass", cpus=2, timeout_s=60))
     said = refused(mei, ask("pass", cpus=2, timeout_s=7200), 409)
     assert "neither be preempted nor ends soon" in said
@@ -95,12 +100,16 @@ def test_attempts_and_arrays_count_in_full(mei: Client, olga: Client) -> None:
 
 
 def test_an_allowance_above_is_for_all_below_it(house: House, mei: Client, olga: Client) -> None:
-    compute.apply_settings(olga, f'[classes.cpu]\nprice = 1.0\n[tenants.city]\nallowance = 1.5\n[tenants.{ORGANISATION}]\nparent = "city"\n[tenants.other-yard]\nparent = "city"\n')
+    compute.apply_settings(
+        olga,
+        f'[classes.cpu]\nprice = 1.0\n[tenants.city]\nallowance = 1.5\n[tenants.{ORGANISATION}]\nparent = "city"\n[tenants.other-yard]\nparent = "city"\n',
+    )
     compute.submit(mei, ask("pass", timeout_s=3600))
     ada = client_of(house, "ada")
     said = refused(ada, JobAsk("test.run", "other-yard", ("/bin/true",), timeout_s=3600), 409)
-    assert "allowance of city" in said
+    assert "allowance of a tenant above it" in said
     assert ORGANISATION not in said
+    assert "city" not in said
 
 
 # --- jobs that wait for others ---------------------------------------------------------------------------------------------
@@ -128,7 +137,12 @@ def test_a_job_whose_need_fails_is_cancelled_with_all_that_need_it_and_one_that_
     other = compute.submit(mei, ask("pass", after_any=(first.id,)))
     compute.release(mei, first.id)
     run_until_idle(house)
-    assert [compute.job(mei, each.id).state for each in (first, second, third, other)] == [JobState.FAILED, JobState.CANCELLED, JobState.CANCELLED, JobState.SUCCEEDED]
+    assert [compute.job(mei, each.id).state for each in (first, second, third, other)] == [
+        JobState.FAILED,
+        JobState.CANCELLED,
+        JobState.CANCELLED,
+        JobState.SUCCEEDED,
+    ]
     told = compute.job(mei, second.id).exit
     assert told is not None
     assert told.reason == f"{first.id}, which it needed, is failed"
@@ -143,7 +157,19 @@ def test_a_need_that_is_met_already_holds_nobody_up_and_one_that_failed_is_refus
 
 def test_a_need_of_another_organisation_is_answered_like_one_that_is_not_there(house: House, mei: Client) -> None:
     foreign = compute.submit(client_of(house, "ada"), JobAsk("test.run", "other-yard", ("/bin/true",)))
-    assert refused(mei, ask("pass", after=(foreign.id,)), 404) == refused(mei, ask("pass", after=("job-0",)), 404).replace("job-0", foreign.id)
+    assert refused(mei, ask("pass", after=(foreign.id,)), 404) == refused(mei, ask("pass", after=("job-0",)), 404).replace(
+        "job-0", foreign.id
+    )
+
+
+def test_a_job_waits_for_a_whole_array(house: House, mei: Client) -> None:
+    array = compute.submit(mei, ask("pass", array="0-2%1"))
+    last = compute.submit(mei, ask("pass", after=(str(array.array),)))
+    assert last.waits_for == f"it starts after {array.id} and 2 more"
+    run_until_idle(house)
+    assert compute.job(mei, last.id).state is JobState.SUCCEEDED
+    text = f'organisation = "{ORGANISATION}"\nmemory = 128\n[job.a]\ncommand = ["/bin/true"]\narray = "0-2"\nhold = true\n[job.b]\ncommand = ["/bin/true"]\nafter = ["a"]\n'
+    assert compute.submit_file(mei, text)[1].waits_for is not None
 
 
 def test_jobs_of_a_file_are_submitted_all_or_none(mei: Client) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.compute.memory_site import Killed, MemorySite, TestClock, apply, attend, opened, program, submitted
+from tests.compute.memory_site import Killed, MemorySite, RunningClock, TestClock, apply, attend, opened, program, submitted
 
 from lilong.floors.compute import store
 from lilong.floors.compute.contract import FINISHED, Compute, Job, JobState, Layout, Mode, ReasonCode, SiteNode
 from lilong.floors.compute.service import replay
 from lilong.floors.compute.work import Dispatcher
+from lilong.floors.compute.work.snapshotting import snapshot
 from lilong.ground.access import SYSTEM
 from lilong.ground.house import House
 
@@ -241,6 +243,31 @@ def test_of_an_array_no_more_run_at_once_than_may(house: House, here: MemorySite
     assert (len(ids), states, most) == (6, {JobState.SUCCEEDED}, 2)
 
 
+def test_an_engine_that_hangs_holds_up_nobody_elsewhere(tmp_path: Path) -> None:
+    clock = RunningClock()
+    here, there = local(clock), pudong(clock)
+    house = opened(tmp_path / "house", clock, [here, there], PUDONG)
+    there.answering.clear()
+    house.port(Dispatcher).start()
+    stuck = submitted(house, program(0.1, any_of=(GANG,)))
+    free = [submitted(house, program(0.1, sites=("local",))) for _ in range(6)]
+    try:
+        reach(house, free, JobState.SUCCEEDED)
+        assert now(house, stuck).state is JobState.STARTING
+    finally:
+        there.answering.set()
+    reach(house, [stuck], JobState.SUCCEEDED)
+    house.port(Dispatcher).halt()
+    house.close()
+
+
+def reach(house: House, jobs: list[Job], state: JobState) -> None:
+    end = time.monotonic() + 60
+    while not all(now(house, job).state is state for job in jobs):
+        assert time.monotonic() < end, [now(house, job) for job in jobs]
+        time.sleep(0.02)
+
+
 # --- servers that are killed, sites that do not answer, whatever happens when ---------------------------------------------------
 
 
@@ -270,7 +297,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, lis
 
 
 @given(actions=ACTIONS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_whatever_is_killed_and_when_each_attempt_starts_once_and_each_end_is_told_once(
     actions: list[tuple[str, int, int, int]], world: tuple[House, list[MemorySite]]
 ) -> None:
@@ -323,7 +350,9 @@ def test_whatever_is_killed_and_when_each_attempt_starts_once_and_each_end_is_to
         started = sum(f"{job.id}.{number}" in site.starts for site in sites for number in range(1, done.attempt + 1))
         assert started <= done.attempt
     assert house.db.read(store.counts) == house.db.read(
-        lambda tx: {"queued": 0} | {row["state"]: row["n"] for row in tx.rows("SELECT state, COUNT(*) AS n FROM compute_jobs GROUP BY state")}
+        lambda tx: (
+            {"queued": 0} | {row["state"]: row["n"] for row in tx.rows("SELECT state, COUNT(*) AS n FROM compute_jobs GROUP BY state")}
+        )
     )
     assert house.db.read(lambda tx: tx.value("SELECT COALESCE(SUM(waiting), 0) FROM compute_queues")) == 0
 
@@ -336,3 +365,16 @@ def test_all_that_was_decided_meanwhile_comes_out_again(world: tuple[House, list
         told = replay.replay(house, SYSTEM, told.next)
     assert told.differences == []
     json.dumps([told.first, told.last])
+
+
+def test_how_long_a_users_jobs_run_is_expected_of_the_next(house: House) -> None:
+    for seconds in (10, 20):
+        submitted(house, program(seconds, sites=("local",)))
+        until_idle(house)
+    blocking = submitted(house, program(50, cpus=2, sites=("local",)))
+    step(house)
+    waits = submitted(house, program(cpus=2, sites=("local",)))
+    seen = house.db.read(lambda tx: snapshot(house, tx))
+    predicted = {job.id: job.predicted for job in seen.jobs}
+    assert 10 <= predicted[waits.id] <= 25
+    assert blocking.id in predicted

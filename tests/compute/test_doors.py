@@ -21,6 +21,7 @@ from lilong.floors.compute.contract import PYTHON, JobAsk, JobState
 from lilong.floors.compute.work import run_until_idle
 from lilong.ground import web
 from lilong.ground.access import SYSTEM
+from lilong.ground.errors import BadInput
 from lilong.ground.house import House
 
 ORGANISATION = "lantern-works"
@@ -161,3 +162,62 @@ def test_the_command_line_cancels(house: House, lilong_job) -> None:
     lilong_job("cancel", made["id"])
     run_until_idle(house)
     assert json.loads(lilong_job("show", made["id"], "--json").output)["state"] == "cancelled"
+
+
+FILE = """
+organisation = "lantern-works"
+command = ["/usr/bin/printf", "%s", "from a file"]
+memory = 128
+"""
+
+
+def test_the_command_line_submits_a_job_file_and_names_its_mistakes(house: House, lilong_job, tmp_path: Path) -> None:
+    file = tmp_path / "job.toml"
+    file.write_text(FILE)
+    [made] = json.loads(lilong_job("submit", "--file", str(file), "--json").output)
+    run_until_idle(house)
+    assert lilong_job("logs", made["id"]).output == "from a file"
+    file.write_text(FILE + "memroy = 3\n")
+    with pytest.raises(ServerError, match=r"'memroy'.*Did you mean 'memory'"):
+        lilong_job("submit", "--file", str(file))
+    file.write_bytes(b"\xff")
+    with pytest.raises(BadInput, match="UTF-8"):
+        lilong_job("submit", "--file", str(file))
+    with pytest.raises(BadInput, match="title"):
+        lilong_job("submit", "--file", str(file), "--title", "x")
+    with pytest.raises(BadInput, match="the program"):
+        lilong_job("submit", "--organisation", ORGANISATION)
+
+
+def test_the_command_line_says_all_that_a_job_file_can(lilong_job) -> None:
+    words = (
+        "submit --organisation lantern-works --memory-mib 128 --tasks 2 --site local --within site --preemptible --checkpoint 60 --hold --array 0-3%2"
+        " --env TIDE=high --deadline 2030-01-01T00:00:00Z --json -- /bin/true"
+    )
+    ask = json.loads(lilong_job(*words.split()).output)["ask"]
+    assert (ask["any_of"][0]["tasks"], ask["sites"], ask["checkpoint_s"], ask["env"]["TIDE"]) == (2, ["local"], 60, "high")
+
+
+@pytest.mark.parametrize("word", ["h20", "h20:", "h20:1.5", "h20:8y2", ":3"])
+def test_devices_that_cannot_be_read_are_named(word: str, lilong_job) -> None:
+    with pytest.raises(BadInput, match="--on"):
+        lilong_job("submit", "--organisation", ORGANISATION, "--on", word, "--", "/bin/true")
+
+
+def test_the_command_line_holds_releases_and_cancels_jobs_and_arrays(house: House, lilong_job) -> None:
+    words = ("submit", "--organisation", ORGANISATION, "--memory-mib", "128", "--json")
+    one = json.loads(lilong_job(*words, "--hold", "--", "/bin/true").output)
+    assert json.loads(lilong_job("release", one["id"], "--json").output)["held"] is False
+    assert json.loads(lilong_job("hold", one["id"], "--json").output)["held"] is True
+    many = json.loads(lilong_job(*words, "--array", "0-3", "--", "/bin/true").output)
+    assert json.loads(lilong_job("show", many["array"], "--json").output)["states"] == {"queued": 4}
+    lilong_job("hold", many["array"])
+    lilong_job("release", many["array"])
+    assert json.loads(lilong_job("cancel", many["array"], "--json").output)["states"] == {"cancelled": 4}
+    assert len(json.loads(lilong_job("list", "--array", many["array"], "--json").output)) == 4
+
+
+def test_what_a_job_prints_is_followed_from_python(house: House, mei: Client) -> None:
+    job = compute.submit(mei, ask("print('high'); print('low')"))
+    run_until_idle(house)
+    assert "".join(compute.follow(mei, job.id)) == "high\nlow\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi, Volume
 from huggingface_hub.errors import HfHubHTTPError
-
 from tests.conftest import ORGANISATION, LiveServer
 
 OTHER = "harbour-lab"
@@ -46,7 +46,15 @@ def hf(server: LiveServer, tmp_path_factory: pytest.TempPathFactory):
 
     def run(*words: str | Path, check: bool = True) -> str:
         own = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "LILONG_", "HUGGING"))}
-        env = {**own, "HF_ENDPOINT": server.url, "HF_TOKEN": secret, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_COLOR": "1", "COLUMNS": "240"}
+        env = {
+            **own,
+            "HF_ENDPOINT": server.url,
+            "HF_TOKEN": secret,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "NO_COLOR": "1",
+            "COLUMNS": "240",
+        }
         argv = [sys.executable, "-m", "huggingface_hub.cli.hf", *map(str, words)]
         done = subprocess.run(argv, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300, check=False)
         assert (done.returncode == 0) is check, done
@@ -118,7 +126,9 @@ def test_a_dataset_is_mounted_where_the_program_looks_for_it(mei: HfApi, tmp_pat
     mei.create_repo(f"{ORGANISATION}/tides", repo_type="dataset", exist_ok=True)
     mei.upload_file(path_or_fileobj=b"high\nlow\n", path_in_repo="years/2026.txt", repo_id=f"{ORGANISATION}/tides", repo_type="dataset")
     volume = Volume(type="dataset", source=f"{ORGANISATION}/tides", mount_path="/data", path="years")
-    job = mei.run_job(image="python", command=["python", "-c", "import sys; print(open(sys.argv[1]).read().split())", "/data/2026.txt"], volumes=[volume])
+    job = mei.run_job(
+        image="python", command=["python", "-c", "import sys; print(open(sys.argv[1]).read().split())", "/data/2026.txt"], volumes=[volume]
+    )
     assert list(mei.fetch_job_logs(job_id=job.id, follow=True)) == ["['high', 'low']"]
 
 
@@ -167,3 +177,11 @@ def test_a_job_of_another_organisation_is_answered_like_one_that_is_not_there(se
                 said.append(error.value.response.json()["error"].replace(name, "it"))
             assert said[0] == said[1]
         assert list(ada.list_jobs(namespace=namespace)) == []
+
+
+def test_the_guide_s_python_runs(server: LiveServer) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "jobs.md").read_text(encoding="utf-8")
+    [source] = re.findall(r"^```python jobs\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    env = {"PATH": os.environ["PATH"], "LILONG_URL": server.url, "LILONG_TOKEN": token(server, "mei")}
+    done = subprocess.run([sys.executable, "-c", source], env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.stdout, done.returncode) == ("succeeded high tide\n\n", 0), done

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.conftest import ORGANISATION, deliver_all, furnish
 
 from lilong.app import open_house_with_floors
 from lilong.floors.compute import service
@@ -16,7 +17,6 @@ from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.config import load
 from lilong.ground.errors import BadInput, Forbidden, LilongError
 from lilong.ground.house import House
-from tests.conftest import ORGANISATION, deliver_all, furnish
 
 MEI, TOM, ADA = Actor("mei"), Actor("tom"), Actor("ada")
 DATA = f"datasets/{ORGANISATION}/tide"
@@ -36,7 +36,11 @@ def house(tmp_path: Path) -> Iterator[House]:
 
     def people(tx: object) -> None:
         opened.access.add_organisation(tx, SYSTEM, "harbour-lab", "Harbour Lab")  # type: ignore[arg-type]
-        for user, role, organisation in (("tom", "reader", ORGANISATION), ("tom", "member", "harbour-lab"), ("ada", "member", "harbour-lab")):
+        for user, role, organisation in (
+            ("tom", "reader", ORGANISATION),
+            ("tom", "member", "harbour-lab"),
+            ("ada", "member", "harbour-lab"),
+        ):
             if user == "ada" or organisation == ORGANISATION:
                 opened.access.add_user(tx, SYSTEM, user)  # type: ignore[arg-type]
             opened.access.grant(tx, SYSTEM, user, role, organisation)  # type: ignore[arg-type]
@@ -99,7 +103,9 @@ def test_outputs_go_to_a_branch_that_is_made_for_them(house: House) -> None:
     done = finish(house, submit(house, publish=f"{DATA}@upper"))
     hub = house.port(Hub)  # type: ignore[type-abstract]
     assert done.published, done.unpublished
-    upper, main = (house.db.read(lambda tx, ref=ref: hub.revision(tx, MEI, Kind.DATASET, f"{ORGANISATION}/tide", ref)) for ref in ("upper", "main"))  # type: ignore[misc]
+    upper, main = (
+        house.db.read(lambda tx, ref=ref: hub.revision(tx, MEI, Kind.DATASET, f"{ORGANISATION}/tide", ref)) for ref in ("upper", "main")
+    )  # type: ignore[misc]
     assert (house.blobs.read(upper.file("heights.txt").digest), house.blobs.read(main.file("heights.txt").digest)) == (b"HIGH", b"high")
     assert done.published == f"{DATA}@{upper.commit}", done
 
@@ -171,7 +177,8 @@ def test_outputs_that_cannot_be_published_say_why_and_the_job_keeps_them(house: 
 
 
 def test_a_failed_job_publishes_nothing(house: House) -> None:
-    done = finish(house, service.submit(house, MEI, JobAsk("test.run", ORGANISATION, (PYTHON, "-c", "raise SystemExit(3)"), memory_mib=128, publish=MODEL)))
+    done = finish(
+        house,
+        service.submit(house, MEI, JobAsk("test.run", ORGANISATION, (PYTHON, "-c", "raise SystemExit(3)"), memory_mib=128, publish=MODEL)),
+    )
     assert (done.state, done.published, done.unpublished) == (JobState.FAILED, None, "the job is failed")
-
-

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +14,7 @@ from hypothesis import strategies as some
 
 from lilong.floors.compute import rules
 from lilong.floors.compute.contract import JobAsk, Layout
-from lilong.floors.compute.rules import job_file
+from lilong.floors.compute.rules import job_file, settings
 from lilong.floors.compute.rules.asking import MOST_OF_AN_ARRAY, ask_of, indices
 from lilong.ground.errors import BadInput
 
@@ -125,9 +128,9 @@ def test_jobs_of_a_file_come_after_those_they_wait_for() -> None:
 
 
 def test_a_circle_of_jobs_is_shown() -> None:
-    with pytest.raises(BadInput, match="prepare → train → prepare|train → prepare → train"):
+    with pytest.raises(BadInput, match=r"prepare → train → prepare|train → prepare → train"):
         job_file.read(SEVERAL + 'after = ["train"]\n')
-    with pytest.raises(BadInput, match="Did you mean 'prepare'"):
+    with pytest.raises(BadInput, match=r"Did you mean 'prepare'"):
         job_file.read(SEVERAL.replace('["prepare"]', '["prepre"]'))
 
 
@@ -185,7 +188,9 @@ def test_the_digest_of_a_job_that_uses_nothing_new_is_what_it_always_was() -> No
     assert rules.ask_digest(ask(preemptible=True)) != rules.ask_digest(ask())
 
 
-LAYOUTS = some.builds(Layout, some.sampled_from(["", "h20"]), some.integers(0, 8), some.integers(1, 1000), some.integers(1, 9), some.integers(0, 9))
+LAYOUTS = some.builds(
+    Layout, some.sampled_from(["", "h20"]), some.integers(0, 8), some.integers(1, 1000), some.integers(1, 9), some.integers(0, 9)
+)
 WORDS = some.text(max_size=5)
 ASKS = some.builds(
     JobAsk, some.just("a.b"), some.just("a"), some.lists(WORDS, min_size=1, max_size=3).map(tuple), any_of=some.lists(LAYOUTS, max_size=3).map(tuple),
@@ -198,3 +203,29 @@ ASKS = some.builds(
 def test_what_is_asked_for_comes_back_from_json_as_it_was(wanted: JobAsk) -> None:
     assert ask_of(rules.ask_json(wanted)) == wanted
     assert rules.ask_digest(ask_of(rules.ask_json(wanted))) == rules.ask_digest(wanted)
+
+
+# --- the guide -------------------------------------------------------------------------------------------------------------
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "jobs.md"
+FILES = re.findall(r"^```toml\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("source", FILES, ids=range(len(FILES)))
+def test_what_the_guide_shows_is_taken(source: str) -> None:
+    if "organisation" in source.split("\n", 1)[0]:
+        for each in job_file.read(source).values():
+            rules.check(each)
+    else:
+        settings.read(source)
+
+
+@pytest.mark.parametrize(("heading", "read"), [("A job file", job_file.read), ("For operators: sites, quotas, prices", settings.read)])
+def test_the_guide_tells_every_key_and_no_other(heading: str, read: Callable[[str], object]) -> None:
+    section = GUIDE.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    table = section.split("\n| key |")[1].split("\n\n")[0].split("\n")[2:]
+    told = {name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    with pytest.raises(BadInput) as refused:
+        read('organisation = "a"\ncommand = ["python"]\nzzzzzzzzz = 1\n' if read is job_file.read else "zzzzzzzzz = 1\n")
+    known = set(re.findall(r"\w+", str(refused.value).split("Known: ")[1]))
+    assert told == known

@@ -13,16 +13,18 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lilong.floors.compute.backends.conformance import CHECKS, SERVICE, Report, finished, fresh, program, run, said, until
-from lilong.floors.compute.backends.local import LocalSite
-from lilong.floors.compute.contract import AlreadySubmitted, Capacity, Ending, Phase
+from lilong.floors.compute.backends.local import LocalSite, open_site
+from lilong.floors.compute.contract import AlreadySubmitted, Capacity, Ending, Mode, Phase
 from lilong.floors.compute.supervisor import probe
 from lilong.ground import sandbox
 from lilong.ground.blobs import LocalBlobs
 from lilong.ground.errors import BadInput
+from lilong.ground.house import House
 from lilong.ground.sandbox import Level
 
 
@@ -46,10 +48,11 @@ def best(tmp_path: Path) -> Iterator[LocalSite]:
 
 @pytest.fixture(scope="module")
 def report(site: LocalSite) -> Report:
-    return run(site)
+    again = LocalSite(site.root, LocalBlobs(site.root.parent / "blobs"), Capacity(2, 1024), level=site.sandbox_level())
+    return run(site, again)
 
 
-@pytest.mark.parametrize("check", [check.__name__.removeprefix("check_") for check in CHECKS])
+@pytest.mark.parametrize("check", [*(check.__name__.removeprefix("check_") for check in CHECKS), "a_site_opened_anew_finds_what_was_begun"])
 def test_the_local_site_conforms(check: str, report: Report) -> None:
     assert check not in report.failed, report.failed[check]
     if check in report.left_out:
@@ -86,16 +89,6 @@ def test_an_input_cannot_be_laid_outside_its_folder(path: str, best: LocalSite, 
 def test_a_token_that_is_none_never_becomes_a_path(token: str, best: LocalSite) -> None:
     with pytest.raises(BadInput):
         best.find(token)
-
-
-def test_a_new_site_object_finds_what_another_one_started(best: LocalSite, tmp_path: Path) -> None:
-    token = f"{fresh()}.1"
-    best.submit(token, program("import time; print('up', flush=True); time.sleep(1); print('done')"))
-    again = LocalSite(tmp_path / "jobs", LocalBlobs(tmp_path / "blobs"), Capacity(2, 1024))
-    until(again, token, said(again, token, "up"))
-    with pytest.raises(AlreadySubmitted):
-        again.submit(token, program("print('twice')"))
-    assert until(again, token, finished).ending is Ending.EXITED
 
 
 def test_a_submit_that_died_before_the_supervisor_was_there_may_be_made_again(best: LocalSite) -> None:
@@ -211,3 +204,31 @@ def test_what_a_job_left_can_always_be_removed(best: LocalSite) -> None:
     best.tidy(token, last=True)
     job, attempt = token.split(".")
     assert not (best.root / job / attempt / "out").exists()
+
+
+def test_a_local_site_is_opened_as_its_settings_say(house: House) -> None:
+    nodes = [{"name": "a", "count": 3, "cpus": 8, "memory_gib": 64, "accelerator": "h20", "devices": 8, "domains": {"rack": "r1"}}]
+    site = open_site("demo", {"nodes": nodes, "vendors": {"h20": "nvidia"}}, house)
+    assert [node.name for node in site.inventory().nodes] == ["a1", "a2", "a3"]
+    assert (site.name, site.mode, site.capacity().cpus) == ("demo", Mode.OWNED, 24)
+    token = f"{fresh()}.1"
+    site.submit(token, program("print('ran')"))
+    assert until(site, token, finished).ending is Ending.EXITED
+    site.stop()
+
+
+def test_a_wrong_option_names_its_field(house: House) -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"node": []}, "options.node"),
+        ({"nodes": "a"}, "options.nodes"),
+        ({"nodes": []}, "options.nodes"),
+        ({"nodes": [{"name": "a"}, {"name": "a"}]}, "options.nodes"),
+        ({"sandbox": "steel"}, "sandbox"),
+        ({"log_mib": "x"}, "options.log_mib"),
+        ({"vendors": "nvidia"}, "options.vendors"),
+        ({"control_groups": 1}, "options.control_groups"),
+    ]
+    for options, field in wrong:
+        with pytest.raises(BadInput) as caught:
+            open_site("demo", options, house)
+        assert caught.value.details["field"] == field

@@ -17,6 +17,7 @@ from lilong.ground.house import House
 REPEATED = {
     "a tenant's next jobs": waiting.FIRST,
     "the next pause's end": waiting.NEXT_PAUSE,
+    "a user's last runs": waiting.LAST_RUNS,
     "promised starts": waiting.PROMISED,
     "counts of what runs": waiting.ACTIVE_COUNTS,
     "what holds resources": queue.ACTIVE,
@@ -29,7 +30,14 @@ REPEATED = {
     "nodes that are being left": attempts.STOPPING,
     "what waits at engines": attempts.WAITING_AT,
 }
-GIVEN = {"organisation": "lantern-works", "project": "default", "now": "2026-01-01T00:00:00.000000Z", "limit": 10, "site": "local"}
+GIVEN = {
+    "organisation": "lantern-works",
+    "project": "default",
+    "now": "2026-01-01T00:00:00.000000Z",
+    "limit": 10,
+    "site": "local",
+    "user": "mei",
+}
 
 
 @pytest.fixture

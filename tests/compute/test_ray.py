@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.compute.engines import GANG, self_signed, submit_under_kills
+from tests.compute.engines import GANG, check_a_house_runs_jobs_there, self_signed, submit_under_kills
 from tests.compute.ray_cluster import RayCluster, cluster, ray_cluster
 
 from lilong.floors.compute.backends.conformance import finished, fresh, program, run, said, until
@@ -42,8 +42,8 @@ def site(ray_cluster: RayCluster, tmp_path: Path) -> Iterator[RaySite]:
     yield site_on(ray_cluster, tmp_path)
 
 
-def test_the_site_keeps_its_promises(site: RaySite) -> None:
-    report = run(site, at_once=4)
+def test_the_site_keeps_its_promises(ray_cluster: RayCluster, tmp_path: Path) -> None:
+    report = run(site_on(ray_cluster, tmp_path), site_on(ray_cluster, tmp_path), at_once=4)
     assert not report.failed, "\n".join(report.failed.values())
     assert set(report.left_out) == LEFT_OUT
     assert len(report.held) >= 25
@@ -90,7 +90,6 @@ def test_the_inventory_tells_nodes_devices_and_what_others_hold(ray_cluster: Ray
     ] * 2
     other = site_on(ray_cluster, site.folders.root.parent / "other")
     token = f"{fresh()}.1"
-    other.name = "another-house"
     other.submit(token, program("import time; print('up', flush=True); time.sleep(600)", cpus=2, accelerator="h20", devices=1))
     until(other, token, said(other, token, "up"))
     until_true(lambda: sorted(site.inventory().foreign.values()) == [(2, 256, 1)])
@@ -200,6 +199,19 @@ def until_true(good: Callable[[], bool]) -> None:
     while not good():
         assert time.monotonic() < end
         time.sleep(0.2)
+
+
+def test_a_house_runs_jobs_on_a_cluster_that_its_settings_declare(ray_cluster: RayCluster, tmp_path: Path) -> None:
+    told = {"url": ray_cluster.url, "folder": tmp_path / "runs", "python": sys.executable}
+    options = "".join(f'{key} = "{value}"\n' for key, value in told.items()) + 'devices = { h20 = "gpu_h20" }\n'
+    check_a_house_runs_jobs_there(tmp_path, "pudong", "ray", options)
+    site = site_on(ray_cluster, tmp_path)
+
+    def forgotten() -> bool:
+        site.watch("")
+        return not any(str(tmp_path) in job["entrypoint"] for job in ray_cluster.jobs())
+
+    until_true(forgotten)  # Ray refuses to while it has not seen yet that a job is over
 
 
 def test_tasks_that_come_with_their_places_go_to_those_nodes(site: RaySite) -> None:

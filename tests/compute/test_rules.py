@@ -35,8 +35,8 @@ def test_a_failure_with_attempts_left_is_tried_again_after_a_pause() -> None:
 
 
 def test_a_program_that_cannot_use_what_it_was_given_is_not_asked_again() -> None:
-    for code in (2, 6):
-        assert verdict(ended(code), attempt=1, attempts=3).state is JobState.FAILED
+    for status in (2, 6):
+        assert verdict(ended(status), attempt=1, attempts=3).state is JobState.FAILED
 
 
 def test_a_failure_without_attempts_left_is_final_and_quotes_the_program() -> None:

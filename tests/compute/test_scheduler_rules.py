@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lilong.floors.compute.scheduler.compiled import plainly, quick
 from lilong.floors.compute.scheduler.cycle import look
-from lilong.floors.compute.scheduler.decide import Queue, Reason, decide
+from lilong.floors.compute.scheduler.decide import Plan, Queue, Reason, decide
 from lilong.floors.compute.scheduler.jobs import FINISHED, NEVER, REFUSED, Job, Option, Shape
 from lilong.floors.compute.scheduler.order import enqueue
 from lilong.floors.compute.scheduler.policy import policies
@@ -196,7 +196,7 @@ def stepped(nodes: list[Node], jobs: list[Job], name: str) -> Iterator[tuple[Sit
             if b.job.state[coming] != REFUSED:
                 enqueue(q, b, coming, policy.backfill == "easy-sjbf")
             coming += 1
-        for pool in np.flatnonzero(q.wake <= now):
+        for pool in np.flatnonzero(q.wake <= now).tolist():
             q.wake[pool] = NEVER
             q.cycles[2] += 1
         yield s, queue, now
@@ -248,13 +248,18 @@ def waiting(nodes: list[Node], jobs: list[Job], name: str) -> tuple[Site, Queue]
     return s, queue
 
 
+def planned(nodes: list[Node], jobs: list[Job], name: str) -> Plan:
+    with plainly():
+        return decide(*waiting(nodes, jobs, name), policies()[name], 0, 0)
+
+
 def gang(id: str, tasks: int, devices: int, limit: int = 10, *more: Option) -> Job:
     return Job(id, (Option(Shape(devices), tasks), *more), 0, limit)
 
 
 def test_every_job_that_does_not_start_has_a_reason() -> None:
     jobs = [gang("runs", 1, 3, 50), gang("first", 1, 4), gang("short", 1, 1, 40), gang("long", 1, 2, 60), gang("never", 1, 9)]
-    plan = decide(*waiting([Node("a", devices=4)], jobs, "easy"), EASY, 0, 0)
+    plan = planned([Node("a", devices=4)], jobs, "easy")
     assert [start.job for start in plan.starts] == [0, 2]
     assert plan.reservations == {1: 50}
     assert plan.reasons == {1: Reason.NO_ROOM, 3: Reason.BEHIND, 4: Reason.IMPOSSIBLE}
@@ -264,24 +269,28 @@ def test_every_job_that_does_not_start_has_a_reason() -> None:
 def test_a_job_takes_the_second_way_when_the_first_does_not_fit() -> None:
     nodes = [Node("a", kind=0, devices=8), Node("b", kind=1, devices=8), Node("c", kind=1, devices=8)]
     either = Job("either", (Option(Shape(8, classes=1)), Option(Shape(8, classes=2), 2)), 0, 10)
-    plan = decide(*waiting(nodes, [Job("holds", (Option(Shape(1, classes=1)),), 0, 10), either], "easy"), EASY, 0, 0)
+    plan = planned(nodes, [Job("holds", (Option(Shape(1, classes=1)),), 0, 10), either], "easy")
     assert [sorted(node for node, _ in start.places) for start in plan.starts] == [[0], [1, 2]]
 
 
 def test_identical_nodes_share_one_group() -> None:
-    full = site([Node(str(at), devices=8) for at in range(500)], 1, memo=False, mixes=False, seed=0)
+    with plainly():
+        full = site([Node(str(at), devices=8) for at in range(500)], 1, memo=False, mixes=False, seed=0)
     assert (full.group.count > 0).sum() == 1
 
 
 def test_whole_devices_are_consolidated_on_the_fullest_node_that_fits() -> None:
     nodes = [Node(name, devices=8) for name in "ab"]
-    plan = decide(*waiting(nodes, [gang("six", 1, 6), gang("four", 1, 4), gang("two", 1, 2)], "fifo"), policies()["fifo"], 0, 0)
+    plan = planned(nodes, [gang("six", 1, 6), gang("four", 1, 4), gang("two", 1, 2)], "fifo")
     assert [start.places[0][0] for start in plan.starts] == [0, 1, 0]
 
 
 def mixed() -> tuple[list[Node], list[Job]]:
     """A busy little cluster with every kind of request."""
-    nodes = [Node(f"n{at}", at % 2, at % 3, 4 + at % 2 * 4, 32_000 + at % 4 * 16_000, 64_000) for at in range(10)]
+    nodes = [
+        Node(f"n{at}", at % 2, at % 3, 4 + at % 2 * 4, 32_000 + at % 4 * 16_000, 64_000, (0, at % 5), OPEN if at % 7 else 900)
+        for at in range(10)
+    ]
     jobs = []
     for at in range(160):
         pool, kind = at % 2, at * 7 % 5
@@ -289,7 +298,17 @@ def mixed() -> tuple[list[Node], list[Job]]:
             kind
         ]
         shape = Shape(shape.devices, shape.milli, shape.cpu, shape.memory, -1 if at % 3 else 0b101, pool)
-        jobs.append(Job(str(at), (Option(shape, 1 + at % 3 // 2),), at * 3, 20 + at * 13 % 90, 10 + at * 11 % 80, at % 4, at % 11 // 10))
+        jobs.append(
+            Job(
+                str(at),
+                (Option(shape, 1 + at % 3 // 2, level=at % 4 // 3 * 2, near=at % 2 * 2),),
+                at * 3,
+                20 + at * 13 % 90,
+                10 + at * 11 % 80,
+                at % 4,
+                at % 11 // 10,
+            )
+        )
     return nodes, jobs
 
 
@@ -299,7 +318,8 @@ def test_without_numba_the_plans_are_the_same() -> None:
         for plain in (False, True):
             with plainly(plain):
                 assert quick() is not plain
-                rows = simulate(*mixed(), policy, seed=11).book.jobs
+                tree = tenants([*TREE, Tenant("c", 0), Tenant("d", 3)], 3, totals(mixed()[0], 3), reclaim=60)
+                rows = simulate(*mixed(), policy, seed=11, tenants=tree if name == "drf-tree" else None).book.jobs
             answers.append([rows.job.start.tolist(), rows.place.node.tolist(), rows.place.devices.tolist()])
         assert answers[0] == answers[1], name
         if name == "easy":

@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 from cryptography.exceptions import InvalidTag
 from hypothesis import given
 from hypothesis import strategies as some
+from tests.compute.conftest import ORGANISATION, open_compute
+from tests.compute.test_doors import ask, client_of, inside
 
 from lilong.client import Client, ServerError, compute
 from lilong.floors.compute.commands.secret import secret as secret_command
@@ -18,8 +20,6 @@ from lilong.floors.compute.service import secrets
 from lilong.floors.compute.work import run_until_idle
 from lilong.ground.access import SYSTEM
 from lilong.ground.house import House
-from tests.compute.conftest import ORGANISATION, open_compute
-from tests.compute.test_doors import ask, client_of, inside
 
 VALUE = "xyzzy-plugh-17"
 SHOW = "from lilong.ground.work import Workspace; w = Workspace.here(); w.finish({'told': {k: len(v) for k, v in w.secrets().items()}})"

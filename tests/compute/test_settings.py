@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.compute.test_doors import client_of, inside
 
 from lilong.client import Client, ServerError, compute
 from lilong.floors.compute.commands.compute import compute as compute_command
 from lilong.floors.compute.rules import settings as rules
 from lilong.ground.errors import BadInput
 from lilong.ground.house import House
-from tests.compute.test_doors import client_of, inside
 
 DOCUMENT = """
 policy = "easy"
@@ -166,7 +166,11 @@ def test_settings_are_applied_as_versions_and_a_dry_run_applies_nothing(olga: Cl
 
 def test_only_operators_apply_and_see_settings(house: House) -> None:
     mei = client_of(house, "mei")
-    for refused in (lambda: compute.apply_settings(mei, "look = 7\n"), lambda: compute.settings(mei), lambda: mei.put("/api/compute/sites/local/nodes/local/drain")):
+    for refused in (
+        lambda: compute.apply_settings(mei, "look = 7\n"),
+        lambda: compute.settings(mei),
+        lambda: mei.put("/api/compute/sites/local/nodes/local/drain"),
+    ):
         with pytest.raises(ServerError) as error:
             refused()
         assert error.value.status_code == 403

@@ -54,7 +54,10 @@ def test_an_attempt_that_left_a_checkpoint_goes_back_to_it() -> None:
 def test_of_alternatives_the_cheaper_is_first_and_their_order_decides_between_equals() -> None:
     either = replace(ASK, any_of=(Layout("h20", devices=8), Layout("b910", devices=16)))
     assert [one[1] for one in chosen(either, NORTH)] == ["h20", "b910"]
-    assert [one[1] for one in chosen(replace(either, any_of=(Layout("h20", devices=8), Layout("b910", devices=8))), NORTH)] == ["b910", "h20"]
+    assert [one[1] for one in chosen(replace(either, any_of=(Layout("h20", devices=8), Layout("b910", devices=8))), NORTH)] == [
+        "b910",
+        "h20",
+    ]
     same = replace(ASK, any_of=(Layout(cpus=2, tasks=2), Layout(cpus=4)))
     assert [one[2] for one in chosen(same, NORTH)] == [2, 1]
 

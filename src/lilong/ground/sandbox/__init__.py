@@ -138,11 +138,12 @@ def _landlocked(sandbox: Sandbox, watched: tuple[str, ...]) -> Launch:
         "listable": [str(Path(lilong.__file__).parents[1])],  # an import looks into the folder that holds the package
         "network": sandbox.network or apart,
         "apart": apart,
+        "env": dict(sandbox.env),
         "filter": b64encode(deny_filter(sandbox.network or apart)).decode(),
     }
     return Launch(
         argv=(sys.executable, "-I", "-S", str(Path(landlock.__file__)), "{fd:rules}", *sandbox.argv),
-        env=dict(sandbox.env),
+        env={},  # LD_PRELOAD and the like would run in the process that is yet to shut itself in
         level="landlock",
         limits=sandbox.limits,
         data={"rules": b64encode(json.dumps(rules).encode()).decode()},

@@ -130,7 +130,7 @@ def main(arguments: list[str]) -> None:
     restrict(rules["readable"], rules["writable"], rules["network"], rules["listable"], rules["devices"])
     filter_calls(b64decode(rules["filter"]))
     try:
-        os.execve(arguments[1], arguments[1:], os.environ)  # noqa: S606 - becoming the program is the point
+        os.execvpe(arguments[1], arguments[1:], rules["env"])  # noqa: S606 - becoming the program is the point
     except OSError as error:
         print(f"{arguments[1]}: {error.strerror}", file=sys.stderr)
         raise SystemExit(127) from None

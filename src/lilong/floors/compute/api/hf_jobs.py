@@ -108,7 +108,7 @@ async def relabel(request: Request, namespace: str, job_id: str) -> Response:
 @routes.put("/jobs/{namespace}/{job_id}/expose", allow=SIGNED_IN, response_model=None, include_in_schema=False)
 @_door
 async def expose(request: Request, namespace: str, job_id: str) -> Response:
-    raise NotOffered(what="ports of jobs to the outside", way_out="Deploy a model with `lilong serve deploy` for a service.")
+    raise NotOffered(what="ports of jobs to the outside", way_out="Deploy a model with `lilong deployment create` for a service.")
 
 
 # --- streams ---------------------------------------------------------------------------------------------------------------

@@ -54,8 +54,11 @@ class Report:
     failed: Mapping[str, str] = field(default_factory=dict)
 
 
-def run(site: Site, at_once: int = 8) -> Report:
-    """All checks, `at_once` at a time; the one that closes the site comes last, alone."""
+def run(site: Site, again: Site | None = None, at_once: int = 8) -> Report:
+    """All checks, `at_once` at a time; the one that closes the site comes last, alone.
+
+    `again`: the same site opened a second time, as a house does after a crash.
+    """
     without: frozenset[str] = getattr(site, "without", frozenset())
     chosen: dict[str, Callable[[Site], None]] = {}
     left_out: dict[str, str] = {}
@@ -65,6 +68,10 @@ def run(site: Site, at_once: int = 8) -> Report:
             left_out[_name(check)] = NEEDS[missing[0]]
         else:
             chosen[_name(check)] = check
+    if again is None:
+        left_out[_ANEW] = "it was not opened a second time"
+    else:
+        chosen[_ANEW] = lambda site: check_a_site_opened_anew_finds_what_was_begun(site, again)
     problems: dict[str, str] = {}
 
     def one(name: str) -> None:
@@ -79,6 +86,9 @@ def run(site: Site, at_once: int = 8) -> Report:
     if last in chosen:
         one(last)
     return Report(tuple(name for name in chosen if name not in problems), left_out, problems)
+
+
+_ANEW = "a_site_opened_anew_finds_what_was_begun"
 
 
 def needs(*words: str) -> Callable[[Callable[[Site], None]], Callable[[Site], None]]:
@@ -345,6 +355,24 @@ def check_what_is_watched_comes_at_least_once_and_only_goes_forward(site: Site) 
     assert {everything[token].phase for token in tokens} == {Phase.FINISHED}
 
 
+def check_a_site_opened_anew_finds_what_was_begun(site: Site, again: Site) -> None:
+    token, never = f"{fresh()}.1", f"{fresh()}.1"
+    site.submit(token, program("import time; print('up', flush=True); time.sleep(600)"))
+    until(again, token, said(again, token, "up"))
+    assert again.find(token).phase is Phase.RUNNING
+    assert again.find(never).phase is Phase.NEVER
+    assert again.watch("").sights[token].phase is Phase.RUNNING
+    try:
+        again.submit(token, program("print('twice')"))
+    except AlreadySubmitted:
+        pass
+    else:
+        raise AssertionError("a second submit was taken")
+    again.cancel(token)
+    assert until(site, token, finished).ending is Ending.CANCELLED
+    assert "twice" not in site.logs(token, 0, 4000).text
+
+
 def check_a_log_of_100_mb_is_followed_piece_by_piece(site: Site) -> None:
     token = f"{fresh()}.1"
     code = "import sys\nline = 'x' * 99_999 + '\\n'\nfor _ in range(1000): sys.stdout.write(line)\nprint('the end')"
@@ -559,4 +587,6 @@ born = time.time()
 socketserver.UnixStreamServer(os.path.join(os.environ["LILONG_STATE"], "service.sock"), Door).serve_forever()
 """
 
-CHECKS: tuple[Callable[[Site], None], ...] = tuple(value for name, value in list(globals().items()) if name.startswith("check_"))
+CHECKS: tuple[Callable[[Site], None], ...] = tuple(
+    value for name, value in list(globals().items()) if name.startswith("check_") and name != f"check_{_ANEW}"
+)

@@ -76,10 +76,17 @@ def open_site(name: str, options: Mapping[str, Any], house: House) -> LocalSite:
         name=name,
         floor=floor,
         nodes=_nodes(options.get("nodes")),
-        vendors={str(key): str(value) for key, value in dict(options.get("vendors", {})).items()},
-        log_bytes=int(options.get("log_mib", LOG_BYTES >> 20)) << 20,
-        control_groups=bool(options.get("control_groups", True)),
+        vendors=_typed(options, "vendors", Mapping, {}, 'a table such as { h20 = "nvidia" }'),
+        log_bytes=max(1, _typed(options, "log_mib", int, LOG_BYTES >> 20, "a whole number")) << 20,
+        control_groups=_typed(options, "control_groups", bool, True, "true or false"),
     )
+
+
+def _typed(options: Mapping[str, Any], key: str, kind: type, usual: Any, like: str) -> Any:
+    value = options.get(key, usual)
+    if not isinstance(value, kind):
+        raise BadInput(field=f"options.{key}", problem=f"{value!r} is not what belongs there", way_out=f"Give {like}.")
+    return value
 
 
 def _nodes(told: object) -> Nodes | None:
@@ -115,9 +122,10 @@ class LocalSite:
         self.folders = Folders(root, blobs, log_bytes=log_bytes)
         self._floor = floor
         self._level = level
+        self._found: Level | None = None
         self._vendors = dict(vendors or {})
         self._control_groups = control_groups
-        self._spawner = Spawner(root)
+        self._spawner = Spawner()
         self._changes = Changes(root / ".events")
         self._running: set[str] = set()  # attempts whose supervisors may be killed without a word
         self._surveyed = False
@@ -145,9 +153,11 @@ class LocalSite:
 
     def sandbox_level(self) -> Level:
         """The level that a task gets here. Raises LevelMissing."""
-        if self._level is not None:
-            return Level.parse(sandbox.at_level(Sandbox(("true",)), self._level).level)
-        return Level.parse(sandbox.launch(Sandbox(("true",)), self._floor).level)
+        if self._found is None:
+            nothing = Sandbox(("true",))
+            plan = sandbox.launch(nothing, self._floor) if self._level is None else sandbox.at_level(nothing, self._level)
+            self._found = Level.parse(plan.level)
+        return self._found
 
     def alive(self) -> None:
         """Say that a server looks after this site: services whose house was left for good end by themselves."""

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from lilong.cli_kit import show
+from lilong.floors.compute.commands.asking import estimates, what_if
 from lilong.floors.compute.commands.replay import decisions, replay
 from lilong.floors.compute.commands.settings import apply, drain, settings, sites
 from lilong.ground.errors import BadInput
@@ -23,7 +24,7 @@ def compute() -> None:
     """The queue over all sites: settings, sites, what policies would do."""
 
 
-for _command in (apply, settings, sites, drain, decisions, replay):
+for _command in (apply, settings, sites, drain, decisions, replay, estimates, what_if):
     compute.add_command(_command)
 
 

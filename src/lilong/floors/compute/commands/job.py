@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lilong.cli_kit import common, show
+from lilong.floors.compute.commands.asking import why
 from lilong.ground.errors import BadInput
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ def job() -> None:
     """Submit, follow and cancel jobs."""
 
 
+job.add_command(why)
+
+
 @job.command("submit", context_settings={"ignore_unknown_options": True})
 @click.option("--file", type=_FILE, help="Job file in TOML; no other option goes with it.")
 @click.option("--organisation", help="On whose behalf.")
@@ -39,7 +43,13 @@ def job() -> None:
 @click.option("--timeout", "timeout_s", default=3600, show_default=True, help="Seconds.")
 @click.option("--attempts", default=1, show_default=True)
 @click.option("--priority", default=0, show_default=True)
-@click.option("--on", "ways", multiple=True, metavar="CLASS:N[xTASKS]", help="Devices of each task, such as h20:8x2 or h20:0.5; again for an alternative.")
+@click.option(
+    "--on",
+    "ways",
+    multiple=True,
+    metavar="CLASS:N[xTASKS]",
+    help="Devices of each task, such as h20:8x2 or h20:0.5; again for an alternative.",
+)
 @click.option("--tasks", default=1, show_default=True, help="Tasks of a job without devices.")
 @click.option("--site", "sites", multiple=True, help="Only at this site; again for others.")
 @click.option("--within", default="", help="Level of the topology in one domain of which all tasks lie.")
@@ -78,7 +88,9 @@ def submit(client: Client, as_json: bool, file: Path | None, spec: Path | None, 
 
 def _from_file(client: Client, file: Path, argv: tuple[str, ...]) -> Any:
     given = click.get_current_context()
-    others = [name for name in given.params if name != "file" and given.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+    others = [
+        name for name in given.params if name != "file" and given.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]
     here = {"house", "url", "token_file", "as_json"}
     if argv or set(others) - here:
         named = ", ".join(sorted(set(others) - here)) or "a program"
@@ -112,7 +124,9 @@ def _pairs(words: tuple[str, ...], flag: str) -> dict[str, str]:
 def _way(word: str) -> dict[str, Any]:
     parts = _WAY.fullmatch(word)
     if parts is None:
-        raise BadInput(field="--on", problem=f"{word[:100]!r} names no devices", way_out="Write it as CLASS:8, CLASS:8x2 for two tasks, or CLASS:0.5.")
+        raise BadInput(
+            field="--on", problem=f"{word[:100]!r} names no devices", way_out="Write it as CLASS:8, CLASS:8x2 for two tasks, or CLASS:0.5."
+        )
     many, tasks = float(parts["many"]), int(parts["tasks"] or 1)
     share = {"devices": 1, "milli": round(many * 1000)} if many < 1 else {"devices": int(many)}
     if many > 1 and many != int(many):
@@ -137,7 +151,10 @@ def list_(client: Client, as_json: bool, **query: Any) -> None:
 @common
 def show_(client: Client, as_json: bool, job_id: str) -> None:
     """Everything about one job, or how far an array of jobs is."""
-    show(client.get(_place(job_id)), as_json)
+    told = client.get(_place(job_id))
+    if not as_json and "ask" in told:
+        told["ask"] = {key: value for key, value in told["ask"].items() if value not in (None, "", [], {}, 0, False)}
+    show(told, as_json)
 
 
 @job.command("logs")

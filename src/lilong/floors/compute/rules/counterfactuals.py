@@ -70,17 +70,31 @@ def _with_quotas(tenant: SnapTenant, quotas: Mapping[tuple[str, str], int]) -> S
     return replace(tenant, nominal={**tenant.nominal, **mine}) if mine else tenant
 
 
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Where an answer may turn: promised starts, and what single nodes have free of "cpu", "memory" and "devices"."""
+
+    reserved: tuple[int, ...] = ()
+    free: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    maintenance: bool = True  # whether it may be that which holds the job up
+
+
 Begins = Callable[[Supposed], bool]  # whether the job starts now
 
 
 def counterfactuals(
-    snapshot: Snapshot, job_id: str, begins: Begins, others: Sequence[Way] = (), reserved: Iterable[int] = (), most: int = MOST
+    snapshot: Snapshot,
+    job_id: str,
+    begins: Begins,
+    others: Sequence[Way] = (),
+    turns: Turns = Turns(),
+    most: int = MOST,
 ) -> list[Change]:
-    """The smallest change first. `others`: ways that the job does not allow, of other classes and sites. `reserved`: promised starts."""
+    """The smallest change first. `others`: ways that the job does not allow, of other classes and sites. `turns`: only save questions."""
     job = next(one for one in snapshot.jobs if one.id == job_id)
     found: list[Change] = []
     for look in (_shorter, _smaller, _elsewhere, _preemptible, _sooner, _more_quota, _no_maintenance):
-        found += look(snapshot, job, begins, tuple(others), tuple(reserved))
+        found += look(snapshot, job, begins, tuple(others), turns)
     return sorted(found, key=lambda change: change.size)[:most]
 
 
@@ -106,26 +120,26 @@ def largest(low: int, high: int, works: Callable[[int], bool], hints: Iterable[i
     return low
 
 
-def _shorter(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], reserved: tuple[int, ...]) -> Iterator[Change]:
+def _shorter(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], turns: Turns) -> Iterator[Change]:
     """With a limit up to which it disturbs nobody who was promised a start, runs into no maintenance, or goes before longer ones."""
     limit = max(way.limit for way in job.ways)
     if limit >= FOR_EVER:
         return
-    turns = {at - snapshot.now for at in reserved} | {snapshot.reclaim_s}
-    turns |= {node.closes - snapshot.now for node in snapshot.nodes if node.closes}
+    hints = {at - snapshot.now for at in turns.reserved} | {snapshot.reclaim_s}
+    hints |= {node.closes - snapshot.now for node in snapshot.nodes if node.closes}
     if snapshot.policy in ("sjf", "srtf", "qssf", "easy-sjbf"):
-        turns |= {way.limit - less for other in snapshot.jobs if other.started is None for way in other.ways for less in (0, 1)}
+        hints |= {way.limit - less for other in snapshot.jobs if other.started is None for way in other.ways for less in (0, 1)}
 
     def supposed(seconds: int) -> Supposed:
         return Supposed(ways=tuple(replace(way, limit=min(way.limit, seconds)) for way in job.ways))
 
-    found = largest(1, limit - 1, lambda seconds: begins(supposed(seconds)), turns)
+    found = largest(1, limit - 1, lambda seconds: begins(supposed(seconds)), hints)
     if found is not None:
         says = f"It starts now with a time limit of at most {duration(found)} instead of {duration(limit)}."
         yield _change(job, "limit", says, found, 1 - found / limit, supposed(found))
 
 
-def _smaller(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], reserved: tuple[int, ...]) -> Iterator[Change]:
+def _smaller(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], turns: Turns) -> Iterator[Change]:
     """With fewer tasks; or, for one task, with fewer devices, cores or less memory."""
     first, least = job.ways[0], min(way.tasks for way in job.ways)
     if least > 1:
@@ -136,7 +150,7 @@ def _smaller(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way
     for name, unit, words in parts:
         wanted = min(int(getattr(way, name)) for way in job.ways)
         if wanted > unit and not (name == "devices" and first.milli < WHOLE):
-            yield from _less(job, begins, name, wanted, unit, words, _free(snapshot, job, name))
+            yield from _less(job, begins, name, wanted, unit, words, turns.free.get(name, ()))
 
 
 def _less(job: SnapJob, begins: Begins, name: str, wanted: int, unit: int, words: str, hints: Iterable[int] = ()) -> Iterator[Change]:
@@ -151,7 +165,7 @@ def _less(job: SnapJob, begins: Begins, name: str, wanted: int, unit: int, words
         yield _change(job, name, says, found, 1 - found * unit / wanted, supposed(found))
 
 
-def _elsewhere(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], reserved: tuple[int, ...]) -> Iterator[Change]:
+def _elsewhere(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], turns: Turns) -> Iterator[Change]:
     """At another site, or on devices of another class: the cheapest of each that starts."""
     asked = {way.accelerator for way in job.ways}
     told: set[str] = set()
@@ -169,14 +183,14 @@ def _elsewhere(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[W
         yield Change(dimension, says, {"site": way.site, "accelerator": way.accelerator}, size, supposed, dearer)
 
 
-def _preemptible(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], reserved: tuple[int, ...]) -> Iterator[Change]:
+def _preemptible(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], turns: Turns) -> Iterator[Change]:
     supposed = Supposed(preemptible=True)
     if not job.preemptible and begins(supposed):
         says = "It starts now if it may be preempted: with quota that its owner can claim back."
         yield Change("preemptible", says, True, 0.3, supposed)
 
 
-def _sooner(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], reserved: tuple[int, ...]) -> Iterator[Change]:
+def _sooner(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], turns: Turns) -> Iterator[Change]:
     """With a higher priority: the lowest that does."""
     above = {other.priority for other in snapshot.jobs if other.started is None and other.id != job.id and other.priority >= job.priority}
     held = {other.priority for other in snapshot.jobs if other.started is not None and other.priority >= job.priority}
@@ -187,7 +201,7 @@ def _sooner(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way,
         yield Change("priority", says, steps[found], 0.5 + 0.01 * (len(steps) - found), Supposed(priority=steps[found]))
 
 
-def _more_quota(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], reserved: tuple[int, ...]) -> Iterator[Change]:
+def _more_quota(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], turns: Turns) -> Iterator[Change]:
     """With a higher quota of its tenant, or, where those above it are full too, of all of them."""
     tenants = {tenant.name: tenant for tenant in snapshot.tenants}
     chain: list[SnapTenant] = []
@@ -223,12 +237,10 @@ def _raised(job: SnapJob, begins: Begins, tenants: tuple[SnapTenant, ...], kind:
     return Change("quota", says, {"more": more, "accelerator": kind}, 0.7, supposed(found))
 
 
-def _no_maintenance(
-    snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], reserved: tuple[int, ...]
-) -> Iterator[Change]:
+def _no_maintenance(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], turns: Turns) -> Iterator[Change]:
     closing = [node for node in snapshot.nodes if node.closes and node.site in {way.site for way in job.ways}]
     supposed = Supposed(no_maintenance=True)
-    if closing and begins(supposed):
+    if closing and turns.maintenance and begins(supposed):
         sites = ", ".join(sorted({node.site for node in closing}))
         first = min(node.closes or 0 for node in closing)
         says = f"It would start now but for the maintenance of {sites} in {duration(max(first - snapshot.now, 0))}; it can start after it."
@@ -261,19 +273,6 @@ def _price(pct: float | None) -> str:
     if pct is None:
         return ""
     return " at the same price" if abs(pct) < 0.5 else f", {abs(pct):.0f} % {'dearer' if pct > 0 else 'cheaper'}"
-
-
-def _free(snapshot: Snapshot, job: SnapJob, name: str) -> set[int]:
-    """What single nodes have left of one resource: where "fits" turns into "does not"."""
-    held: dict[str, int] = {}
-    for other in snapshot.jobs:
-        if other.started is not None:
-            way = other.ways[other.way]
-            for node, devices in other.places:
-                held[node] = held.get(node, 0) + (devices.bit_count() if name == "devices" else int(getattr(way, name)))
-    at = {"cpu": 0, "memory": 1, "devices": 2}[name]
-    sites = {way.site for way in job.ways}
-    return {int(getattr(node, name)) - node.foreign[at] - held.get(node.name, 0) for node in snapshot.nodes if node.site in sites}
 
 
 def _of(way: Way) -> str:

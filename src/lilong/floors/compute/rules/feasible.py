@@ -78,8 +78,10 @@ def shown(layout: Layout) -> str:
     return f"{tasks}{part if layout.devices else ''}{layout.cpus} cores and {layout.memory_mib} MiB"
 
 
-def over_quota(layouts: Sequence[Layout], limit_s: int, preemptible: bool, settings: ComputeSettings, tenant: str | None) -> list[str]:
-    """Why each of the alternatives would exceed the tenant's quota even if nobody held anything; none if one of them would not.
+def over_quota(
+    layouts: Sequence[Layout], limit_s: int, preemptible: bool, settings: ComputeSettings, organisation: str, project: str
+) -> list[str]:
+    """Why each of the alternatives would exceed its tenant's quota even if nobody held anything; none if one of them would not.
 
     What cannot be taken back within the reclaim bound may not borrow (see scheduler.tenants).
     """
@@ -89,7 +91,7 @@ def over_quota(layouts: Sequence[Layout], limit_s: int, preemptible: bool, setti
         unit = layout.accelerator if layout.devices else ""
         amount = layout.least_tasks * (layout.devices * layout.milli if layout.devices else layout.cpus * 1000)
         problem = None
-        for at in settings.above(tenant):
+        for at in settings.above(settings.tenant(organisation, project)):
             if unit not in at.nominal:
                 continue
             if bounded:
@@ -101,7 +103,7 @@ def over_quota(layouts: Sequence[Layout], limit_s: int, preemptible: bool, setti
                     "what is its own, all that a job may hold that can neither be preempted nor ends soon, is",
                 )
             if amount > most:
-                problem = f"{shown(layout)}: {at.name} may not hold so much; {what} {most / 1000:g} {unit or 'cores'}"
+                problem = f"{shown(layout)}: {settings.called(at.name, organisation)} may not hold so much; {what} {most / 1000:g} {unit or 'cores'}"
             if problem or not bounded:
                 break
         if problem is None:

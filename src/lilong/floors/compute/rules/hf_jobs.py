@@ -88,7 +88,7 @@ def wanted(body: Any, organisation: str, known: Mapping[str, Flavor]) -> Wanted:
     table = Reader(body)
     for key, what, way_out in (
         ("spaceId", "images of Spaces", "Name an image such as python:3.12."),
-        ("expose", "ports of jobs to the outside", "Deploy a model with `lilong serve deploy` for a service."),
+        ("expose", "ports of jobs to the outside", "Deploy a model with `lilong deployment create` for a service."),
         ("ssh", "SSH into jobs", "Read what it prints with `hf jobs logs`."),
         ("network", "networks between jobs", "Ask for one job of several tasks in a job file; they find one another."),
     ):

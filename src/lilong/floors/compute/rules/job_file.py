@@ -139,7 +139,7 @@ def ordered(jobs: Mapping[str, JobAsk]) -> dict[str, JobAsk]:
             for need in getattr(jobs[name], field):
                 if need in jobs:
                     visit(need, (*path, name))
-                elif not need.startswith("job-"):
+                elif not need.startswith(("job-", "array-")):
                     raise BadInput(
                         field=f"job.{name}.{field}", problem=f"there is no job {need[:100]!r} in the file", way_out=nearest(need, jobs)
                     )

@@ -97,6 +97,11 @@ class ComputeSettings:
         """The nearest declared tenant of a job: organisation/project, or organisation; None: the root."""
         return next((name for name in (f"{organisation}/{project}", organisation) if name in self.tenants), None)
 
+    @staticmethod
+    def called(tenant: str, organisation: str) -> str:
+        """How a tenant may be called before people of an organisation: others' names are not theirs to see."""
+        return tenant if tenant.partition("/")[0] == organisation else "a tenant above it"
+
     def above(self, tenant: str | None) -> tuple[TenantSettings, ...]:
         """A tenant and those above it, itself first."""
         chain: list[TenantSettings] = []

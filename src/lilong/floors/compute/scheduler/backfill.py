@@ -50,27 +50,28 @@ def tasks_later(s: Site, h: Any, node: int, shape: int, enough: int) -> int:
 
 
 @compiled
-def lay_later(s: Site, h: Any, b: Jobs, job: int, option: int, until: int) -> bool:
-    """Give a job that may run until then its place among what will be left, in one domain if it must be."""
+def lay_later(s: Site, h: Any, b: Jobs, job: int, option: int, until: int, kinds: int) -> bool:
+    """Give a job that may run until then its place among what will be left, in one domain if it must be. `kinds`: see place.lay."""
     pool = b.job[job].pool
     low = s.bounds[pool]
     while low < s.bounds[pool + 1]:
         high = domain_end(s, pool, b.option[option].level, low)
-        if _lay_later_within(s, h, b, job, option, low, high, until):
+        if _lay_later_within(s, h, b, job, option, low, high, until, kinds):
             return True
         low = high
     return False
 
 
 @compiled
-def _lay_later_within(s: Site, h: Any, b: Jobs, job: int, option: int, low: int, high: int, until: int) -> bool:
+def _lay_later_within(s: Site, h: Any, b: Jobs, job: int, option: int, low: int, high: int, until: int, kinds: int) -> bool:
     """On a stretch of nodes; each task where the fewest devices stay free."""
     tasks, rest, base = b.option[option].tasks, b.option[option].rest, b.job[job].room
     for k in range(tasks + (1 if rest >= 0 else 0)):
         shape = b.option[option].need if k < tasks else rest
         chosen, fewest = -1, 1 << 60
         for node in range(low, high):
-            if not open_for(s, node, until) or tasks_later(s, h, node, shape, 1) == 0:
+            barred = h[shape].devices > 0 and not (kinds >> s.node[node].kind) & 1
+            if barred or not open_for(s, node, until) or tasks_later(s, h, node, shape, 1) == 0:
                 continue
             left = s.node[node].later_cpu // s.largest[0]
             for d in range(s.node[node].devices):
@@ -115,7 +116,7 @@ def promise(s: Site, h: Any, b: Jobs, q: Queues, job: int, now: int) -> int:
             while at < runs and b.job[q.running[base + at]].end == time:
                 room += _give_back_later(s, h, b, q.running[base + at], shape, tasks)
                 at += 1
-            if room >= tasks and lay_later(s, h, b, job, option, ends(b.job[job], b.option[option], max(time, now))):
+            if room >= tasks and lay_later(s, h, b, job, option, ends(b.job[job], b.option[option], max(time, now)), -1):
                 best_time, best_option = time, option
                 break
     if best_option >= 0 and best_option != b.job[job + 1].first - 1:  # the place was looked for again after it was found
@@ -124,9 +125,12 @@ def promise(s: Site, h: Any, b: Jobs, q: Queues, job: int, now: int) -> int:
         while at < runs and b.job[q.running[base + at]].end <= best_time:
             _give_back_later(s, h, b, q.running[base + at], b.option[best_option].need, 1)
             at += 1
-        lay_later(s, h, b, job, best_option, ends(b.job[job], b.option[best_option], max(best_time, now)))
+        lay_later(s, h, b, job, best_option, ends(b.job[job], b.option[best_option], max(best_time, now)), -1)
     if best_option < 0 and runs > 0:
         best_time = b.job[q.running[base + runs - 1]].end
+        if _closed(s, b, job, max(best_time, now)):
+            look_ahead(s, pool)
+            return NEVER
         for part in range(3):
             s.later_spare[pool, part] = 0
         for node in range(s.bounds[pool], s.bounds[pool + 1]):
@@ -134,6 +138,15 @@ def promise(s: Site, h: Any, b: Jobs, q: Queues, job: int, now: int) -> int:
             for d in range(s.node[node].devices):
                 s.later_free[node, d] = 0
     return max(best_time, now)
+
+
+@compiled
+def _closed(s: Site, b: Jobs, job: int, time: int) -> bool:
+    """Whether it might not start even on an idle pool, because of what is kept for maintenance."""
+    for option in range(b.job[job].first, b.job[job + 1].first):
+        if s.closing[b.job[job].pool] >= ends(b.job[job], b.option[option], time):
+            return False
+    return True
 
 
 @compiled

@@ -33,7 +33,7 @@ def look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules, 
         for k in range(fairly(T, h, b, q, pool, now, q.victims)):
             q.waiting[q.base[pool] + k] = q.victims[k]
         q.seen[pool] = 0
-    if r.order == REMAINING or r.order == ATTAINED:
+    if r.order in (REMAINING, ATTAINED):
         rank(q, b, r, pool, now)
     if r.backfill == RESERVE:
         started = look_reserving(s, h, b, q, T, r, pool, now)
@@ -106,9 +106,7 @@ def _reclaim(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rul
 
 
 @compiled
-def _backfill(
-    s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules, pool: int, now: int, head: int, after: int
-) -> int:
+def _backfill(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules, pool: int, now: int, head: int, after: int) -> int:
     """Start those behind the head that do not delay it; from place `after` of the queue, or from the shortest."""
     base, many, promised = q.base[pool], q.waits[pool], b.job[head].reserved
     started, tried = 0, 0

@@ -87,6 +87,12 @@ def decide(state: Site, queue: Queue, policy: Policy, now: int, seed: int) -> Pl
 def decided(state: Site, queue: Queue, policy: Policy, now: int, seed: int) -> tuple[Site, Queue]:
     """The same, as copies of the state and the queue as they are once it is done."""
     s, mine = copied(state), queue.copied()
+    play_once(s, mine, policy, now, seed)
+    return s, mine
+
+
+def play_once(s: Site, mine: Queue, policy: Policy, now: int, seed: int) -> None:
+    """Decide and do so, in what is given."""
     b, q = mine.book.jobs, mine.lines
     s.luck[0] = seed % 2147483646 + 1
     q.cycles[1] = q.cycles[3] = 0
@@ -98,7 +104,6 @@ def decided(state: Site, queue: Queue, policy: Policy, now: int, seed: int) -> t
         Rounds().turn(s, mine, policy.rules(), now)
     for pool in range(s.bounds.size - 1):
         look(s, mine.book.shapes, b, q, mine.usual, mine.tenants, policy.rules(), pool, now)
-    return s, mine
 
 
 def planned(queue: Queue) -> Plan:

@@ -44,12 +44,12 @@ class Rounds:
             running = q.running[q.base[pool] : q.base[pool] + q.runs[pool]]
             running = running[rows.state[running] == RUNNING]
             waiting = q.waiting[q.base[pool] : q.base[pool] + q.waits[pool]]
-            if waiting.size:
+            choice = (rows.first[running + 1] - rows.first[running] > 1).any()
+            if waiting.size or choice:
                 self._turn(s, queue, r, pool, now, np.sort(np.concatenate([running, waiting])))
 
     def _turn(self, s: Site, queue: Queue, r: Rules, pool: int, now: int, active: Ints) -> None:
-        b, q = queue.book.jobs, queue.lines
-        rows = b.job
+        b, rows = queue.book.jobs, queue.book.jobs.job
         part = slice(s.bounds[pool], s.bounds[pool + 1])
         first, counts = rows.first[active], rows.first[active + 1] - rows.first[active]
         option = np.repeat(first - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) + np.arange(counts.sum())

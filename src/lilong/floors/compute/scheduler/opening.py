@@ -43,7 +43,6 @@ def opening(snapshot: Snapshot) -> Opened:
     return Opened(snapshot, state, queue, policy, names, {name: at for at, name in enumerate(queue.book.names)})
 
 
-
 def told(opened: Opened, plan: Plan) -> Decision:
     names, nodes = opened.queue.book.names, opened.nodes
     starts = {
@@ -111,6 +110,7 @@ class Words:
             preemptible=job.preemptible,
             checkpoint=job.checkpoint,
             done=job.done,
+            predicted=job.predicted,
         )
 
     def held(self, job: SnapJob, number: Mapping[str, int]) -> Held:

@@ -162,8 +162,8 @@ def _lift_victim(s: Site, h: Any, b: Jobs, T: Tenants, victim: int) -> None:
 
 
 @compiled
-def _restore(s: Site, h: Any, b: Jobs, T: Tenants, victim: int) -> bool:
-    if T.terms[0].bounds != 0 and open_kinds(T, h, b, victim, b.job[victim].option) == 0:
+def _restore(s: Site, h: Any, b: Jobs, T: Tenants, victim: int, fits: bool) -> bool:
+    if fits and T.terms[0].bounds != 0 and open_kinds(T, h, b, victim, b.job[victim].option) == 0:
         return False
     if not put_back(s, h, b, victim):
         return False
@@ -240,7 +240,7 @@ def make_room(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Ru
             fits = True
             begin(s, h, b, q, T, job, now)
             break
-    _settle_victims(s, h, b, q, T, r, job, now, base, lifted)
+    _settle_victims(s, h, b, q, T, r, job, now, base, lifted, fits)
     if not fits:
         deny(h, b, q, job, to)
     return fits
@@ -256,10 +256,13 @@ def _enough(h: Any, b: Jobs, job: int, cpu: int, memory: int, devices: int) -> b
 
 
 @compiled
-def _settle_victims(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, r: Rules, job: int, now: int, base: int, lifted: int) -> None:
+def _settle_victims(
+    s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, r: Rules, job: int, now: int, base: int, lifted: int, fits: bool
+) -> None:
+    """Put back who was lifted in vain, all if the job did not fit; the others are stopped."""
     for k in range(lifted - 1, -1, -1):
         victim = q.stopped[base + k]
-        if _restore(s, h, b, T, victim):
+        if _restore(s, h, b, T, victim, fits):
             b.job[victim].state = RUNNING
             q.stopped[base + k] = -1
     for k in range(lifted):

@@ -17,11 +17,25 @@ from lilong.floors.compute.scheduler.backfill import lay_later
 from lilong.floors.compute.scheduler.compiled import compiled
 from lilong.floors.compute.scheduler.jobs import NEVER, RUNNING, WAITING, Jobs
 from lilong.floors.compute.scheduler.order import Queues, settle, sort_by
+from lilong.floors.compute.scheduler.place import lift
 from lilong.floors.compute.scheduler.policy import Rules
 from lilong.floors.compute.scheduler.preempt import put_back
-from lilong.floors.compute.scheduler.start import BEHIND, FITS, NO_ROOM, NOT_LOOKED_AT, QUOTA, RESERVED, WOULD_DELAY, allowed, begin, ends, exceeds, hopeless
+from lilong.floors.compute.scheduler.start import (
+    BEHIND,
+    FITS,
+    NO_ROOM,
+    NOT_LOOKED_AT,
+    QUOTA,
+    RESERVED,
+    WOULD_DELAY,
+    allowed,
+    begin,
+    ends,
+    exceeds,
+    hopeless,
+)
 from lilong.floors.compute.scheduler.state import Ints, Site
-from lilong.floors.compute.scheduler.tenants import Tenants, open_kinds
+from lilong.floors.compute.scheduler.tenants import Tenants, may_hold_job, open_kinds
 
 
 class Course(NamedTuple):
@@ -169,14 +183,15 @@ def earliest(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, job: int, now: int
     best, best_option = before, -1
     placed = b.job[job].placed
     for at in range(b.job[job].first, b.job[job + 1].first):
-        if open_kinds(T, h, b, job, at) == 0:
+        kinds = open_kinds(T, h, b, job, at)
+        if kinds == 0:
             continue
         k, time = 0, now
         while time < best:
             if _room(s, h, b, c, pool, time, b.option[at]):
                 until = ends(b.job[job], b.option[at], time)
                 foresee(s, h, b, c, pool, time, until)
-                if lay_later(s, h, b, job, at, until):
+                if lay_later(s, h, b, job, at, until, kinds):
                     best, best_option = time, at
                     had = b.place[room : b.job[job + 1].room].copy()
                     placed = b.option[at].tasks + (1 if b.option[at].rest >= 0 else 0)
@@ -226,6 +241,9 @@ def look_reserving(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, r: Rules, po
                 why = NOT_LOOKED_AT
             if time <= now and not put_back(s, h, b, job):
                 time = NEVER
+        if time <= now and not may_hold_job(T, s, h, b, job):  # what it was promised, the tenant has had elsewhere
+            lift(s, h, b, job)
+            time, why = NEVER, QUOTA
         if time <= now:
             begin(s, h, b, q, T, job, now)
             started += 1
@@ -240,4 +258,3 @@ def look_reserving(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, r: Rules, po
             wake = min(wake, time)
     q.wake[pool] = wake
     return started
-

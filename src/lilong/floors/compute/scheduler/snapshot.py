@@ -76,6 +76,7 @@ class SnapJob:
     preemptible: bool = False
     checkpoint: int = 0
     done: int = 0
+    predicted: int = 0  # seconds that it is expected to run; 0: nothing is known of its user
     started: int | None = None  # of a job that holds its resources now; with
     way: int = 0  # the way in which it is laid out, and
     places: tuple[tuple[str, int], ...] = ()  # per task: node, devices as a bit set
@@ -132,9 +133,7 @@ def together(texts: Mapping[str, str]) -> Snapshot:
     jobs = tuple(job_of(value) for value in of("job"))
     rules = json.loads(texts["rules"])
     levels = tuple(rules["levels"])
-    return Snapshot(
-        int(texts["now"]), rules["policy"], rules["seed"], levels, rules["reclaim_s"], nodes, tenants, jobs, rules["ageing_s"]
-    )
+    return Snapshot(int(texts["now"]), rules["policy"], rules["seed"], levels, rules["reclaim_s"], nodes, tenants, jobs, rules["ageing_s"])
 
 
 def digest(texts: Mapping[str, str]) -> str:

@@ -3,34 +3,37 @@
 """Deciding again with one job otherwise, many times over: the arrays are prepared once, and one job in them is patched.
 
 Once nothing more starts, a waiting job is held up by what is free and by the starts that are promised to those before it, and by nothing
-else in the queue. So a queue of just these and the job decides about the job as the whole queue does, in a hundredth of the time; where
-the change could move the job to another place in the order, the whole queue is asked.
+else in the queue. So a queue of just these and the job decides about the job as the whole queue does, in a hundredth of the time. Where
+others could start too, they are asked with it; policies that order by length ask the whole queue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from lilong.floors.compute.rules.counterfactuals import Change, Supposed, counterfactuals, suppose
+from lilong.floors.compute.rules.counterfactuals import Change, Supposed, Turns, counterfactuals, suppose
 from lilong.floors.compute.rules.estimating import Ahead, History, drawn, quantile
 from lilong.floors.compute.scheduler.compiled import compiled
-from lilong.floors.compute.scheduler.decide import Queue, decided, planned
+from lilong.floors.compute.scheduler.decide import Queue, decided, planned, play_once
 from lilong.floors.compute.scheduler.jobs import ABSENT, NEVER, RUNNING, WAITING, Book, Jobs
 from lilong.floors.compute.scheduler.opening import Opened, Words, opening, told
 from lilong.floors.compute.scheduler.order import enqueue
 from lilong.floors.compute.scheduler.policy import Policy
 from lilong.floors.compute.scheduler.simulation.run import forward
 from lilong.floors.compute.scheduler.snapshot import Decision, SnapJob, Snapshot, Way
-from lilong.floors.compute.scheduler.state import WHOLE, Site
+from lilong.floors.compute.scheduler.state import WHOLE, Ints, Site, copied
 from lilong.floors.compute.scheduler.tenants import Tenants, hold_job
 
 SPARE = 8  # shapes that a patched job may bring
 ROOM = 256  # tasks of a patched job that has more than before
 ROUNDS = 3  # decisions until nothing more starts
+HORIZON = 30 * 86400  # seconds that futures are played for
+GRAINS = ((600, 120), (3600, 900), (21_600, 5400), (86_400, 21_600), (7 * 86_400, 172_800), (HORIZON, 6 * 86_400))
+EXACT = 20_000  # waiting jobs times all jobs up to which every moment is played
 
 
 class Supposing:
@@ -52,52 +55,106 @@ class Supposing:
         self.line: tuple[int, ...] = tuple(lines.waiting[: lines.waits[0]].tolist())
         refused = [names[job] for job in range(len(names)) if self.decision.reasons.get(names[job]) == "impossible"]
         self.order = (*(names[job] for job in self.line), *refused)
+        self._place = {job: at for at, job in enumerate(self.line)}
+        reserved = self._queue.book.jobs.job.reserved[list(self.line)]
+        self._reserved = dict.fromkeys(self.line[at] for at in np.flatnonzero(reserved < NEVER).tolist())
+        self._top = max((job.priority for job in snapshot.jobs if job.started is None), default=0)
         self._jobs = {job.id: job for job in snapshot.jobs}
         self._words = Words(snapshot)
-        self._cut: tuple[str, Queue, Policy] | None = None
+        node, devices = self._state.node, (self._state.free == WHOLE).sum(axis=1)
+        free = {"cpu": node.cpu, "memory": node.memory, "devices": devices}
+        self._turns = Turns(tuple(self.decision.reservations.values()), {name: np.unique(of).tolist() for name, of in free.items()})
+        self._scratch = copied(self._state), self._queue.copied()
 
     def counterfactuals(self, job_id: str, others: Sequence[Way] = ()) -> list[Change]:
         """What would make it start now (see rules.counterfactuals)."""
         if job_id in self.decision.starts:
             return []
-        reserved = self.decision.reservations.values()
-        return counterfactuals(self.snapshot, job_id, lambda supposed: self.begins(job_id, supposed), others, reserved)
+        turns = replace(self._turns, maintenance=self.decision.reasons.get(job_id) == "maintenance")
+        return counterfactuals(self.snapshot, job_id, lambda supposed: self.begins(job_id, supposed), others, turns)
 
     def begins(self, job_id: str, supposed: Supposed) -> bool:
-        """Whether the job starts now if that is so."""
-        at = self.opened.at[job_id]
-        if not self._can_be_patched(self._jobs[job_id], supposed):
+        """Whether the job starts now if that is so. Under fair share, where a change may move it in the order, only if it surely does."""
+        job, at = self._jobs[job_id], self.opened.at[job_id]
+        if not self._can_be_patched(job, supposed):
             return job_id in _decided(suppose(self.snapshot, job_id, supposed)).starts
-        whole = not _keeps_its_place(self.opened.policy, supposed)
-        if whole and supposed.priority is not None and not self._decides(*self._first_of_all(at, job_id, supposed), at):
-            return False  # not even if it were looked at before all others
-        if whole:
-            state, queue = self.opened.state, self.opened.queue.copied()
-            policy = self.opened.policy
-        else:
-            state, (queue, policy) = self._state, self._alone(job_id, at)
-            queue = queue.copied()
-        state = self._patched(state, queue, at, supposed)
-        if whole and policy.order != "fair":
-            _take_its_place(queue, at, policy)
-        return self._decides(state, queue, policy, at)
+        policy = self.opened.policy
+        apart = policy.order in ("submitted", "fair") and policy.backfill != "easy-sjbf" and policy.preempts != "later"
+        if not apart or supposed.no_maintenance:
+            return self._starts(at, supposed, None, policy)
+        if supposed.quotas:  # others of these tenants have more to start with too
+            wider = self._below({tenant for tenant, _ in supposed.quotas})
+            line = [one for one in self.line[: self._place[at]] if one in self._reserved or self._tenant(one) in wider]
+            return self._starts(at, supposed, [*line, at], replace(policy, order="submitted"), fresh=True)
+        before = [other for other in self._reserved if other != at and not self._goes_before(at, other, job, supposed)]
+        if before or policy.backfill == "conservative":
+            return self._starts(at, supposed, [*before, at], replace(policy, order="submitted"))
+        # For one who is looked at before anybody was promised a start:
+        return self._starts(at, supposed, [at], replace(policy, order="submitted", backfill="none", reservations=1))
 
-    def _decides(self, state: Site, queue: Queue, policy: Policy, at: int) -> bool:
-        _, found = decided(state, queue, policy, self.snapshot.now, self.snapshot.seed)
-        return bool(found.book.jobs.job.state[at] == RUNNING)
+    def _below(self, names: set[str]) -> set[str]:
+        """Tenants in the subtrees of these."""
+        found, size = set(names), 0
+        while len(found) > size:
+            size = len(found)
+            found |= {tenant.name for tenant in self.snapshot.tenants if tenant.parent in found}
+        return found
+
+    def _tenant(self, at: int) -> str:
+        return self._jobs[self._queue.book.names[at]].tenant
+
+    def _goes_before(self, at: int, other: int, job: SnapJob, supposed: Supposed) -> bool:
+        """Whether the job is surely looked at before another that waits."""
+        fair, priority = self.opened.policy.order == "fair", supposed.priority
+        if priority is None:
+            return (not fair or _asks_alike(job, supposed)) and self._place[at] < self._place[other]
+        rival = self._jobs[self._queue.book.names[other]]
+        if not fair:
+            return (-priority, at) < (-rival.priority, other)
+        ageing, now = self.snapshot.ageing_s, self.snapshot.now
+        top = max(priority, self._top)
+        ranks = [
+            min(first + (max(now - one.submit, 0) // ageing if ageing else 0), top)
+            for first, one in ((priority, job), (rival.priority, rival))
+        ]
+        return ranks[0] > ranks[1]
+
+    def _starts(self, at: int, supposed: Supposed, line: Sequence[int] | None, policy: Policy, *, fresh: bool = False) -> bool:
+        """`line`: who waits, in the order in which they are looked at, after all were; None: everybody, before anybody was. `fresh`: those
+        before the job are to be looked at again.
+        """
+        state, queue = (self._state, self._queue) if line else (self.opened.state, self.opened.queue)
+        _copy_into(self._scratch, state, queue)
+        state, queue = self._scratch
+        if line:
+            _keep(queue, line, seen=0 if fresh else len(line) - 1)
+        self._patch(state, queue, at, supposed)
+        if not line and policy.order != "fair":
+            _take_its_place(queue, at, policy)
+        play_once(state, queue, policy, self.snapshot.now, self.snapshot.seed)
+        return bool(queue.book.jobs.job.state[at] == RUNNING)
 
     def futures(self, history: History, ahead: Mapping[str, Ahead], runs: int) -> dict[str, tuple[int | None, int | None]]:
-        """P50 and P90 of every waiting job's start, in unix seconds, over so many futures; None: not within what was played."""
-        names = self.opened.queue.book.names
-        unknown = Ahead("", "", "", 0)
+        """P50 and P90 of every waiting job's start, in unix seconds, over so many futures; None: not within what was played.
+
+        The order is taken to stay as it is now, nobody to come and nobody to be preempted.
+        """
+        names, now = self._queue.book.names, self.snapshot.now
+        unknown = Ahead("", "", "", NEVER)
         drawings = drawn(history, [ahead.get(name, unknown) for name in names], runs, self.snapshot.seed)
-        endless = np.array([name not in ahead or ahead[name].limit >= NEVER for name in names])
-        drawings[:, endless] = NEVER
-        starts = forward(self.opened.state, self.opened.queue, self.opened.policy, self.snapshot.now, drawings)
+        drawings[:, [ahead.get(name, unknown).limit >= NEVER for name in names]] = NEVER
+        queue, policy = self._queue.copied(), replace(self.opened.policy, preempts="nobody")
+        if policy.order == "fair":
+            policy, rows = replace(policy, order="submitted"), queue.book.jobs.job
+            rows.priority = 0
+            rows.key[list(self.line)] = np.arange(len(self.line))
+        grains = _grains(now, exact=len(self.line) * len(names) <= EXACT)
+        starts = forward(self._state, queue, policy, now, drawings, grains)
+        starts = _spread(starts, now, grains, self.snapshot.seed)
         found = {}
-        for name in self.order:
-            column = starts[:, self.opened.at[name]].tolist()
-            found[name] = (quantile(column, 0.5, NEVER), quantile(column, 0.9, NEVER))
+        for job in self.line:
+            column = starts[:, job].tolist()
+            found[names[job]] = (quantile(column, 0.5, NEVER), quantile(column, 0.9, NEVER))
         return found
 
     # --- patching ----------------------------------------------------------------------------------------------------------
@@ -112,26 +169,7 @@ class Supposing:
             return False
         return not any(way.tasks > 1 and (way.within not in ("", "site") or way.near) for way in fresh)
 
-    def _alone(self, job_id: str, at: int) -> tuple[Queue, Policy]:
-        """A queue of the job and those before it to whom a start is promised, and the policy for just these."""
-        if self._cut is None or self._cut[0] != job_id:
-            queue, policy = self._queue.copied(), replace(self.opened.policy, order="submitted")
-            rows = queue.book.jobs.job
-            before = [job for job in self.line[: self.line.index(at)] if rows.reserved[job] < NEVER]
-            if not before and policy.backfill != "conservative":
-                policy = replace(policy, backfill="none", reservations=1)
-            _keep(queue, [*before, at])
-            self._cut = (job_id, queue, policy)
-        return self._cut[1], self._cut[2]
-
-    def _first_of_all(self, at: int, job_id: str, supposed: Supposed) -> tuple[Site, Queue, Policy]:
-        queue = self._queue.copied()
-        _keep(queue, [at])
-        state = self._patched(self._state, queue, at, supposed)
-        return state, queue, replace(self.opened.policy, order="submitted", backfill="none", reservations=1)
-
-    def _patched(self, state: Site, queue: Queue, at: int, supposed: Supposed) -> Site:
-        """Patch a queue that is a copy; the state, with what was changed copied."""
+    def _patch(self, state: Site, queue: Queue, at: int, supposed: Supposed) -> None:
         rows, job = queue.book.jobs.job, self._jobs[queue.book.names[at]]
         if supposed.preemptible is not None:
             rows.preemptible[at] = supposed.preemptible
@@ -140,21 +178,14 @@ class Supposing:
         if supposed.ways is not None:
             self._lay_ways(queue, at, job, supposed.ways)
         if supposed.no_maintenance:
-            node = state.node.copy()
-            node.closes[node.closes > 0] = NEVER
-            group = state.group.copy()
-            group.closes[group.closes > 0] = NEVER
-            leaf = state.leaf.copy()
-            leaf.closes[leaf.closes > 0] = NEVER
-            closing = np.where(state.closing > 0, NEVER, state.closing)
-            state = state._replace(node=node, group=group, leaf=leaf, closing=closing)
+            for closes in (state.node.closes, state.group.closes, state.leaf.closes, state.closing):
+                closes[closes > 0] = NEVER
         if supposed.quotas:
             changed = suppose(self.snapshot, job.id, Supposed(quotas=supposed.quotas))
             tree = Words(changed).tree([self._words.node(one) for one in self.snapshot.nodes])
             for column, value in zip(queue.tenants, tree, strict=True):
                 np.copyto(column, value)
             hold_all(queue.tenants, state, queue.book.shapes, queue.book.jobs)
-        return state
 
     def _lay_ways(self, queue: Queue, at: int, job: SnapJob, ways: Sequence[Way]) -> None:
         rows, options, shapes = queue.book.jobs.job, queue.book.jobs.option, queue.book.shapes
@@ -181,6 +212,33 @@ class Supposing:
             rows.room[at] = queue.book.jobs.place.size - ROOM
 
 
+def _grains(now: int, *, exact: bool) -> list[tuple[int, int]]:
+    """Every moment of small queues; of large ones, moments ever further apart."""
+    if exact:
+        return [(now + HORIZON, 1)]
+    return [(now + 1, 1), *((now + until, grain) for until, grain in GRAINS)]
+
+
+def _spread(starts: Ints, now: int, grains: Sequence[tuple[int, int]], seed: int) -> Ints:
+    """Starts that were taken together at the end of a grain, spread over it by chance: none of them lies there more than elsewhere."""
+    chance = np.random.default_rng(seed).random(starts.shape)
+    before, found = now, starts.copy()
+    for until, grain in grains:
+        here = (starts > before) & (starts <= until) & (starts < NEVER)
+        if grain > 1:
+            found[here] -= (chance[here] * grain).astype(np.int64)
+        before = until
+    return np.where(starts < NEVER, np.maximum(found, np.minimum(starts, now)), starts)
+
+
+def _copy_into(scratch: tuple[Site, Queue], state: Site, queue: Queue) -> None:
+    """Into arrays that are there already, which is much quicker than making new ones."""
+    s, mine = scratch
+    pairs = [*zip(s, state, strict=True), *zip(mine.book.jobs, queue.book.jobs, strict=True), (mine.book.shapes, queue.book.shapes)]
+    for to, of in [*pairs, *zip(mine.lines, queue.lines, strict=True), *zip(mine.tenants, queue.tenants, strict=True)]:
+        np.copyto(to, of)
+
+
 def _decided(snapshot: Snapshot) -> Decision:
     found = opening(snapshot)
     return told(found, planned(decided(found.state, found.queue, found.policy, snapshot.now, snapshot.seed)[1]))
@@ -198,11 +256,10 @@ def after(snapshot: Snapshot, decision: Decision) -> Snapshot:
     return replace(snapshot, jobs=tuple(jobs))
 
 
-def _keeps_its_place(policy: Policy, supposed: Supposed) -> bool:
-    """Whether those who are looked at before the job stay the same."""
-    if supposed.priority is not None or policy.backfill == "easy-sjbf" or policy.preempts == "later":
-        return False
-    return policy.order == "submitted" or (policy.order == "fair" and (supposed.ways is None or len(supposed.ways) != 1))
+def _asks_alike(job: SnapJob, supposed: Supposed) -> bool:
+    """Whether it stays where it is in fair share, which goes by the class that its first way asks for."""
+    first = supposed.ways[0] if supposed.ways else job.ways[0]
+    return first.accelerator == job.ways[0].accelerator and bool(first.devices) == bool(job.ways[0].devices)
 
 
 def _same_shape(way: Way, other: Way) -> bool:
@@ -235,14 +292,14 @@ def _longer(rows: Any, many: int) -> Any:
     return made
 
 
-def _keep(queue: Queue, line: Iterable[int]) -> None:
-    """Leave only these in the queue, in this order; the last without a promise."""
+def _keep(queue: Queue, line: Sequence[int], seen: int) -> None:
+    """Leave only these in the queue, in this order; so many of them were looked at, and the last has no promise."""
     q, rows, kept = queue.lines, queue.book.jobs.job, list(line)
     gone = q.waiting[: q.waits[0]]
     rows.state[gone] = ABSENT
     rows.state[kept] = WAITING
     q.waiting[: len(kept)] = kept
-    q.waits[0], q.seen[0] = len(kept), 0
+    q.waits[0], q.seen[0] = len(kept), seen
     rows.reserved[kept[-1]], rows.placed[kept[-1]] = NEVER, 0
     if q.head[0] not in kept[:-1]:
         q.head[0] = -1

@@ -222,14 +222,36 @@ def bounded(T: Tenants, b: Jobs, job: int, option: int) -> bool:
 
 
 @compiled
+def _hold_place(T: Tenants, s: Site, h: Any, b: Jobs, job: int, k: int, sign: int) -> None:
+    need, back = h[b.place[k].need], bounded(T, b, job, b.job[job].option)
+    amount = need.devices * need.milli if need.devices > 0 else need.cpu
+    hold(T, b.job[job].tenant, column(T, s.node[b.place[k].node].kind, need.devices), amount, sign, back)
+
+
+@compiled
 def hold_job(T: Tenants, s: Site, h: Any, b: Jobs, job: int, sign: int) -> None:
     """Count all that a job, laid out in its `option`, holds."""
-    back = bounded(T, b, job, b.job[job].option)
-    base = b.job[job].room
-    for k in range(base, base + b.job[job].placed):
-        need = h[b.place[k].need]
+    for k in range(b.job[job].room, b.job[job].room + b.job[job].placed):
+        _hold_place(T, s, h, b, job, k, sign)
+
+
+@compiled
+def may_hold_job(T: Tenants, s: Site, h: Any, b: Jobs, job: int) -> bool:
+    """Whether the tenant may hold all that a job is laid out on and that is not counted yet."""
+    if T.terms[0].bounds == 0:
+        return True
+    tenant, back, fine = b.job[job].tenant, bounded(T, b, job, b.job[job].option), True
+    first, last = b.job[job].room, b.job[job].room
+    while fine and last < first + b.job[job].placed:
+        need = h[b.place[last].need]
         amount = need.devices * need.milli if need.devices > 0 else need.cpu
-        hold(T, b.job[job].tenant, column(T, s.node[b.place[k].node].kind, need.devices), amount, sign, back)
+        fine = may_hold(T, tenant, column(T, s.node[b.place[last].node].kind, need.devices), amount, back)
+        if fine:
+            _hold_place(T, s, h, b, job, last, 1)
+            last += 1
+    for k in range(first, last):
+        _hold_place(T, s, h, b, job, k, -1)
+    return fine
 
 
 @compiled

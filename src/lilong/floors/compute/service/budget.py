@@ -34,6 +34,6 @@ def _covered(house: House, tx: Tx, organisation: str, project: str, cost: int) -
         used = spent.get(tenant.name, 0)
         if used + cost > round(tenant.allowance * 1_000_000):
             left = max(tenant.allowance - used / 1_000_000, 0)
-            reason = f"The job may cost {cost / 1_000_000:.2f}, and of this month's allowance of {tenant.name} ({tenant.allowance:g}) {left:.2f} are left."
+            reason = f"The job may cost {cost / 1_000_000:.2f}, and of this month's allowance of {settings.called(tenant.name, organisation)} ({tenant.allowance:g}) {left:.2f} are left."
             return Answer(False, reason)
     return Answer(True, "the allowance covers it")

@@ -41,7 +41,11 @@ def _organisation(house: House, actor: Actor, namespace: str) -> str:
         return namespace
 
     def look(tx: Tx) -> list[str]:
-        return [each.name for each in house.access.organisations(tx, actor) if not each.personal and house.access.allowed(tx, actor, "jobs.submit", each.name)]
+        return [
+            each.name
+            for each in house.access.organisations(tx, actor)
+            if not each.personal and house.access.allowed(tx, actor, "jobs.submit", each.name)
+        ]
 
     mine = house.db.read(look)
     if len(mine) == 1:

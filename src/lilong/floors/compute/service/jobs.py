@@ -11,6 +11,8 @@ from lilong.floors.compute.contract import Job, JobAsk, JobState, LogPart, Sandb
 from lilong.floors.compute.rules import job_file
 from lilong.floors.compute.service import submitting
 from lilong.floors.compute.service.port import port
+from lilong.floors.compute.store import attempts
+from lilong.floors.compute.work.sites import Sites
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
 from lilong.ground.errors import NotFound
@@ -40,7 +42,7 @@ def submit_file(house: House, actor: Actor, source: str) -> list[Job]:
     def write(tx: Tx) -> list[Job]:
         made: dict[str, Job] = {}
         for name, ask in asks.items():
-            ids = {known: job.id for known, job in made.items()}
+            ids = {known: job.array or job.id for known, job in made.items()}
             made[name] = _brought(house, tx, actor, job_file.with_ids(ask, ids), level, None)
         return list(made.values())
 
@@ -95,7 +97,8 @@ def logs(house: House, actor: Actor, job_id: str, offset: int = 0, attempt: int 
         return LogPart(0, 0, "")
     if not 1 <= chosen <= job.attempt:
         raise NotFound(kind=f"attempt of job {job_id}", name=chosen)
-    return house.port(LocalSite).logs(f"{job.id}.{chosen}", offset, max(4, min(limit, _LOG_LIMIT)))
+    site = house.db.read(lambda tx: attempts.site_of(tx, job.id, chosen))
+    return house.port(Sites).named(site).logs(f"{job.id}.{chosen}", offset, max(4, min(limit, _LOG_LIMIT)))
 
 
 def progress(house: House, actor: Actor, job_id: str, after: int = 0) -> list[dict[str, Any]]:

@@ -9,14 +9,15 @@ from lilong.floors.compute.contract import Compute, JobState
 from lilong.floors.compute.rules.settings import LOCAL
 from lilong.floors.compute.service import budget
 from lilong.floors.compute.service.port import Jobs
-from lilong.floors.compute.store import journal
+from lilong.floors.compute.store import journal, waiting
 from lilong.floors.compute.store import settings as declared
 from lilong.floors.compute.work import Dispatcher
 from lilong.floors.compute.work.sites import Sites
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
-_A_DAY_S = 86400.0
+_A_MINUTE_S = 60.0
+_AN_HOUR_S = 3600.0
 _AT_ONCE = 5000  # decisions that are dropped in one transaction
 
 
@@ -31,7 +32,8 @@ def start(house: House) -> None:
     house.provide(Compute, Jobs(house))  # type: ignore[type-abstract]
     budget.start(house)
     house.metrics.append(lambda: _metrics(house))
-    house.chore("compute-journal", _A_DAY_S / 24, prune)
+    house.chore("compute-journal", _AN_HOUR_S, prune)
+    house.chore("compute-estimates", _A_MINUTE_S, _say_starts)
     if house.background:
         house.starting.append(dispatcher.start)
         house.closing.append(dispatcher.stop)
@@ -43,6 +45,16 @@ def prune(house: House) -> None:
     before = stamp(house.clock.now() - timedelta(days=declaration.journal_days))
     while house.db.write(lambda tx: journal.prune(tx, before, _AT_ONCE)):
         pass
+
+
+def _say_starts(house: House) -> None:
+    if any(line.waiting for line in house.db.read(waiting.lines)):
+        from lilong.floors.compute.scheduler.by_name import SMALL
+        from lilong.floors.compute.scheduler.compiled import plainly
+        from lilong.floors.compute.service import estimate  # with the scheduler, which an idle house does without
+
+        with plainly(sum(len(one.nodes) for one in house.port(Sites).inventories().values()) <= SMALL):
+            estimate.say_starts(house)
 
 
 def _metrics(house: House) -> str:

@@ -71,9 +71,7 @@ def decisions(house: House, actor: Actor, before: int | None = None, limit: int 
 def _shown(row: Row) -> DecisionShown:
     plan = _plan(row["plan"])
     counts = (len(plan.get("starts", ())), len(plan.get("preemptions", ())), len(plan.get("reservations", ())))
-    return DecisionShown(
-        int(row["number"]), row["at"], row["policy"], row["digest"], bool(row["whole"]), *counts, int(plan.get("cost", 0))
-    )
+    return DecisionShown(int(row["number"]), row["at"], row["policy"], row["digest"], bool(row["whole"]), *counts, int(plan.get("cost", 0)))
 
 
 def replay(house: House, actor: Actor, first: int | None = None, last: int | None = None) -> Replayed:

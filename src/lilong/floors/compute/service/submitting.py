@@ -38,6 +38,7 @@ from lilong.ground.errors import BadInput
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
+_MOST_NEEDS = 100_000
 _WAY_OUT = "Ask for less, or for other devices; `lilong compute sites` shows what there is."
 
 
@@ -70,7 +71,7 @@ def submit(house: House, tx: Tx, actor: Actor, ask: JobAsk, given: Mapping[str, 
     answer = house.gates.ask(budget.GATE, tx=tx, organisation=ask.organisation, project=ask.project, cost=cost * len(numbers))
     if not answer.allowed:
         raise OverBudget(reason=answer.reason)
-    needs, first = _needs(tx, ask)
+    needs, first = _needs(tx, ask, len(numbers))
     made = _rows(house, tx, actor, _pinned(house, tx, actor, ask), _New(digest, numbers, at_once, cost, len(needs), first), settings)
     rows.add(tx, made, needs)
     money.spend(tx, ask.organisation, ask.project, month(house.clock.now()), cost * len(made))
@@ -113,18 +114,28 @@ def _rows(house: House, tx: Tx, actor: Actor, ask: JobAsk, new: _New, settings: 
     return made
 
 
-def _needs(tx: Tx, ask: JobAsk) -> tuple[dict[str, bool], str | None]:
-    """The jobs that have to end first, of the same organisation, and the first of them. Those that ended as they should are left out."""
+def _needs(tx: Tx, ask: JobAsk, many: int) -> tuple[dict[str, bool], str | None]:
+    """The jobs that have to end first, of the same organisation, and the first of them. Those that ended as they should are left out.
+
+    An array stands for all of its jobs. `many`: how many jobs there are that need them.
+    """
     needs: dict[str, bool] = {}
     for name in (*ask.after, *ask.after_any):
-        facts = rows.facts(tx, name)
-        if facts is None or facts["organisation"] != ask.organisation:
+        found = rows.named(tx, name, ask.organisation)
+        if not found:
             raise JobNotFound(name=name[:100])
-        state, success = JobState(facts["state"]), name in ask.after
-        if state not in FINISHED:
-            needs[name] = success or needs.get(name, False)
-        elif success and state is not JobState.SUCCEEDED:
-            raise NeedFailed(name=name, state=state.value)
+        success = name in ask.after
+        for row in found:
+            state = JobState(row["state"])
+            if state not in FINISHED:
+                needs[row["id"]] = success or needs.get(row["id"], False)
+            elif success and state is not JobState.SUCCEEDED:
+                raise NeedFailed(name=row["id"], state=state.value)
+    if len(needs) * many > _MOST_NEEDS:
+        problem = f"{many:,} jobs would each wait for {len(needs):,} others"
+        raise BadInput(
+            field="after", problem=problem, way_out="Put one job between them that waits for the first and is waited for by the rest."
+        )
     return needs, next(iter(needs), None)
 
 
@@ -172,14 +183,23 @@ def _possible(ask: JobAsk, settings: ComputeSettings, inventories: Mapping[str, 
                 way_out="Leave the image out, or add a site that runs containers.",
             )
     if all(name in inventories for name in chosen):  # of a site that was never seen nobody knows what it has
-        reasons = feasible.impossible(layouts, ask.within, {name: feasible.groups(inventories[name]) for name in chosen})
+        reasons = feasible.impossible(layouts, ask.within, {name: _groups(name, inventories[name]) for name in chosen})
         if reasons:
             raise JobImpossible(reasons=" · ".join(reasons), way_out=_WAY_OUT)
-    tenant = settings.tenant(ask.organisation, ask.project)
-    reasons = feasible.over_quota(layouts, ask.timeout_s, ask.preemptible and not ask.service, settings, tenant)
+    reasons = feasible.over_quota(layouts, ask.timeout_s, ask.preemptible and not ask.service, settings, ask.organisation, ask.project)
     if reasons:
         way_out = "Ask for less, make it preemptible or shorter, or ask an operator for a larger quota."
         raise JobImpossible(reasons=" · ".join(reasons), way_out=way_out)
+
+
+_grouped: dict[str, tuple[Inventory, tuple[feasible.Group, ...]]] = {}  # what was last seen of a site, put together once
+
+
+def _groups(site: str, inventory: Inventory) -> tuple[feasible.Group, ...]:
+    known = _grouped.get(site)
+    if known is None or known[0] is not inventory:
+        known = _grouped[site] = (inventory, feasible.groups(inventory))
+    return known[1]
 
 
 def inventories(house: House) -> Mapping[str, Inventory]:

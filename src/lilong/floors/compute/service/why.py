@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lilong.floors.compute.contract import FINISHED, Compute, Job, JobState, ReasonCode
 from lilong.floors.compute.rules.counterfactuals import duration
 from lilong.floors.compute.rules.explaining import Ahead, Explained, Holder, Quota, explained
+from lilong.floors.compute.rules.ways import ways
 from lilong.floors.compute.scheduler.snapshot import Snapshot, Way
-from lilong.floors.compute.store import estimates
+from lilong.floors.compute.store import estimates, places
+from lilong.floors.compute.store import settings as declared
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
 from lilong.ground.house import House
@@ -89,6 +92,11 @@ def why(house: House, actor: Actor, job_id: str) -> Why:
     start = None if said is None else Start(said["made_at"], said["p50"], said["p90"])
     if (told := _outside(job)) is not None:
         return Why(job.id, job.state, job.reason, told, now, start=start)
+    with plain(house):
+        return _waits(house, job, now, start)
+
+
+def _waits(house: House, job: Job, now: str, start: Start | None) -> Why:
     seen = view(house)
     if job.id not in seen.supposing.order:
         return _unseen(job, seen.snapshot, now, start)
@@ -114,6 +122,17 @@ def why(house: House, actor: Actor, job_id: str) -> Why:
         start,
         tuple(Otherwise(one.dimension, one.says, one.value, one.costlier_pct) for one in changes),
     )
+
+
+@contextmanager
+def plain(house: House) -> Iterator[None]:
+    """Without compiling, in a small house."""
+    from lilong.floors.compute.scheduler.by_name import SMALL
+    from lilong.floors.compute.scheduler.compiled import plainly
+    from lilong.floors.compute.work.sites import Sites
+
+    with plainly(sum(len(one.nodes) for one in house.port(Sites).inventories().values()) <= SMALL):
+        yield
 
 
 def _explained(seen: View, job_id: str, own: frozenset[str]) -> Explained:
@@ -162,7 +181,7 @@ _OUTSIDE: Mapping[ReasonCode, str] = {
 
 
 def _outside(job: Job) -> str | None:
-    if job.reason not in _OUTSIDE:
+    if job.reason is None or job.reason not in _OUTSIDE:
         return None
     after = ", ".join([*job.ask.after, *job.ask.after_any]) or "unknown ones"
     told = _OUTSIDE[job.reason].format(id=job.id, after=after)
@@ -179,8 +198,18 @@ def _unseen(job: Job, snapshot: Snapshot, now: str, start: Start | None) -> Why:
 
 
 def _other_ways(house: House, job: Job, snapshot: Snapshot) -> Sequence[Way]:
-    """Ways at sites and on classes that the job does not allow, as it would be laid out there."""
-    return ()
+    """Ways at sites and on classes that the job does not allow: as many devices of another class, at any site that answers."""
+    from lilong.floors.compute.work.sites import Sites
+
+    _, settings, rates = house.db.read(lambda tx: (*declared.current(tx), places.rates(tx)))
+    here = [one.place for one in house.port(Sites).known().values() if one.declared and one.problem is None and one.place is not None]
+    asked = layouts(job.ask)
+    kinds = sorted({node.accelerator for node in snapshot.nodes if node.devices}) if asked[0].devices else [asked[0].accelerator]
+    free = replace(job.ask, sites=(), any_of=tuple(dict.fromkeys(replace(asked[0], accelerator=kind) for kind in kinds)))
+    known = {(way.site, way.accelerator) for one in snapshot.jobs if one.id == job.id for way in one.ways}
+    speeds = {(family, kind): rate for family, parts in settings.throughput.items() for kind, rate in parts.items()} | dict(rates)
+    found = [way for way in ways(free, here, settings, speeds) if (way.site, way.accelerator) not in known]
+    return [way for way in found if any(one.name == way.site and one.fits(way) for one in here)]
 
 
 # --- jobs that have started ------------------------------------------------------------------------------------------------

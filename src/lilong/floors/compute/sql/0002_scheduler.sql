@@ -23,6 +23,7 @@ CREATE INDEX compute_jobs_by_array ON compute_jobs (array_id, array_index) WHERE
 CREATE INDEX compute_jobs_paused ON compute_jobs (not_before) WHERE not_before IS NOT NULL;
 CREATE INDEX compute_jobs_to_stop ON compute_jobs (place) WHERE finished_at IS NULL AND (cancel_requested = 1 OR preempted = 1);
 CREATE INDEX compute_jobs_untidied ON compute_jobs (place) WHERE finished_at IS NOT NULL AND tidied = 0;
+CREATE INDEX compute_jobs_ended_by_user ON compute_jobs (submitted_by, finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX compute_jobs_promised ON compute_jobs (promised_at) WHERE promised_at IS NOT NULL;
 
 -- Tenants with something in the queue, so that finding them costs nothing per job.

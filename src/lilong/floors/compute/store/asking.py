@@ -80,6 +80,15 @@ def facts(tx: Tx, job_id: str) -> Row | None:
     )
 
 
+def named(tx: Tx, name: str, organisation: str) -> list[Row]:
+    """The job with this id, or all of the array with it, in this organisation: id and state."""
+    column = "array_id" if name.startswith("array-") else "id"
+    return tx.rows(
+        f"SELECT id, state FROM compute_jobs WHERE {column} = :name AND organisation = :organisation ORDER BY place",
+        name=name, organisation=organisation,
+    )  # fmt: skip
+
+
 def set_held(tx: Tx, job_id: str, held: int) -> None:
     tx.run("UPDATE compute_jobs SET held = :held, promised_at = NULL WHERE id = :id", id=job_id, held=held)
     _changed(tx, job_id)

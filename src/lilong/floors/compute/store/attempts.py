@@ -212,6 +212,11 @@ STOPPING = (
 WAITING_AT = "SELECT site, COUNT(*) AS n FROM compute_jobs WHERE state = 'starting' GROUP BY site"
 
 
+def site_of(tx: Tx, job_id: str, attempt: int) -> str:
+    """Where an attempt was made."""
+    return str(tx.value("SELECT site FROM compute_attempts WHERE job = :job AND attempt = :attempt", job=job_id, attempt=attempt))
+
+
 def stopping(tx: Tx, site: str) -> set[str]:
     """The nodes of a site on which attempts run that were asked to make room and have not ended."""
     return {one.node for row in tx.rows(STOPPING, site=site) for one in places(row["placed"])}

@@ -85,5 +85,3 @@ def prune(tx: Tx, before: str, most: int) -> int:
     if upto < int(keep):  # not in the middle of a stretch
         upto = int(tx.value("SELECT MAX(number) FROM compute_decisions WHERE whole = 1 AND number <= :upto", upto=upto) or first)
     return tx.run("DELETE FROM compute_decisions WHERE number < :upto", upto=upto)
-
-

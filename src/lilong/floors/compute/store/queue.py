@@ -36,7 +36,9 @@ class Entry:
 def by_key(tx: Tx, organisation: str, key: str) -> tuple[str, str] | None:
     """(id, digest) of the job that was asked for with this key."""
     row = tx.row(
-        "SELECT id, digest FROM compute_jobs WHERE organisation = :organisation AND request_key = :key", organisation=organisation, key=key
+        "SELECT id, digest FROM compute_jobs WHERE organisation = :organisation AND request_key = :key AND request_key <> ''",
+        organisation=organisation,
+        key=key,
     )
     return None if row is None else (row["id"], row["digest"])
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lilong.floors.compute.contract import ReasonCode
 from lilong.floors.compute.rules.telling import SENTENCES
 from lilong.ground.db import Row, Tx
+from lilong.ground.seams import parse_stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,19 @@ def next_pause(tx: Tx, now: str) -> str | None:
     return found
 
 
+LAST_RUNS = (
+    "SELECT started_at, finished_at FROM compute_jobs WHERE submitted_by = :user AND finished_at IS NOT NULL AND started_at IS NOT NULL"
+    " AND service = 0 ORDER BY finished_at DESC LIMIT 2"
+)
+
+
+def expected(tx: Tx, user: str) -> int:
+    """Seconds that a user's job is expected to run: the mean of the last two (Tsafrir, Etsion & Feitelson 2007, §4); 0 if there is none."""
+    rows = tx.rows(LAST_RUNS, user=user)
+    ran = [(parse_stamp(row["finished_at"]) - parse_stamp(row["started_at"])).total_seconds() for row in rows]
+    return max(round(sum(ran) / len(ran)), 1) if ran else 0
+
+
 PROMISED = "SELECT id, promised_at FROM compute_jobs WHERE promised_at IS NOT NULL"
 
 
@@ -88,7 +102,9 @@ def explain(tx: Tx, reasons: Iterable[tuple[str, ReasonCode]]) -> None:
 
 
 def promise(tx: Tx, starts: Iterable[tuple[str, str | None]]) -> None:
-    tx.many("UPDATE compute_jobs SET promised_at = :at WHERE id = :id AND state = 'queued'", [{"id": name, "at": at} for name, at in starts])
+    tx.many(
+        "UPDATE compute_jobs SET promised_at = :at WHERE id = :id AND state = 'queued'", [{"id": name, "at": at} for name, at in starts]
+    )
 
 
 ACTIVE_COUNTS = "SELECT state, COUNT(*) AS n FROM compute_jobs WHERE state IN ('starting', 'running', 'ready') GROUP BY state"

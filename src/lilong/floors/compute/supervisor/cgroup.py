@@ -71,7 +71,7 @@ def make(name: str, memory_bytes: int | None, processes: int | None, cores: int)
             if _limit(folder, controller, version, memory_bytes, processes, cores):
                 held.add(controller)
                 memory = folder if controller == "memory" else memory
-    return Groups(tuple(folders), memory, tuple(sorted(set(WANTED) - held)))
+    return Groups(tuple(folders), memory, tuple(name for name in WANTED if name not in held))
 
 
 def _limit(folder: str, controller: str, version: int, memory_bytes: int | None, processes: int | None, cores: int) -> bool:

@@ -27,7 +27,7 @@ def main(words: Sequence[str]) -> None:
     os.environ.update(Workspace.here().secrets())
     sys.excepthook = sys.__excepthook__
     if command[0] != "python":
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606 - the job's own program
     _python(command[1:])
 
 
@@ -47,7 +47,7 @@ def _python(words: list[str]) -> None:
         exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__", "__builtins__": __builtins__})  # noqa: S102 - the job's own program
     elif words[:1] == ["-m"]:
         sys.argv = words[1:]
-        sys.path[0] = os.getcwd()
+        sys.path[0] = str(Path.cwd())
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     elif words:
         sys.argv = words

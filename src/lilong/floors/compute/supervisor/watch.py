@@ -111,6 +111,7 @@ class Watch:
         self.wish: Wish | None = None
         self.status: int | None = None
         self.peak = 0
+        self.cpu_s = 0.0
         self.started: Started | None = None
         self.next_folder_look = self.began + _FOLDER_LOOK
         self.next_usage = self.began + _USAGE_LOOK[0]
@@ -307,7 +308,8 @@ class Watch:
             return self._out_of_memory()
         if now >= self.next_usage:
             self.next_usage = now + _USAGE_LOOK[1]
-            said = {"cpu_s": round(tree.cpu_seconds(pids), 3), "max_rss_bytes": self.peak, "at": time.time()}
+            self.cpu_s = round(tree.cpu_seconds(pids), 3)
+            said = {"cpu_s": self.cpu_s, "max_rss_bytes": self.peak, "at": time.time()}
             files.say(self.own / "usage.json", said, durable=False)
         if limits.folder_bytes is not None and now >= self.next_folder_look:
             written = sum(bytes_in(path) for path in self.launch.watched)
@@ -390,7 +392,8 @@ class Watch:
             "signal": number,
             "problem": problem,
             "wall_s": round(time.monotonic() - self.began, 3),
-            "cpu_s": round(usage.ru_utime + usage.ru_stime, 3),
+            # of processes that an engine has killed beneath their parents, the kernel tells less than was seen
+            "cpu_s": max(self.cpu_s, round(usage.ru_utime + usage.ru_stime, 3)),
             "max_rss_bytes": max(largest, self.peak) if status is not None else 0,
             "sandbox": self.sandbox,
             "at": time.time(),

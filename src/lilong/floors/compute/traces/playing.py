@@ -40,9 +40,7 @@ class Ask:
     starts: Path | None = None
 
 
-def play(
-    ask: Ask, tell: Callable[[int, int], None] | None = None, keep: Callable[[Run], None] | None = None
-) -> dict[str, Any]:
+def play(ask: Ask, tell: Callable[[int, int], None] | None = None, keep: Callable[[Run], None] | None = None) -> dict[str, Any]:
     """Raises BadInput, UnreadableTrace, SolverMissing. `cpu_s` is the simulation's own processor time, without reading and compiling.
 
     `keep` is given the run itself.

@@ -134,22 +134,18 @@ class Attendant:
                 self._house.db.write(lambda tx: attempts.pending(tx, entry, words))
         elif sight.phase is Phase.RUNNING and sight.sandbox is None and entry.job.state is JobState.STARTING:
             raise NotYet
-        else:
-            if entry.job.state is JobState.STARTING and sight.ending is not Ending.UNABLE:
-                self._started(entry, sight)
-            if sight.phase is not Phase.RUNNING:
-                self.settle(entry, sight)
-            elif sight.address is not None and entry.job.state is not JobState.READY:
+        elif sight.phase is Phase.RUNNING:
+            if entry.job.state is JobState.STARTING:
+                self._house.db.write(lambda tx: self._started(tx, entry, sight))
+            if sight.address is not None and entry.job.state is not JobState.READY:
                 self._ready(entry, sight.address)
+        else:
+            self.settle(entry, sight, began=entry.job.state is JobState.STARTING and sight.ending is not Ending.UNABLE)
 
-    def _started(self, entry: Entry, sight: Sight) -> None:
-        def write(tx: Tx) -> None:
-            level = sight.sandbox or "none"
-            if attempts.started(tx, entry, level, sight.nodes, stamp(self._house.clock.now())):
-                ask = entry.job.ask
-                self._house.events.append(tx, SYSTEM, JobStarted(entry.job.id, ask.organisation, ask.kind, entry.job.attempt, level))
-
-        self._house.db.write(write)
+    def _started(self, tx: Tx, entry: Entry, sight: Sight) -> None:
+        level, ask = sight.sandbox or "none", entry.job.ask
+        if attempts.started(tx, entry, level, sight.nodes, stamp(self._house.clock.now())):
+            self._house.events.append(tx, SYSTEM, JobStarted(entry.job.id, ask.organisation, ask.kind, entry.job.attempt, level))
 
     def _ready(self, entry: Entry, address: str) -> None:
         def write(tx: Tx) -> None:
@@ -160,7 +156,8 @@ class Attendant:
 
     # --- ending ------------------------------------------------------------------------------------------------------------
 
-    def settle(self, entry: Entry, sight: Sight) -> None:
+    def settle(self, entry: Entry, sight: Sight, *, began: bool = False) -> None:
+        """`began`: it had begun before it ended, and that was not written down yet."""
         ask, site = entry.job.ask, self.site(entry)
         verdict = rules.settle(
             sight,
@@ -183,8 +180,14 @@ class Attendant:
                 verdict = Verdict(JobState.FAILED, f"its outputs were refused: {problem}")
         told = replace(sight.exit or _NOTHING, reason=verdict.reason)
         verdict = replace(verdict, kept_s=_at_first_speed(verdict.kept_s, entry))
-        usage = site.usage(entry.token) if sight.exit is not None and entry.job.state is not JobState.STARTING else None
-        if self._house.db.write(lambda tx: self._settled(tx, entry, verdict, sight, told, outputs, usage)):
+        usage = site.usage(entry.token) if sight.exit is not None and (began or entry.job.state is not JobState.STARTING) else None
+
+        def write(tx: Tx) -> bool:
+            if began:
+                self._started(tx, entry, sight)
+            return self._settled(tx, entry, verdict, sight, told, outputs, usage)
+
+        if self._house.db.write(write):
             log.info("attempt ended", job=entry.job.id, attempt=entry.job.attempt, state=verdict.state.value, reason=verdict.reason)
         if verdict.state not in FINISHED:
             site.tidy(entry.token, last=False)

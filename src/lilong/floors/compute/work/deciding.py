@@ -86,7 +86,9 @@ class Decider:
         codes |= dict.fromkeys(view.homeless, ReasonCode.IMPOSSIBLE)
         news = [(job, code) for job, code in codes.items() if job in view.rows and view.rows[job]["reason"] != code.value]
         waiting.explain(tx, news)
-        promised = {job: stamp(datetime.fromtimestamp(at, UTC)) for job, at in decision.reservations.items() if job not in begun and at < 1 << 40}
+        promised = {
+            job: stamp(datetime.fromtimestamp(at, UTC)) for job, at in decision.reservations.items() if job not in begun and at < 1 << 40
+        }
         before = waiting.promised(tx)
         stale = [(job, None) for job in before if job not in promised]
         waiting.promise(tx, [*stale, *((job, at) for job, at in promised.items() if before.get(job) != at)])
@@ -113,5 +115,3 @@ def chosen(job: SnapJob, begin: Beginning, now: int, number: int) -> Chosen:
     )
     held = replace(job, ways=(way,), way=0, started=now, places=begin.places)
     return Chosen(laid_out(way), text(held), placed, way.tasks * way.devices * way.milli, way.tasks * way.cpu // 1000, number)
-
-

@@ -50,6 +50,7 @@ class Sites:
         self._failed: dict[str, tuple[SiteSettings, float]] = {}
         self._seen_at: dict[str, float] = {}
         self._told_at: dict[str, float] = {}
+        self._drained: dict[str, set[str]] = {}  # as the sites were told
         self._cursors: dict[str, str] = {}
         self._version = -1
         self._guard = threading.RLock()
@@ -86,7 +87,9 @@ class Sites:
             due = [name for name, (_, at) in self._failed.items() if now - at >= _AGAIN_S]
             if version == self._version and not due:
                 return
-            rows, gone = self._house.db.read(lambda tx: (places.rows(tx), [(n, earlier(tx, n)) for n in places.in_use(tx) - settings.sites.keys()]))
+            rows, gone = self._house.db.read(
+                lambda tx: (places.rows(tx), [(n, earlier(tx, n)) for n in places.in_use(tx) - settings.sites.keys()])
+            )
             specs = {**settings.sites, **{name: spec for name, spec in gone if spec is not None}}
             for name, spec in specs.items():
                 self._take_in(name, spec, rows.get(name), name in settings.sites)
@@ -103,6 +106,8 @@ class Sites:
         try:
             site = self._opened(name, spec)
         except (LilongError, ImportError) as problem:
+            if name == LOCAL and before is None:
+                raise  # a house that cannot run anything itself should not seem to be well
             self._failed[name] = (spec, self._house.clock.monotonic())
             words = str(problem)
             log.warning("site not opened", site=name, problem=words)
@@ -120,6 +125,7 @@ class Sites:
             return self._given[name]
         driver = import_module(f"lilong.floors.compute.backends.{spec.driver}")
         opened: Site = driver.open_site(name, spec.options, self._house)
+        opened.mode = spec.mode
         if name == LOCAL:
             self._house.provide(driver.LocalSite, opened)
         return opened
@@ -144,7 +150,19 @@ class Sites:
         if found is not None:
             inventory = found.site.inventory()
             self._seen_at[name] = now
+            self._drain(name, found.site)
             self.saw(name, inventory)
+
+    def _drain(self, name: str, site: Site) -> None:
+        """Let an engine know itself which of its nodes take no new work; decisions heed it already."""
+        wanted = {node for at, node in self._house.db.read(places.drains) if at == name}
+        before = self._drained.get(name, set())
+        for node in sorted(wanted ^ before):
+            try:
+                site.drain(node, on=node in wanted)
+            except NotFound:
+                log.warning("no such node to drain", site=name, node=node)
+        self._drained[name] = wanted
 
     def saw(self, name: str, inventory: Inventory) -> None:
         with self._guard:
@@ -190,4 +208,3 @@ def earlier(tx: Tx, name: str) -> SiteSettings | None:
         if found is not None:
             return found
     return None
-

@@ -13,14 +13,15 @@ from functools import lru_cache
 
 from lilong.floors.compute.contract import Mode
 from lilong.floors.compute.rules.asking import ask_of
-from lilong.floors.compute.rules.settings import LOCAL, ComputeSettings, TenantSettings
+from lilong.floors.compute.rules.settings import ComputeSettings, TenantSettings
 from lilong.floors.compute.rules.ways import NEVER, Place, Rates, ways
 from lilong.floors.compute.scheduler.snapshot import SnapJob, SnapNode, Snapshot, SnapTenant, Way, job_of, text
 from lilong.floors.compute.store import attempts, places, waiting
 from lilong.floors.compute.store import settings as declared
 from lilong.floors.compute.store.attempts import Open
-from lilong.floors.compute.work.sites import Known
+from lilong.floors.compute.work.sites import Known, Sites
 from lilong.ground.db import Row, Tx
+from lilong.ground.house import House
 from lilong.ground.seams import parse_stamp, stamp
 
 LOOK_A_NODE = 100  # waiting jobs for each node that a decision looks at, up to what the settings say
@@ -66,6 +67,7 @@ class Viewer:
         rank = _submits(rows)
         found, homeless, reachable = [], [], set()
         kept: dict[str, _Kept] = {}
+        expected: dict[str, int] = {}
         asks = self._asks(tx, [row for row in rows if row["id"] not in self._jobs])
         stand: object = (version, here, rates)
         for row in rows:
@@ -75,6 +77,9 @@ class Viewer:
                 if row["id"] not in asks:
                     asks |= self._asks(tx, [row])
                 job = _waiting(row, asks[row["id"]], tuple(here.values()), settings, rates, rank.get(row["id"]))
+                if row["submitted_by"] not in expected:
+                    expected[row["submitted_by"]] = waiting.expected(tx, row["submitted_by"])
+                job = replace(job, predicted=expected[row["submitted_by"]])
                 before = (key, job, text(job))
             kept[row["id"]] = before
             job = before[1]
@@ -92,17 +97,17 @@ class Viewer:
         tenants = _tenants(tx, settings, found, held, second)
         texts |= {f"tenant/{one.name}": text(one) for one in tenants}
         number = declared_number(tx)
-        snapshot = Snapshot(
+        taken = Snapshot(
             second, settings.policy, (settings.seed + number) % (1 << 31), settings.levels, settings.reclaim_s, tuple(sorted(nodes, key=lambda node: node.name)),
             tenants, tuple(sorted(found, key=lambda job: job.id)), settings.ageing_s,
         )  # fmt: skip
-        texts |= snapshot.rules()
+        texts |= taken.rules()
         pause = waiting.next_pause(tx, stamp(now))
         times = [*again, *([int(parse_stamp(pause).timestamp()) + 1] if pause else [])]
         begun = attempts.waiting_at(tx)
         windows = {n: one.spec.window - begun.get(n, 0) for n, one in known.items() if one.site.mode is Mode.DELEGATED}
         return View(
-            snapshot, texts, {row["id"]: row for row in rows}, tuple(homeless), frozenset(reachable), windows, cut, min(times, default=None), changes
+            taken, texts, {row["id"]: row for row in rows}, tuple(homeless), frozenset(reachable), windows, cut, min(times, default=None), changes
         )  # fmt: skip
 
     @staticmethod
@@ -164,6 +169,11 @@ class Viewer:
         return nodes, texts, [edge for edge in again if edge > now]
 
 
+def snapshot(house: House, tx: Tx) -> Snapshot:
+    """What a decision would see now, for those who only ask."""
+    return Viewer().look(tx, house.port(Sites).known(), house.clock.now(), 0).snapshot
+
+
 def changes_of(tx: Tx) -> tuple[int, ...]:
     """Grows with whatever happens to the queue or is declared about the nodes."""
     queue = tx.row("SELECT COALESCE(SUM(changes), 0) AS changes, COALESCE(SUM(waiting), 0) AS waiting FROM compute_queues")
@@ -181,7 +191,9 @@ def declared_number(tx: Tx) -> int:
 
 def window(tx: Tx, now: str, look: int) -> tuple[list[Row], bool]:
     """The first waiting jobs of each tenant, `look` in all: each tenant gets the same, and what one has no use for goes to the others."""
-    lines = sorted((line for line in waiting.lines(tx) if line.waiting > 0), key=lambda line: (line.waiting, line.organisation, line.project))
+    lines = sorted(
+        (line for line in waiting.lines(tx) if line.waiting > 0), key=lambda line: (line.waiting, line.organisation, line.project)
+    )
     rows: list[Row] = []
     cut = False
     for at, line in enumerate(lines):
@@ -305,9 +317,7 @@ def tenant(settings: ComputeSettings, organisation: str, project: str) -> str:
     return settings.tenant(organisation, project) or organisation
 
 
-def _tenants(
-    tx: Tx, settings: ComputeSettings, jobs: Sequence[SnapJob], held: Sequence[Open], now: int
-) -> tuple[SnapTenant, ...]:
+def _tenants(tx: Tx, settings: ComputeSettings, jobs: Sequence[SnapJob], held: Sequence[Open], now: int) -> tuple[SnapTenant, ...]:
     """The declared ones, and organisations with something in the queue that nobody declared, side by side under the root.
 
     Past use is told as of the last full minute, so that it does not change with every look.
@@ -332,6 +342,3 @@ def _tenants(
         )
         for name, one in sorted(told.items())
     )  # fmt: skip
-
-
-__all__ = ["LOCAL", "View", "Viewer", "changes_of", "tenant", "window"]

@@ -74,7 +74,9 @@ class Repositories:
         held = buckets.opened(self._house, tx, actor, wanted.name)
         found = bucket_store.below(tx, held, wanted.folder, "", _MOST_OF_A_BUCKET + 1)
         if len(found) > _MOST_OF_A_BUCKET:
-            raise BadInput(field="inputs", problem=f"the bucket has more than {_MOST_OF_A_BUCKET:,} files there", way_out="Name a folder of it.")
+            raise BadInput(
+                field="inputs", problem=f"the bucket has more than {_MOST_OF_A_BUCKET:,} files there", way_out="Name a folder of it."
+            )
         return Pinned(wanted.at(""), _below({file.path: file.digest for file in found}, wanted.folder))
 
     def check_target(self, tx: Tx, actor: Actor, reference: str) -> str:
@@ -97,7 +99,11 @@ def _below(files: dict[str, str], folder: str) -> dict[str, str]:
         return files
     found = {path.removeprefix(f"{folder}/"): digest for path, digest in files.items() if path.startswith(f"{folder}/")}
     if not found:
-        raise BadInput(field="inputs", problem=f"there is nothing in the folder {folder[:100]!r}", way_out="Name a folder that the revision has, or leave it out.")
+        raise BadInput(
+            field="inputs",
+            problem=f"there is nothing in the folder {folder[:100]!r}",
+            way_out="Name a folder that the revision has, or leave it out.",
+        )
     return found
 
 
@@ -167,7 +173,12 @@ def _provenance(job: Job, revision: Revision) -> dict[str, object]:
     return {
         "buildDefinition": {
             "buildType": BUILD_TYPE,
-            "externalParameters": {"argv": shown["argv"], "inputs": dict(job.ask.revisions), "publish": job.ask.publish, "spec": shown["spec"]},
+            "externalParameters": {
+                "argv": shown["argv"],
+                "inputs": dict(job.ask.revisions),
+                "publish": job.ask.publish,
+                "spec": shown["spec"],
+            },
             "internalParameters": {"sandbox": job.sandbox, "network": job.ask.network},
         },
         "runDetails": {

@@ -40,6 +40,7 @@ from lilong.ground.errors import BadInput, NotFound
 from lilong.ground.house import House
 
 WATCH_S = 1
+_HANDING_S = 60.0  # that a submit takes at most
 _NOT_FOUND, _CONFLICT, _GONE = 404, 409, 410
 _LOG_BYTES = 1 << 20
 _WAY_OUT = "See what `kubectl get jobs,pods` says with the same kubeconfig."
@@ -64,10 +65,11 @@ class KubernetesSite:
         self.folders = Folders(options.folder, blobs)
         self._options = options
         self._rest = access.rest
+        self._selector = f"{manifests.SITE}={manifests.owner(name, options)}"
         namespace = options.namespace or access.namespace
         self._jobs, self._pods = f"/apis/batch/v1/namespaces/{namespace}/jobs", f"/api/v1/namespaces/{namespace}/pods"
         self._program = options.program
-        self._unsettled: set[str] = set()  # over, as the engine says, and no word of how: the disk may be late
+        self._unsettled: set[str] = set()  # to be looked at again, whether there is news of them or not
 
     # --- what there is -----------------------------------------------------------------------------------------------------
 
@@ -95,7 +97,7 @@ class KubernetesSite:
         with self.folders.claimed(token):
             if (self.folders.of(token) / "engine.json").exists() and self._job(token) is not None:
                 raise AlreadySubmitted(token=token)  # it waits in the engine's queue: what it will find must not be laid anew
-            folder = self.folders.lay(token, task, floor=self._options.sandbox)
+            folder = self.folders.lay(token, task, floor=self._options.sandbox, vendors=dict(self._options.vendors))
             self.folders.lay_secrets(token, task)
             files.say(folder / "engine.json", {"job": asked["metadata"]["name"]})
         if self.folders.cancelled(token):
@@ -152,22 +154,25 @@ class KubernetesSite:
         wanted = set(told) | set(self.folders.known())
         if None not in changed:
             wanted &= self._unsettled.union(*(found[0] for found in changed if found is not None))
+        self._unsettled &= wanted
         sights = {}
         for token in wanted:
-            if token in told:
-                word = self._word(token, told[token], by_token.get(token, []))
-            elif (self.folders.of(token) / "engine.json").exists():
-                word = self._unknown(token)
-            else:
+            path = self.folders.of(token) / "engine.json"
+            if token not in told and not path.exists():
                 continue
-            sights[token] = self.folders.sight(token, word)
-            late = word.phase is Phase.FINISHED and sights[token].phase is Phase.RUNNING
-            (self._unsettled.add if late else self._unsettled.discard)(token)
+            word = self._word(token, told[token], by_token.get(token, [])) if token in told else self._unknown(token)
+            sight = self.folders.sight(token, word)
+            # one that is just being handed over has no Job yet, which is no news; one that is over may have left a word that is late
+            fresh = word.phase is Phase.NEVER and time.time() - path.stat().st_mtime < _HANDING_S
+            late = word.phase is Phase.FINISHED and sight.phase is Phase.RUNNING
+            (self._unsettled.add if fresh or late else self._unsettled.discard)(token)
+            if not fresh:
+                sights[token] = sight
         return Watched(sights, f"{jobs_version}/{pods_version}")
 
     def _changed(self, path: str, version: str) -> tuple[set[str], str] | None:
         """Tokens with news since a resource version, and the next one; None if the server no longer knows."""
-        asked = {"watch": "true", "labelSelector": f"{manifests.SITE}={self.name}", "resourceVersion": version}
+        asked = {"watch": "true", "labelSelector": self._selector, "resourceVersion": version}
         asked |= {"timeoutSeconds": str(WATCH_S), "allowWatchBookmarks": "true"}
         found: set[str] = set()
         for line in self._rest.lines(f"{path}?{urlencode(asked)}", WATCH_S):
@@ -183,7 +188,7 @@ class KubernetesSite:
         return found, version
 
     def _list(self, path: str) -> tuple[Sequence[Mapping[str, Any]], str]:
-        value = self._ask("GET", f"{path}?{urlencode({'labelSelector': f'{manifests.SITE}={self.name}'})}").json()
+        value = self._ask("GET", f"{path}?{urlencode({'labelSelector': self._selector})}").json()
         return value["items"], value["metadata"]["resourceVersion"]
 
     def _unknown(self, token: str) -> Word:

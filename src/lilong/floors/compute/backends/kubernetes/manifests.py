@@ -41,6 +41,11 @@ def name_of(token: str) -> str:
     return name if len(name) <= _NAME_LENGTH else f"{name[:30]}-{hashlib.sha256(token.encode()).hexdigest()[:20]}"
 
 
+def owner(site: str, options: Options) -> str:
+    """The label by which the site's objects are told from others': other houses may have a site of this name on the same cluster."""
+    return f"{site[:50]}-{hashlib.sha256(str(options.folder).encode()).hexdigest()[:10]}"
+
+
 def quantity(text: object) -> float:
     """Kubernetes' numbers: 500m, 16Gi, 8. Unknown ones are 0: such a resource is not counted on."""
     found = _QUANTITY.fullmatch(str(text))
@@ -53,7 +58,7 @@ def job(site: str, token: str, task: Task, options: Options, pythonpath: str) ->
     The deadline stands on the pods, not on the Job: a Job's would run while its pods wait for room.
     """
     name = name_of(token)
-    labels = {SITE: site, TOKEN: token, TASKS: str(task.tasks)}
+    labels = {SITE: owner(site, options), TOKEN: token, TASKS: str(task.tasks)}
     if options.queue:
         labels[QUEUE] = options.queue
     gang = {"completionMode": "Indexed"} if task.tasks > 1 else {}
@@ -174,13 +179,13 @@ def _is_of(name: str, labels: Mapping[str, str], has: Mapping[str, str], options
 def held(pods: Iterable[Mapping[str, Any]], site: str, options: Options) -> dict[str, tuple[int, int, int]]:
     """What pods of others hold, node by node: cores (rounded up), MiB, devices."""
     sums: dict[str, list[float]] = {}
-    resources = set(options.devices.values())
+    resources, mine = set(options.devices.values()), owner(site, options)
     for pod in pods:
         where = pod.get("spec", {}).get("nodeName")
         if (
             not where
             or pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
-            or pod["metadata"].get("labels", {}).get(SITE) == site
+            or pod["metadata"].get("labels", {}).get(SITE) == mine
         ):
             continue
         total = sums.setdefault(where, [0.0, 0.0, 0.0])

@@ -28,6 +28,7 @@ class Options:
     devices: Mapping[str, str] = field(default_factory=dict)  # class -> extended resource
     labels: Mapping[str, str] = field(default_factory=dict)  # class -> NAME=VALUE of its nodes, where one resource serves several classes
     levels: Mapping[str, str] = field(default_factory=dict)  # level of the topology -> node label
+    vendors: Mapping[str, str] = field(default_factory=dict)  # class -> vendor, for the files and variables of its devices
     queue: str = ""  # Kueue's local queue
     python: str = "python3"  # in the images; 3.11 or later
     program: str = ""  # PYTHONPATH in the images; "": a copy of what is needed, laid into the folder
@@ -66,7 +67,7 @@ def read(site: str, options: Mapping[str, Any]) -> Options:
     found = Options(
         folder=Path(folder), image=image, kubeconfig=Path(kubeconfig) if kubeconfig else None, context=table.text("context"),
         namespace=table.text("namespace"), claim=claim, sub_path=table.text("sub_path").strip("/"), host_path=host_path.rstrip("/"),
-        devices=table.words("devices"), labels=labels, levels=table.words("levels"), queue=table.text("queue"),
+        devices=table.words("devices"), labels=labels, levels=table.words("levels"), vendors=table.words("vendors"), queue=table.text("queue"),
         python=table.text("python", "python3"), program=table.text("program"), user=user if user >= 0 else None, pod=dict(pod),
         sandbox=table.one_of("sandbox", [each.word for each in Level], Level.NONE.word),
     )  # fmt: skip

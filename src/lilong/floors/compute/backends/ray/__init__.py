@@ -10,6 +10,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import IO, Any, NoReturn
 from urllib.parse import quote
@@ -38,7 +39,7 @@ from lilong.ground.blobs import Blobs
 from lilong.ground.errors import BadInput, NotFound, Refused
 from lilong.ground.house import House
 
-_SETTLED_S = 60.0  # an end is told again for as long: the clock of Ray's head is not the only one
+_SETTLED_S = 60.0  # an end is told again for as long: the clock of Ray's head is not the only one; a submit takes no longer
 _NEVER_STARTED = {"JOB_SUPERVISOR_ACTOR_START_TIMEOUT", "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE"}
 _OVER = {"SUCCEEDED", "FAILED", "STOPPED"}
 _NOT_FOUND = 404
@@ -51,8 +52,9 @@ class EngineChooses(Refused):
 
 def open_site(name: str, options: Mapping[str, Any], house: House) -> RaySite:
     """Raises BadInput, which names the option."""
+    told = read(name, options)
     floor = house.settings.sandbox if house.settings.sandbox != "auto" else "none"
-    return RaySite(name, read(name, options), house.blobs, floor=floor)
+    return RaySite(name, replace(told, sandbox=told.sandbox or floor), house.blobs)
 
 
 class RaySite:
@@ -61,15 +63,14 @@ class RaySite:
     mode = Mode.DELEGATED
     without = frozenset({"services", "stop", "drain"})
 
-    def __init__(self, name: str, options: Options, blobs: Blobs, *, floor: str = "none") -> None:
-        """`floor`: the least sandbox level; each node runs a task at the best one that it has."""
+    def __init__(self, name: str, options: Options, blobs: Blobs) -> None:
         self.name = name
-        self._floor = floor
         self.folders = Folders(options.folder, blobs)
         self._options = options
         tls = partial(ssl.create_default_context, cafile=options.ca_file)
         self._rest = Rest(name, options.url, credential=bearer(options.token_file), tls=tls, way_out=_WAY_OUT)
         self._program = options.program
+        self._owner = f"{name} {options.folder}"  # other houses may have a site of this name on the same cluster
         self._names: dict[str, str] = {}  # of nodes, by Ray's ids
 
     # --- what there is -----------------------------------------------------------------------------------------------------
@@ -103,9 +104,9 @@ class RaySite:
         with self.folders.claimed(token):
             if (self.folders.of(token) / "engine.json").exists() and self._ask_job(token) is not None:
                 raise AlreadySubmitted(token=token)  # it waits in Ray's queue: what it will find must not be laid anew
-            folder = self.folders.lay(token, task, floor=self._floor)
+            folder = self.folders.lay(token, task, floor=self._options.sandbox or "none", vendors=dict(self._options.vendors))
             self.folders.lay_secrets(token, task)
-            asked = shapes.submission(token, folder, task, self.name, self._options, self._pythonpath(), pins)
+            asked = shapes.submission(token, folder, task, self._owner, self._options, self._pythonpath(), pins)
             if task.tasks > 1:
                 files.say(folder / "gang.json", shapes.gang(task, self._options, self._pythonpath(), pins), durable=False)
             files.say(folder / "engine.json", {"session": session})
@@ -166,15 +167,20 @@ class RaySite:
         """One list: what goes on, and what ended since the cursor. If the head began anew, everything that is not tidied."""
         since_session, _, since = cursor.partition("/")
         session, now = self._session(), time.time()
-        ours = self._ours()
+        ours, known = self._ours(), set(self.folders.known())
+        for token in ours.keys() - known:
+            self._forget(token)
         told = {
             token: self._word(token, job)
             for token, job in ours.items()
             if not job["end_time"] or since_session != session or job["end_time"] / 1000 > float(since or 0) - _SETTLED_S
+            if token in known
         }
-        for token in self.folders.known():
-            if token not in ours and (self.folders.of(token) / "engine.json").exists():
-                told[token] = self._unknown(token, session)
+        for token in known - ours.keys():
+            word, path = self._unknown(token, session), self.folders.of(token) / "engine.json"
+            # one that is just being handed over is not yet in the list, and no news
+            if path.exists() and (word.phase is not Phase.NEVER or now - path.stat().st_mtime > _SETTLED_S):
+                told[token] = word
         return Watched({token: self.folders.sight(token, word) for token, word in told.items()}, f"{session}/{now:.3f}")
 
     def _unknown(self, token: str, session: str) -> Word:
@@ -238,7 +244,11 @@ class RaySite:
     def tidy(self, token: str, *, last: bool) -> None:
         """Ray's own record goes too, or its list would grow for ever."""
         for attempt in self.folders.tidy(token, last=last):
-            self._rest.ask("DELETE", f"/api/jobs/{attempt.parent.name}.{attempt.name}")
+            self._forget(f"{attempt.parent.name}.{attempt.name}")
+
+    def _forget(self, token: str) -> None:
+        """Ray forgets only what is over, in its own eyes too: if that is not so yet, the next watch asks again."""
+        self._rest.ask("DELETE", f"/api/jobs/{quote(token)}")
 
     # --- Ray ---------------------------------------------------------------------------------------------------------------
 
@@ -253,7 +263,7 @@ class RaySite:
 
     def _ours(self) -> dict[str, Mapping[str, Any]]:
         jobs: Iterable[Mapping[str, Any]] = self._ask("GET", "/api/jobs/").json()
-        return {job["submission_id"]: job for job in jobs if (job.get("metadata") or {}).get("lilong-site") == self.name}
+        return {job["submission_id"]: job for job in jobs if (job.get("metadata") or {}).get(shapes.OWNER) == self._owner}
 
     def _session(self) -> str:
         """Which life of the cluster's head this is."""

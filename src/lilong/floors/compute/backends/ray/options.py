@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lilong.floors.compute.rules.reading import Reader
+from lilong.ground.sandbox import Level
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Options:
     )  # class -> Ray resource: GPU, GPU:H20 (an accelerator_type), or one of the operator's own
     levels: Mapping[str, str] = field(default_factory=dict)  # level of the topology -> node label
     spread: bool = False  # whether each task of a gang has to have a node of its own
+    vendors: Mapping[str, str] = field(default_factory=dict)  # class -> vendor, for the files and variables of its devices
+    sandbox: str = ""  # the least level on the nodes; "": the house's own setting
     python: str = "python3"  # on the nodes, with Ray in it; 3.11 or later
     program: str = ""  # PYTHONPATH on the nodes; "": a copy of the house's code, laid into the folder
 
@@ -40,7 +43,8 @@ def read(site: str, options: Mapping[str, Any]) -> Options:
     found = Options(
         url=url.rstrip("/"), folder=Path(folder), token_file=Path(token_file) if token_file else None, ca_file=Path(ca_file) if ca_file else None,
         devices=table.words("devices"), levels=table.words("levels"), spread=table.flag("spread"),
-        python=table.text("python", "python3"), program=table.text("program"),
+        python=table.text("python", "python3"), program=table.text("program"), vendors=table.words("vendors"),
+        sandbox=table.one_of("sandbox", ["", *(level.word for level in Level)], ""),
     )  # fmt: skip
     table.end()
     return found

@@ -14,6 +14,7 @@ from lilong.ground.errors import BadInput
 
 STALE_S = 10.0  # Ray's figures of what is in use are so old at most
 LATE_S = 10.0  # that a word on a shared disk may be late
+OWNER = "lilong-site"
 NODE = "ray.io/node-id"
 _SOME = 0.001  # of an accelerator_type, which only says of which type a node's GPUs are
 _GANG = Path(__file__).with_name("gang.py")
@@ -37,10 +38,10 @@ def amounts(task: Task, options: Options) -> dict[str, float]:
 
 
 def submission(
-    token: str, folder: Path, task: Task, site: str, options: Options, pythonpath: str, pins: Sequence[str] = ()
+    token: str, folder: Path, task: Task, owner: str, options: Options, pythonpath: str, pins: Sequence[str] = ()
 ) -> dict[str, Any]:
     """The body of a job's submission. Of a gang only its small driver is one; Ray puts that beside the head."""
-    told = {"lilong-site": site, "cpus": str(task.cpus), "memory_mib": str(task.memory_mib), "milli": str(task.devices * task.milli)}
+    told = {OWNER: owner, "cpus": str(task.cpus), "memory_mib": str(task.memory_mib), "milli": str(task.devices * task.milli)}
     asked: dict[str, Any] = {"submission_id": token, "metadata": told}
     environment = [f"PYTHONPATH={pythonpath}"]
     if task.tasks > 1:

@@ -8,7 +8,8 @@ An attempt's token is the name of its job in Slurm. What makes it one job, whene
 3. The queue shows all that waits and runs, and for MinJobAge what has ended; the accounts show it after that, as soon as the queue of
    messages to them is empty. What is in neither is not there.
 4. Should a message that was thought lost arrive late after all, the twin waits for the first (`--dependency=singleton`), then finds the
-   run folder taken and ends at once.
+   run folder taken and ends at once. The same holds for a job that Slurm's controller forgets because it is killed in the seconds before it
+   saves its state: the first supervisor that claims the run folder runs the program, no other does.
 
 A job is never requeued by Slurm (`--no-requeue`): a node that failed or a place taken back ends the attempt, and the house makes another.
 """
@@ -90,6 +91,8 @@ class SlurmSite:
 
     def submit(self, token: str, task: Task) -> None:
         """Raises AlreadySubmitted, SlurmRefused, NotHere, BadInput; SiteDown where Slurm gave no answer: then `find` tells."""
+        if self.mode is Mode.DELEGATED:
+            task = replace(task, placed=())
         asked = arguments(self.name, self._options, token, task)
         folder = self.folders.of(token)
         folder.mkdir(parents=True, exist_ok=True)
@@ -220,16 +223,19 @@ class SlurmSite:
         ended = self.folders.ended(token)
         if ended is not None and row.phase is Phase.PENDING:
             self._scancel(token)  # somebody has requeued it by hand; it would find its run folder taken
-            return ended
+            return self._told(token, ended, Ending.STOPPED, "it was requeued inside Slurm") if _perhaps_by_slurm(ended) else ended
         if row.phase is not Phase.FINISHED:
             if ended is not None and _perhaps_by_slurm(ended):
                 return replace(self.folders.running(token), nodes=row.nodes)  # Slurm says in a moment whether it ended it
             return self.folders.sight(token, Word(row.phase, waits_for=row.waits_for, nodes=row.nodes))
         if ended is not None and _perhaps_by_slurm(ended) and row.ending is not None:
-            ending = Ending.CANCELLED if self.folders.cancelled(token) else row.ending[0]
-            told = ended.exit or Exit(None, None, "", 0.0, 0.0, 0.0)
-            return replace(ended, ending=ending, exit=replace(told, reason=row.ending[1]), nodes=row.nodes)
+            return replace(self._told(token, ended, *row.ending), nodes=row.nodes)
         return self.folders.sight(token, self._word(token, row))
+
+    def _told(self, token: str, ended: Sight, ending: Ending, reason: str) -> Sight:
+        """An end of which Slurm knows better than the supervisors why it came."""
+        used = ended.exit or Exit(None, None, "", 0.0, 0.0, 0.0)
+        return replace(ended, ending=Ending.CANCELLED if self.folders.cancelled(token) else ending, exit=replace(used, reason=reason))
 
     def _word(self, token: str, row: reading.Row) -> Word:
         """Of a job that has ended in Slurm and of which the run folder has no word, or not yet."""

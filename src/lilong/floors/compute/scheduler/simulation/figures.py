@@ -46,9 +46,7 @@ def figures(run: Run, tenants: Sequence[str], rates: Rates, *, arrival: bool) ->
     told["refused"] = int((job.state == REFUSED).sum())
     told["waiting"] = told["jobs"] - told["finished"] - told["running"] - told["refused"]
     told["devices"], told["nodes"], told["span_s"] = devices, len(run.nodes), span
-    told["by_tenant"] = {
-        name: _part(job, ended, job.tenant == at, rates) for at, name in enumerate(tenants) if (job.tenant == at).any()
-    }
+    told["by_tenant"] = {name: _part(job, ended, job.tenant == at, rates) for at, name in enumerate(tenants) if (job.tenant == at).any()}
     size = np.searchsorted(SIZES, width)
     names = ["≤1"] + [f"{low + 1}–{high}" for low, high in pairwise(SIZES)] + [f">{SIZES[-1]}"]
     told["by_size"] = {name: _part(job, ended, size == at, rates) for at, name in enumerate(names) if (size == at).any()}

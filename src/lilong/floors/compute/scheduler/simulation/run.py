@@ -70,8 +70,10 @@ def opened(
     rows = made.jobs.job
     rows.key = _keys(rows, policy.order)
     refuse_impossible(empty, made.shapes, made.jobs, usual, np.zeros(len(made.asked), np.int64))
-    lines, who = queues(made.jobs, empty.bounds.size - 1), tenants or _alike(nodes, rows, policy)
-    if (tenants or policy.order == "fair") and rows.tenant.max(initial=0) >= who.tenant.size:
+    lines, who = queues(made.jobs, empty.bounds.size - 1), _alike(nodes, rows, policy)
+    if tenants is not None:
+        who = Tenants(*(part.copy() for part in tenants))
+    if (tenants is not None or policy.order == "fair") and rows.tenant.max(initial=0) >= who.tenant.size:
         raise ValueError(f"a job is of tenant {rows.tenant.max()}, and there are {who.tenant.size}")
     order = {name: at for at, name in enumerate(made.names)} if held else {}
     for one in held:
@@ -109,7 +111,7 @@ def _hold(s: Site, made: Book, lines: Queues, who: Tenants, at: int, one: Held, 
     if one.start > now:
         b.job.state[at], b.job.reserved[at] = WAITING, one.start
         return
-    for k, (need, (node, devices)) in enumerate(zip(needs, one.places, strict=True)):
+    for need, (node, devices) in zip(needs, one.places, strict=True):
         take(s, made.shapes, b.job.pool[at], node, need, devices, 1)
     b.job.state[at], b.job.start[at] = RUNNING, one.start
     b.job.end[at] = max(ends(b.job[at], option, one.start), now + 1)
@@ -132,17 +134,17 @@ def simulate(
     how many. Raises SolverMissing, where the policy needs a solver that is not installed.
     """
     s, queue = opened(nodes, jobs, policy, seed, held, now, tenants)
-    c = _begun(s, queue, policy, now)
+    c = begun(s, queue, policy, now)
     if policy.round:
         in_rounds(s, queue, policy, c, tell)
     else:
-        while _play(s, queue, policy, c):
+        while played(s, queue, policy, c):
             if tell:
                 tell(int(c.at[1]), len(jobs))
     return Run(queue.book, ordered(nodes))
 
 
-def _begun(s: Site, queue: Queue, policy: Policy, now: int | None) -> Clock:
+def begun(s: Site, queue: Queue, policy: Policy, now: int | None) -> Clock:
     """The clock of a state: what runs will end, and if somebody waits, all is looked at in the first moment."""
     rows, q = queue.book.jobs.job[:-1], queue.lines
     c = clock(rows.size, s.bounds.size - 1, 1 + int(rows.user.max(initial=0)), -1 if now is None else now)
@@ -155,7 +157,7 @@ def _begun(s: Site, queue: Queue, policy: Policy, now: int | None) -> Clock:
     return c
 
 
-def _play(s: Site, queue: Queue, policy: Policy, c: Clock, steps: int = STEPS, until: int = NEVER, grain: int = 1) -> bool:
+def played(s: Site, queue: Queue, policy: Policy, c: Clock, steps: int = STEPS, until: int = NEVER, grain: int = 1) -> bool:
     b = queue.book
     return play(s, b.shapes, b.jobs, queue.lines, queue.usual, queue.tenants, policy.rules(), c, steps, until, grain)
 
@@ -164,7 +166,7 @@ def in_rounds(s: Site, queue: Queue, policy: Policy, c: Clock, tell: Callable[[i
     """All of a trace under a policy that thinks its order over in rounds."""
     rounds, b, q, many = Rounds(), queue.book.jobs, queue.lines, len(queue.book.names)
     until = int(b.job.submit[0]) + policy.round if many else 0
-    while _play(s, queue, policy, c, steps=1 << 40, until=until):
+    while played(s, queue, policy, c, steps=1 << 40, until=until):
         c.at[0] = until
         rounds.turn(s, queue, policy.rules(), until)
         q.wake[q.waits > 0] = until
@@ -175,21 +177,23 @@ def in_rounds(s: Site, queue: Queue, policy: Policy, c: Clock, tell: Callable[[i
 
 
 def forward(
-    state: Site, queue: Queue, policy: Policy, now: int, runs: Ints, until: int = NEVER, grain: int = 1
+    state: Site, queue: Queue, policy: Policy, now: int, runs: Ints, grains: Sequence[tuple[int, int]] = ((NEVER, 1),)
 ) -> npt.NDArray[np.int64]:
     """When each job starts if jobs run as long as each row of `runs` (runs × jobs of the book, in ticks) says; NEVER where it does not by
-    `until`. Running jobs have their own start. `grain`: moments that lie so many ticks together are taken as one; quicker, less exact.
+    then. Running jobs have their own start. `grains`: up to when, and how many ticks together are taken as one moment until then: quicker
+    and less exact, if it is more than 1.
     """
     found = np.full((runs.shape[0], len(queue.book.names)), NEVER, np.int64)
     for at in range(runs.shape[0]):
         s, mine = copied(state), queue.copied()
         rows = mine.book.jobs.job[:-1]
         rows.run = runs[at]
-        c = _begun(s, mine, policy, now)
+        c = begun(s, mine, policy, now)
         if policy.round:
             in_rounds(s, mine, policy, c)
         else:
-            _play(s, mine, policy, c, steps=1 << 40, until=until, grain=grain)
+            for until, grain in grains:
+                played(s, mine, policy, c, steps=1 << 40, until=until, grain=grain)
         come = (rows.state == RUNNING) | (rows.state == FINISHED)
         found[at, come] = rows.start[come]
     return found
