@@ -19,7 +19,7 @@ from tests.conftest import ORGANISATION, LiveServer
 HEAVY = ("fastapi", "sqlalchemy", "torch", "pydantic", "starlette", "uvicorn", "rich", "msgspec", "numpy", "cryptography")
 NO_ANSWER = {("up",), ("down",), ("demo",), ("hub", "nginx-config")}
 """Commands that neither list nor report."""
-NO_HOUSE = {("compute", "simulate")}
+NO_HOUSE = {("compute", "simulate"), ("compute", "compare")}
 """Commands that answer from a file alone."""
 
 

@@ -327,7 +327,7 @@ def test_going_forward_with_the_true_run_times_is_what_the_simulation_does() -> 
         run = simulate(nodes, jobs, policy, now=29)
         assert found[0].tolist() == run.book.jobs.job.start[:-1].tolist()
         assert found[1].max() > found[0].max()
-        assert (forward(s, queue, policy, 29, rows.run[None], until=40) < NEVER).sum() < len(jobs)
+        assert (forward(s, queue, policy, 29, rows.run[None], [(40, 1)]) < NEVER).sum() < len(jobs)
 
 
 def test_what_runs_now_is_where_it_is_said_to_be() -> None:

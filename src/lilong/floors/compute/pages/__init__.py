@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from lilong.floors.compute import service
 from lilong.floors.compute.contract import FINISHED, Job, JobState
@@ -48,6 +48,13 @@ async def job(request: Request, job_id: str) -> Response:
         log=log, points=points, chart=curve(points, title="Training loss by step", x_label="step", y_label="loss (nats a token)"),
         asked=asked, why=waiting, story=story, timeline=_timeline(story), map=pictures.placement([pictures.Spot(one.node, one.domain, one.devices) for one in story.spots], title="Nodes and devices"),
     )  # fmt: skip
+
+
+@routes.get("/jobs/{organisation}/{job_id}", allow="jobs.read")
+async def job_of(request: Request, organisation: str, job_id: str) -> Response:
+    """The address that the Hugging Face client prints."""
+    shown = await call(service.show, request, job_id)
+    return RedirectResponse(f"/jobs/{shown.id}")
 
 
 @routes.get("/compute", allow="jobs.read")

@@ -55,6 +55,9 @@ def _look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules,
     at = fresh if r.backfill == SKIP else 0
     while at < q.waits[pool] and (at > 0 or fresh == 0 or r.backfill == SKIP):
         job = q.waiting[base + at]
+        if b.job[job].state != WAITING:
+            at += 1
+            continue
         why = hopeless(h, b.job[job], b.option, b.job[job + 1].first, now, NEVER, q.cycles[0], q.cycles[2], spare, spare)
         if why == FITS:
             why = start_now(s, h, b, q, t, T, r, job, now, NEVER)

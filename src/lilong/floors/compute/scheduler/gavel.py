@@ -8,6 +8,8 @@ least of the time that they should have had (§5). With devices of one class thi
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -92,7 +94,7 @@ class Rounds:
         rows.key[active] = turn
         rows.prefer[active] = np.where(wanted >= 0, wanted, rows.first[active])
         for one in active[(wanted >= 0) & (rows.state[active] == RUNNING) & (rows.option[active] != wanted)].tolist():
-            if rows.start[one] < now and b.option.limit[rows.prefer[one]] != b.option.limit[rows.option[one]]:
+            if rows.start[one] < now:
                 move_out(s, queue.book.shapes, b, q, queue.tenants, r, one, now)
         base, many = q.base[pool], q.waits[pool]
         waiting = q.waiting[base : base + many]
@@ -169,9 +171,10 @@ def _solved(width: Floats, worth: Floats, job: Ints, kind: Ints, capacity: Float
     lp.a_matrix_.start_ = np.append(np.arange(pairs + 1) * 3, pairs * 3 + jobs).astype(np.int32)
     lp.a_matrix_.index_ = np.append(index, np.arange(jobs)).astype(np.int32)
     lp.a_matrix_.value_ = np.append(value, -np.ones(jobs))
-    solver = highspy.Highs()
+    solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
     for name, setting in (("output_flag", False), ("threads", 1), ("random_seed", 0)):
         solver.setOptionValue(name, setting)
     solver.passModel(lp)
     solver.run()
-    return np.clip(np.array(solver.getSolution().col_value)[:pairs], 0.0, 1.0)
+    found: Floats = np.clip(np.array(solver.getSolution().col_value)[:pairs], 0.0, 1.0)
+    return found

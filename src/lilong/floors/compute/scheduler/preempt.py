@@ -29,6 +29,19 @@ DOUBLINGS = 6
 
 
 @compiled
+def work(b: Jobs, job: int, ran: int) -> int:
+    """What a running job does of its work in so many ticks, in the way that it is laid out in."""
+    own, limit = b.job[job].limit, b.option[b.job[job].option].limit
+    return ran if own == limit or own >= NEVER or limit >= NEVER or limit <= 0 else ran * own // limit
+
+
+@compiled
+def remains(b: Jobs, job: int, now: int) -> int:
+    ran = work(b, job, now - b.job[job].start) if b.job[job].state == RUNNING else 0
+    return max(b.job[job].limit - b.job[job].done - ran, 1)
+
+
+@compiled
 def rank(q: Queues, b: Jobs, r: Rules, pool: int, now: int) -> None:
     """Give the running jobs of a pool the keys that they would have if they waited; and say when the next one's falls behind."""
     next_time = NEVER
@@ -37,7 +50,7 @@ def rank(q: Queues, b: Jobs, r: Rules, pool: int, now: int) -> None:
         if b.job[job].state != RUNNING:
             continue
         if r.order == REMAINING:
-            b.job[job].key = b.job[job].end - now
+            b.job[job].key = remains(b, job, now)
         elif r.order == ATTAINED and b.job[job].key < SECOND:
             lacks = r.threshold - b.job[job].attained - (now - b.job[job].start) * b.job[job].width
             if lacks <= 0:
@@ -176,21 +189,20 @@ def _restore(s: Site, h: Any, b: Jobs, T: Tenants, victim: int, fits: bool) -> b
 def stopped(q: Queues, b: Jobs, r: Rules, job: int, now: int, to: int) -> None:
     """A job was taken off its nodes: it keeps what it may of its work, and waits again."""
     strike_running(q, b, job)
-    option, ran = b.option[b.job[job].option], now - b.job[job].start
+    ran = now - b.job[job].start
     kept = ran
     if r.preempts == BORROWERS:
         kept = ran // b.job[job].checkpoint * b.job[job].checkpoint if b.job[job].checkpoint > 0 else 0
-    if option.limit != b.job[job].limit and 0 < option.limit < NEVER and b.job[job].limit < NEVER:
-        kept = kept * b.job[job].limit // option.limit
     overhead = r.overhead if b.job[job].width <= 8 * WHOLE else r.overhead_large
-    b.job[job].done = max(b.job[job].done + kept - overhead, 0)
+    b.job[job].done = max(b.job[job].done + work(b, job, kept) - overhead, 0)
     b.job[job].attained += b.job[job].width * ran
     b.job[job].stops += 1
     b.job[job].placed, b.job[job].end = 0, NEVER
     q.stopped[q.cycles[3]], q.stopped_for[q.cycles[3]] = job, to
     q.cycles[3] += 1
+    b.job[job].state = WAITING
     if r.order == REMAINING:
-        b.job[job].key = max(b.job[job].limit - b.job[job].done, 1)
+        b.job[job].key = remains(b, job, now)
     if r.order == FAIR:
         put_last(q, b, job)
     else:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lilong.floors.compute.contract import FINISHED, Compute, Job, JobState, ReasonCode
+from lilong.floors.compute.rules.asking import layouts
 from lilong.floors.compute.rules.counterfactuals import duration
 from lilong.floors.compute.rules.explaining import Ahead, Explained, Holder, Quota, explained
 from lilong.floors.compute.rules.ways import ways

@@ -15,12 +15,15 @@ from lilong.floors.compute.scheduler.state import WHOLE
 from lilong.floors.compute.traces.playing import Ask, play
 
 _STEPS = 600  # points of a curve over time
-_SHARES = 200  # points of a distribution
+_SHARES = 400  # points of a distribution
+_SOON_S = 10  # waits below it are drawn as it
 Curve = list[tuple[float, float]]
 
 
 def compare(ask: Ask, names: Sequence[str], tell: Callable[[str], None] | None = None) -> dict[str, dict[str, Any]]:
-    """Policy -> its figures (see `play`) with `series`: waiting jobs and busy devices by day, and share of jobs by wait in seconds."""
+    """Policy -> its figures (see `play`) with `series`: waiting jobs and busy devices by day, and the % of jobs that
+    waited longer than so many seconds.
+    """
     found = {}
     for name in names:
         if tell:
@@ -51,12 +54,13 @@ def series(run: Run) -> dict[str, Curve]:
     waiting = count(submit, ones) - count(start, ones)
     busy = count(start, width) - count(end, width)
     waits = np.sort(start - submit)
-    steps = np.unique(np.linspace(0, waits.size - 1, min(_SHARES, waits.size)).astype(int))
+    soon = int(np.searchsorted(waits, _SOON_S, side="right"))
+    steps = np.unique(np.linspace(max(soon - 1, 0), waits.size - 1, min(_SHARES, waits.size - soon + 1)).astype(int))
     days = (at - zero) / 86400
     return {
         "waiting": list(zip(days.tolist(), waiting.tolist(), strict=True)),
         "busy": list(zip(days.tolist(), busy.tolist(), strict=True)),
-        "waits": [(float(max(waits[step], 1)), 100 * (step + 1) / waits.size) for step in steps.tolist()],
+        "waits": [(float(max(waits[step], _SOON_S)), 100 * (1 - (step + 1) / waits.size)) for step in steps.tolist()],
     }
 
 
@@ -72,7 +76,7 @@ def draw(found: dict[str, dict[str, Any]], folder: Path) -> list[Path]:
         made[-1].write_text(standalone(curves(lines, **words)), encoding="utf-8")
 
     lines = [Series(name, told["series"]["waits"]) for name, told in found.items()]
-    write("waits", lines, title="Share of jobs that had started after a wait", x_label="wait (s)", y_label="% of jobs", log_x=True)
+    write("waits", lines, title="Share of jobs that waited longer", x_label="longer than (s)", y_label="% of jobs", log_x=True)
     for name, told in found.items():
         pair = [Series("waiting jobs", told["series"]["waiting"]), Series("busy devices", told["series"]["busy"])]
         write(name, pair, title=f"{name}: the queue and the devices", x_label="days", y_label="jobs, devices")

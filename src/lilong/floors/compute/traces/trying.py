@@ -56,7 +56,7 @@ def _tree(nodes: Sequence[Node], names: Sequence[str], quotas: Mapping[str, int]
     devices = any(node.devices for node in nodes)
     tree = [Tenant("(root)")]
     for name in names:
-        nominal = [quotas.get(name)] * classes if devices else [None] * classes + [quotas.get(name)]
+        nominal: list[int | None] = [quotas.get(name)] * classes if devices else [*[None] * classes, quotas.get(name)]
         tree.append(Tenant(name, 0, nominal, weight=max(round(UNIT * weights.get(name, 1.0)), 1)))
     return tenants(tree, classes, totals(nodes, classes))
 
