@@ -6,6 +6,10 @@ Every job is `/usr/bin/true` with a run folder, a lock, a supervisor, limits, a 
 it, on the same machine in turns: the same with a fresh interpreter for each supervisor (what a site without a starter does), and bare
 `subprocess.Popen` of the same program, which promises nothing. Submits come from four threads, as the dispatcher's do.
 
+With `--house`, end to end: through a house's queue, from the submit in batches (durable before it is answered) over decisions, the outbox and
+the local site to the job's settled row, its events and its emptied folders. Its one node says that it has more cores than the machine,
+so that enough programs that do nothing are under way at once; `options.level = "none"` in its settings takes the sandbox away.
+
 CPU time is that of this process and of all that it starts, from a control group where one can be made, else that of the whole machine
 meanwhile (the output says which). On a busy machine compare CPU times, not rates: `cpu_bound_rate` is what the cores' CPU time would pay for.
 """
@@ -15,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import os
 import platform
 import socket
@@ -27,13 +32,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import structlog
+
+from lilong.floors.compute import service, store
 from lilong.floors.compute.backends.local import LocalSite
 from lilong.floors.compute.backends.spawning import Spawner
-from lilong.floors.compute.contract import Capacity, Phase, Task
+from lilong.floors.compute.contract import Capacity, JobAsk, Phase, Task
+from lilong.floors.compute.store import settings
+from lilong.floors.compute.work import Dispatcher
+from lilong.floors.compute.work.sites import Sites
+from lilong.ground.access import SYSTEM
 from lilong.ground.blobs import LocalBlobs
+from lilong.ground.config import load
+from lilong.ground.house import House, open_house
+from lilong.ground.migrations import migrate
 from lilong.ground.sandbox import Level, available
+from lilong.ground.seams import stamp
 
 TRUE = "/usr/bin/true"
+CORES = 64  # that the node says it has
+BATCH = 100  # submits in one transaction
 GROUP = Path("/sys/fs/cgroup/cpuacct")
 
 
@@ -43,6 +61,9 @@ class Measured:
     cpu_ms: float  # of one job, all processes together
     house_cpu_ms: float  # of one job, this process alone
     cpu_bound_rate: float  # jobs a second that the machine's cores could start if they did nothing else
+
+
+Case = Callable[[Path, int, Callable[[], float]], Measured]
 
 
 @contextlib.contextmanager
@@ -98,6 +119,49 @@ class _Fresh(Spawner):
         raise OSError("no starter, to compare")
 
 
+def house_starts(folder: Path, level: Level, jobs: int, cpu: Callable[[], float]) -> Measured:
+    house = made(folder, level)
+    sites, dispatcher = house.port(Sites), house.port(Dispatcher)
+    ask = JobAsk("bench.start", "lantern-works", (TRUE,), memory_mib=16)
+
+    def submit(many: int) -> None:
+        for first in range(0, many, BATCH):
+            house.db.write(lambda tx, few=min(BATCH, many - first): [service.port(house).submit(tx, SYSTEM, ask) for _ in range(few)])
+
+    def left() -> int:
+        return int(house.db.read(lambda tx: tx.value("SELECT COUNT(*) FROM (SELECT 1 FROM compute_jobs WHERE tidied = 0 LIMIT 1) AS x")))
+
+    def work() -> None:
+        submit(jobs)
+        while left():
+            time.sleep(0.05)
+
+    sites.refresh()
+    dispatcher.start()
+    submit(8)  # what is loaded once, and the first supervisors
+    while left():
+        time.sleep(0.05)
+    try:
+        found = measured(work, jobs, cpu)
+        ended = house.db.read(lambda tx: store.counts(tx))
+        if ended.get("succeeded") != jobs + 8:
+            raise RuntimeError(f"not all succeeded: {ended}")
+        return found
+    finally:
+        dispatcher.stop()
+        house.close()
+
+
+def made(folder: Path, level: Level) -> House:
+    house = open_house(load(folder, {"cpus": CORES, "memory_mib": 65536}, environment={}))
+    migrate(house.db, [("ground", "lilong.ground"), ("compute", "lilong.floors.compute")], house.clock)
+    toml = f'[sites.local]\noptions = {{ level = "{level.word}" }}'
+    house.db.write(lambda tx: house.access.add_organisation(tx, SYSTEM, "lantern-works", "Lantern Works"))
+    house.db.write(lambda tx: settings.add_version(tx, 1, toml, "olga", stamp(house.clock.now())))
+    service.start(house)
+    return house
+
+
 def bare_starts(jobs: int, cpu: Callable[[], float]) -> Measured:
     def work() -> None:
         with ThreadPoolExecutor(4) as pool:
@@ -118,6 +182,18 @@ def measured(work: Callable[[], None], jobs: int, cpu: Callable[[], float]) -> M
     )
 
 
+def cases(levels: list[Level], *, house: bool) -> dict[str, Case]:
+    found: dict[str, Case] = {}
+    for level in levels:
+        if house:
+            found[f"house, {level.word}"] = lambda folder, jobs, cpu, level=level: house_starts(folder, level, jobs, cpu)
+        else:
+            found[f"local, {level.word}"] = lambda folder, jobs, cpu, level=level: site_starts(folder, level, jobs, cpu, starter=True)
+    if not house:
+        found["local, none, no starter"] = lambda folder, jobs, cpu: site_starts(folder, Level.NONE, max(10, jobs // 10), cpu, starter=False)
+    return {**found, "bare Popen": lambda folder, jobs, cpu: bare_starts(jobs, cpu)}
+
+
 def middle(rounds: list[Measured]) -> Measured:
     """The round of the median CPU time."""
     return next(one for one in rounds if one.cpu_ms == statistics.median_low([each.cpu_ms for each in rounds]))
@@ -129,24 +205,22 @@ def main() -> None:
     options.add_argument("--jobs", type=int, default=400)
     options.add_argument("--levels", default="none,landlock,bubblewrap")
     options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--house", action="store_true", help="end to end through a house, beside bare Popen")
     options.add_argument("--json", action="store_true")
     given = options.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     levels = [Level.parse(word) for word in given.levels.split(",") if Level.parse(word) in available()]
     found: dict[str, list[Measured]] = {}
     with meter() as (counted, cpu):
         for _ in range(given.rounds):
-            for level in levels:
+            for name, case in cases(levels, house=given.house).items():
                 with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-                    found.setdefault(f"local, {level.word}", []).append(site_starts(Path(folder), level, given.jobs, cpu, starter=True))
-            with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-                few = max(10, given.jobs // 10)
-                found.setdefault("local, none, no starter", []).append(site_starts(Path(folder), Level.NONE, few, cpu, starter=False))
-            found.setdefault("bare Popen", []).append(bare_starts(given.jobs, cpu))
+                    found.setdefault(name, []).append(case(Path(folder), given.jobs, cpu))
     told = {name: asdict(middle(rounds)) for name, rounds in found.items()}
     if given.json:
-        print(json.dumps({"machine": platform.machine(), "cores": os.cpu_count(), "cpu_time_of": counted, "cases": told}, indent=1))
+        print(json.dumps({"machine": platform.machine(), "cores": os.cpu_count(), "cpu_time_of": counted, "load": os.getloadavg(), "cases": told}, indent=1))
         return
-    print(f"CPU time of {counted}; {os.cpu_count()} cores; median of {given.rounds} rounds of {given.jobs} jobs")
+    print(f"CPU time of {counted}; {os.cpu_count()} cores; median of {given.rounds} rounds of {given.jobs} jobs; load {os.getloadavg()[0]:.1f}")
     for name, one in told.items():
         print(
             f"{name:26} {one['rate']:8.1f}/s  {one['cpu_ms']:7.2f} ms CPU a job  {one['house_cpu_ms']:6.2f} in the house  {one['cpu_bound_rate']:8.1f}/s by CPU"

@@ -105,7 +105,7 @@ def test_the_architecture_names_every_module_of_the_ground_and_every_engine() ->
     for word in re.findall(r"[a-z]{2,}", picture.split("the ground:")[0].splitlines()[-1] + picture.splitlines()[-1]):
         assert word in ground
     engines = {f"{path.parent.parent.name}/{path.parent.name}" for path in SRC.glob("floors/*/*/__init__.py")}
-    usual = {"api", "service", "rules", "store", "pages", "commands", "backends"}
+    usual = {"api", "service", "rules", "store", "pages", "commands", "backends", "work"}
     assert set(re.findall(r"`(\w+/\w+)`", page)) >= {engine for engine in engines if engine.split("/")[1] not in usual}
 
 

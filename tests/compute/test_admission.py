@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.compute.conftest import ORGANISATION
 from tests.compute.test_doors import ask, client_of
 
 from lilong.client import Client, ServerError, compute
-from lilong.floors.compute.contract import JobAsk, JobState, Layout, ReasonCode
+from lilong.floors.compute.contract import Inventory, JobAsk, JobState, Layout, ReasonCode, SiteNode
+from lilong.floors.compute.rules.feasible import groups, impossible, over_quota
+from lilong.floors.compute.rules.settings import read
 from lilong.floors.compute.work import Dispatcher, run_until_idle
 from lilong.ground.house import House
 
@@ -69,14 +73,34 @@ def test_what_the_quota_can_never_cover_is_refused_and_says_whose(mei: Client, o
         olga,
         f'[tenants.city]\nnominal = {{ cpu = 2 }}\n[tenants.{ORGANISATION}]\nparent = "city"\nnominal = {{ cpu = 1 }}\nborrow = {{ cpu = 0 }}\n',
     )
-    assert "lantern-works may not hold so much" in refused(mei, ask("pass", cpus=2), 409)
+    assert "lantern-works may never hold more than 1 cores" in refused(mei, ask("pass", cpus=2), 409)
     compute.apply_settings(
         olga, f'[tenants.city]\nnominal = {{ cpu = 2 }}\n[tenants.{ORGANISATION}]\nparent = "city"\nnominal = {{ cpu = 1 }}\n'
     )
     compute.submit(mei, ask("pass", cpus=2, timeout_s=60))
     said = refused(mei, ask("pass", cpus=2, timeout_s=7200), 409)
-    assert "neither be preempted nor ends soon" in said
+    assert "may never hold more than 1 cores with jobs that cannot be preempted" in said
     compute.submit(mei, ask("pass", cpus=2, timeout_s=7200, preemptible=True))
+
+
+def test_what_others_keep_for_themselves_can_never_be_borrowed() -> None:
+    settings = read(
+        "[classes.h20]\n[tenants.city]\nnominal = { h20 = 16 }\nborrow = { h20 = 0 }\n"
+        '[tenants.lantern-works]\nparent = "city"\nnominal = { h20 = 8 }\n'
+        '[tenants.harbour-lab]\nparent = "city"\nnominal = { h20 = 8 }\nlend = { h20 = 2 }\n'
+    )
+    layouts = [Layout("h20", 10, cpus=1, memory_mib=16, least_tasks=1)]
+    assert over_quota(layouts, 60, False, settings, "lantern-works", "default") == []
+    (said,) = over_quota([replace(layouts[0], devices=11)], 60, False, settings, "lantern-works", "default")
+    assert "lantern-works may never hold more than 10 h20" in said
+
+
+def test_nodes_of_unknown_racks_are_no_rack_together() -> None:
+    nodes = tuple(SiteNode(name, 8, 1024, "h20", 8, {"rack": "r1"} if name == "a" else {}) for name in "abc")
+    layout = Layout("h20", 8, tasks=2, least_tasks=2, cpus=1, memory_mib=16)
+    sites = {"pudong": groups(Inventory(nodes))}
+    assert impossible([layout], "site", sites) == []
+    assert impossible([layout], "rack", sites) == ["2 tasks of 8 h20, 1 cores and 16 MiB: one rack of pudong has room for 1 of its tasks"]
 
 
 # --- money -----------------------------------------------------------------------------------------------------------------

@@ -8,13 +8,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from tests.compute.snapshots import houses, ways
+from tests.compute.snapshots import houses, node, snapshot, way, ways
 
-from lilong.floors.compute.rules.counterfactuals import Change, Supposed, suppose
-from lilong.floors.compute.rules.explaining import Explained, explained
+from lilong.floors.compute.contract import ReasonCode
+from lilong.floors.compute.rules.counterfactuals import Change, Supposed, duration, largest, suppose
+from lilong.floors.compute.rules.explaining import Explained, code_of, explained, gravest
 from lilong.floors.compute.scheduler.compiled import plainly
+from lilong.floors.compute.scheduler.decide import Reason
 from lilong.floors.compute.scheduler.opening import decided
-from lilong.floors.compute.scheduler.snapshot import SnapJob, Snapshot, Way
+from lilong.floors.compute.scheduler.snapshot import SnapJob, Snapshot, SnapTenant, Way
 from lilong.floors.compute.scheduler.supposing import Supposing
 
 POLICIES = ("easy", "fifo", "drf-tree", "drf-tree", "fgd", "sjf", "easy-sjbf", "conservative")
@@ -96,3 +98,117 @@ def test_asking_with_one_job_patched_is_asking_anew(found: Snapshot, other: Way,
         begins, truly = supposing.begins(job.id, supposed), starts(found, job.id, supposed)
         moves = found.policy == "drf-tree" and (supposed.priority is not None or supposed.ways == (other,))
         assert begins == truly or (moves and truly), supposed
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60), st.lists(st.integers(-5, 65), max_size=4))
+def test_the_largest_that_works_is_found_wherever_it_turns(low: int, high: int, turn: int, hints: list[int]) -> None:
+    found = largest(low, high, lambda value: value <= turn, hints)
+    assert found == (min(high, turn) if low <= min(high, turn) else None)
+
+
+# --- known cases -----------------------------------------------------------------------------------------------------------
+
+LONG = SnapJob("job-1", "lantern-works", 0, (way(limit=36_000),), started=0, places=(("pudong/a0", 255),))
+WIDE = SnapJob("job-2", "harbour-lab", 10, (way(tasks=2, limit=7200),), 1)
+
+
+def two_nodes(*jobs: SnapJob, tenants: tuple[SnapTenant, ...] = (), **more: object) -> Snapshot:
+    return snapshot((node("a0"), node("a1"), node("b0", "lingang", "910b", 16)), jobs, tenants, **more)
+
+
+def test_a_shorter_job_fits_before_the_promised_start() -> None:
+    found = two_nodes(LONG, WIDE, SnapJob("job-3", "lantern-works", 20, (way(limit=72_000),), 2))
+    changes = asked(found, "job-3", (way("lingang", "910b", limit=72_000, price=12),))
+    assert changes["limit"].value == 36_000 - 1000
+    assert changes["limit"].says == "It starts now with a time limit of at most 9 h 43 min instead of 20 h."
+    assert changes["class"].says == "It starts now on 8 910b at lingang, 20 % dearer."
+    assert changes["priority"].value == 1
+    assert set(changes) == {"limit", "class", "priority"}
+
+
+def test_a_gang_is_told_with_how_many_tasks_it_starts_and_one_task_with_how_much_memory() -> None:
+    assert asked(two_nodes(LONG, WIDE), "job-2")["tasks"].says == "It starts now with 1 task of 8 h20 instead of 2."
+    small = SnapJob("job-4", "lantern-works", 0, (way(accelerator="", devices=0, cpu=1000, memory=600_000),))
+    assert asked(two_nodes(LONG, small), "job-4")["memory"].says == "It starts now with 512000 MiB of memory instead of 600000."
+    held = SnapJob(
+        "job-5", "lantern-works", 0, (way(accelerator="", devices=0, memory=400_000, limit=9000),), started=0, places=(("here/n", 0),)
+    )
+    waits = SnapJob("job-6", "lantern-works", 5, (way("here", "", 0, memory=300_000),))
+    one = snapshot((node("n", "here", "", 0),), (replace(held, ways=(replace(held.ways[0], site="here"),)), waits))
+    assert asked(one, "job-6")["memory"].value == 112_000
+
+
+def test_over_its_quota_a_job_starts_with_more_of_it_or_as_one_that_gives_way() -> None:
+    tenants = (SnapTenant("lantern-works", nominal={"h20": 8000}), SnapTenant("harbour-lab", nominal={"h20": 8000}))
+    found = two_nodes(LONG, SnapJob("job-3", "lantern-works", 20, (way(devices=4, limit=9000),), 2), tenants=tenants, policy="drf-tree")
+    changes = asked(found, "job-3")
+    assert changes["quota"].says == "It starts now with a quota of 12 instead of 8 h20 for lantern-works."
+    assert "preemptible" in changes
+    assert changes["limit"].value == 3600  # what ends within the tree's bound may borrow
+    why = told(found, "job-3", {"job-1", "job-3"})
+    assert why.code is ReasonCode.QUOTA
+    assert why.says.startswith("It needs 4 h20; lantern-works holds 8 of its quota of 8 h20. A job that may not be preempted")
+
+
+def test_a_job_that_would_run_into_maintenance_is_told_until_when_it_may_run() -> None:
+    found = snapshot((node("a0", closes=5000),), (SnapJob("job-3", "lantern-works", 0, (way(limit=72_000),)),))
+    changes = asked(found, "job-3")
+    assert changes["limit"].value == 4000
+    assert changes["maintenance"].says.startswith("It would start now but for the maintenance of pudong in 1 h 6 min")
+    assert told(found, "job-3", set()).code is ReasonCode.MAINTENANCE
+
+
+def test_the_sentence_tells_what_is_needed_what_is_free_and_who_has_the_rest() -> None:
+    other = SnapJob("job-9", "harbour-lab", 0, (way(devices=2, limit=20_000),), started=0, places=(("pudong/a1", 3),))
+    why = told(two_nodes(LONG, other, SnapJob("job-3", "lantern-works", 20, (way(limit=72_000),))), "job-3", {"job-1", "job-3"})
+    assert why.code is ReasonCode.NO_ROOM
+    assert why.says == (
+        "It goes first. It needs 8 h20; free: 6 h20 at pudong, at most 6 on one node. Held by job-1 (8 h20), another tenant (2 h20)."
+        " It starts at 05:33 UTC at the latest."
+    )
+    assert why.reserved_start == 20_000
+
+
+def test_who_is_ahead_is_counted_and_only_ones_own_are_named() -> None:
+    jobs = (LONG, WIDE, *(SnapJob(f"job-{at}", TENANT_OF[at % 2], 20 + at, (way(tasks=2, limit=3600),), at) for at in range(3, 7)))
+    why = told(two_nodes(*jobs), "job-6", {"job-1", "job-4", "job-6"})
+    assert (why.ahead.count, why.ahead.own_count, why.ahead.own) == (4, 1, ("job-4",))
+    assert why.ahead.device_hours == 16 * 2 + 3 * 16
+    assert "4 jobs, 1 of them yours, go before it" in why.says
+
+
+TENANT_OF = ("lantern-works", "harbour-lab")
+
+
+@given(found=houses(POLICIES), data=st.data())
+@SLOW
+def test_an_explanation_names_nobody_elses_jobs_or_tenants(found: Snapshot, data: st.DataObject) -> None:
+    supposing = Supposing(found)
+    assume(supposing.order)
+    chosen = data.draw(st.sampled_from(supposing.order))
+    job = next(one for one in found.jobs if one.id == chosen)
+    mine = {one.id for one in found.jobs if one.tenant == job.tenant}
+    why = explained(supposing.snapshot, supposing.decision, job.id, supposing.order, mine)
+    text = repr(why) + repr([(one.says, one.value) for one in supposing.counterfactuals(job.id)])
+    for other in found.jobs:
+        assert other.tenant == job.tenant or (other.tenant not in text and f"'{other.id}'" not in text and f"{other.id} " not in text)
+
+
+def test_the_codes_are_in_one_total_order_and_every_reason_of_decide_has_one() -> None:
+    assert [code_of(reason.name.lower()) for reason in Reason] == sorted(
+        (code_of(r.name.lower()) for r in Reason), key=list(ReasonCode).index
+    )
+    assert gravest([ReasonCode.BEHIND, ReasonCode.QUOTA, ReasonCode.WOULD_DELAY]) is ReasonCode.QUOTA
+    assert gravest(list(ReasonCode)) is ReasonCode.HELD
+
+
+def test_durations_are_rounded_down_to_two_units() -> None:
+    assert [duration(each) for each in (0, 59, 60, 3600, 10_079, 90_061, 1 << 60)] == [
+        "0 s",
+        "59 s",
+        "1 min",
+        "1 h",
+        "2 h 47 min",
+        "1 d 1 h",
+        "no end",
+    ]

@@ -47,26 +47,26 @@ _SOCKET_PATH_BYTES = 100  # sockaddr_un has 108, 104 on macOS
 _STOP_S = 10
 _SWEEP_S = 2.0
 """Between two looks at whether supervisors were killed: those leave no line in the file of changes."""
-_OPTIONS = frozenset({"nodes", "vendors", "sandbox", "log_mib", "control_groups"})
+_OPTIONS = frozenset({"nodes", "vendors", "sandbox", "level", "log_mib", "control_groups"})
 
 
 def open_site(name: str, options: Mapping[str, Any], house: House) -> LocalSite:
     """A local site as the settings document describes it. Raises BadInput.
 
-    Options: `nodes` (virtual nodes, see nodes.Nodes.declared), `vendors` {accelerator class: vendor}, `sandbox` (the least level),
-    `log_mib` (a log's cap), `control_groups` (false: limits are only watched). Everything has a default.
+    Options: `nodes` (virtual nodes, see nodes.Nodes.declared), `vendors` {accelerator class: vendor}, `sandbox` (the least level: the
+    strongest that works here is taken), `level` (this one and no other: a weaker one starts sooner, for a site of programs that may do
+    as they like), `log_mib` (a log's cap), `control_groups` (false: limits are only watched). Everything has a default.
     """
     for key in options:
         if key not in _OPTIONS:
             raise BadInput(
                 field=f"options.{key}", problem="the local driver has no such option", way_out=f"It has {', '.join(sorted(_OPTIONS))}."
             )
-    word = str(options.get("sandbox", house.settings.sandbox))
-    try:
-        floor = Level.NONE if word == "auto" else Level.parse(word)
-    except KeyError:
-        levels = ", ".join(["auto", *(level.word for level in Level)])
-        raise BadInput(field="sandbox", problem=f"{word!r} is no level", way_out=f"Give one of: {levels}.") from None
+    floor = _level("sandbox", options.get("sandbox", house.settings.sandbox))
+    level = _level("level", options.get("level"))
+    if level is not None and floor is not None and level < floor:
+        problem = f"{level.word} is weaker than {floor.word}, the least that this house was set to run jobs at"
+        raise BadInput(field="options.level", problem=problem, way_out="Give a stronger one, or lower `sandbox`.")
     capacity = Capacity(house.settings.cpus, house.settings.memory_mib)
     root = house.settings.jobs if name == "local" else house.settings.jobs / f".{name}"
     return LocalSite(
@@ -74,12 +74,23 @@ def open_site(name: str, options: Mapping[str, Any], house: House) -> LocalSite:
         house.blobs,
         capacity,
         name=name,
-        floor=floor,
+        floor=floor or Level.NONE,
+        level=level,
         nodes=_nodes(options.get("nodes")),
         vendors=_typed(options, "vendors", Mapping, {}, 'a table such as { h20 = "nvidia" }'),
         log_bytes=max(1, _typed(options, "log_mib", int, LOG_BYTES >> 20, "a whole number")) << 20,
         control_groups=_typed(options, "control_groups", bool, True, "true or false"),
     )
+
+
+def _level(field: str, word: object) -> Level | None:
+    if word is None or word == "auto":
+        return None
+    try:
+        return Level.parse(str(word))
+    except KeyError:
+        levels = ", ".join(["auto", *(level.word for level in Level)])
+        raise BadInput(field=field, problem=f"{word!r} is no level", way_out=f"Give one of: {levels}.") from None
 
 
 def _typed(options: Mapping[str, Any], key: str, kind: type, usual: Any, like: str) -> Any:

@@ -161,7 +161,8 @@ def _less(job: SnapJob, begins: Begins, name: str, wanted: int, unit: int, words
 
     found = largest(1, most, lambda units: begins(supposed(units)), (at // unit for at in hints))
     if found is not None:
-        says = f"It starts now with at most {found} {words} instead of {wanted / unit:g}."
+        shown = words.replace("tasks", "task", 1) if (found, name) == (1, "tasks") else words
+        says = f"It starts now with {found} {shown} instead of {wanted / unit:g}."
         yield _change(job, name, says, found, 1 - found * unit / wanted, supposed(found))
 
 
@@ -177,7 +178,7 @@ def _elsewhere(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[W
         told.add(dimension)
         dearer = _costlier(job, way)
         where = f"at {way.site}" if dimension == "site" else f"on {amount(way)} at {way.site}"
-        takes = f" with a time limit of {duration(way.limit)}" if way.limit != job.ways[0].limit else ""
+        takes = f", where it may run for {duration(way.limit)}" if way.limit != job.ways[0].limit else ""
         says = f"It starts now {where}{takes}{_price(dearer)}."
         size = (0.1 if dimension == "site" else 0.25) + min(max(dearer or 0.0, 0.0) / 100, 1.0) / 2
         yield Change(dimension, says, {"site": way.site, "accelerator": way.accelerator}, size, supposed, dearer)

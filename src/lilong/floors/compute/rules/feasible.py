@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lilong.floors.compute.contract import Inventory, Layout
 from lilong.floors.compute.rules.reading import nearest
 from lilong.floors.compute.rules.settings import ComputeSettings
 
-_NO_LIMIT = 1 << 60
+if TYPE_CHECKING:
+    from lilong.floors.compute.scheduler.tenants import Tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,10 @@ def _lacking(layout: Layout, within: str, site: str, alike: Iterable[Group]) -> 
         many = group.tasks(layout)
         if level == "node":
             largest = max(largest, many // group.count)
+        elif level and level not in dict(group.domains):
+            largest = max(largest, many // group.count)  # a node that is in no known domain is one by itself
         else:
-            fits[dict(group.domains).get(level, "") if level else ""] += many
+            fits[dict(group.domains)[level] if level else ""] += many
     largest = max(largest, max(fits.values(), default=0))
     if largest >= layout.least_tasks:
         return None
@@ -85,28 +89,43 @@ def over_quota(
 
     What cannot be taken back within the reclaim bound may not borrow (see scheduler.tenants).
     """
+    from lilong.floors.compute.scheduler.compiled import plainly
+    from lilong.floors.compute.scheduler.tenants import may_hold
+
+    name = settings.tenant(organisation, project)
+    if name is None:
+        return []
+    tree, columns = _empty_tree(settings)
+    at = 1 + list(settings.tenants).index(name)
     bounded = preemptible or limit_s <= settings.reclaim_s
     told = []
-    for layout in layouts:
-        unit = layout.accelerator if layout.devices else ""
-        amount = layout.least_tasks * (layout.devices * layout.milli if layout.devices else layout.cpus * 1000)
-        problem = None
-        for at in settings.above(settings.tenant(organisation, project)):
-            if unit not in at.nominal:
-                continue
-            if bounded:
-                most, what = at.nominal[unit] + at.borrow.get(unit, _NO_LIMIT), "its quota and what it may borrow are"
-            else:
-                parts = sum(each.nominal.get(unit, 0) for each in settings.tenants.values() if each.parent == at.name)
-                most, what = (
-                    at.nominal[unit] - parts,
-                    "what is its own, all that a job may hold that can neither be preempted nor ends soon, is",
-                )
-            if amount > most:
-                problem = f"{shown(layout)}: {settings.called(at.name, organisation)} may not hold so much; {what} {most / 1000:g} {unit or 'cores'}"
-            if problem or not bounded:
-                break
-        if problem is None:
-            return []
-        told.append(problem)
+    with plainly():
+        for layout in layouts:
+            unit = layout.accelerator if layout.devices else ""
+            amount = layout.least_tasks * (layout.devices * layout.milli if layout.devices else layout.cpus * 1000)
+            if unit not in columns or may_hold(tree, at, columns[unit], amount, bounded):
+                return []
+            low, high = 0, amount  # it may hold `low`, and not `high`
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if may_hold(tree, at, columns[unit], middle, bounded) else (low, middle)
+            in_time = not bounded and may_hold(tree, at, columns[unit], amount, True)
+            how = " with jobs that cannot be preempted and may run for longer than what is lent can be waited for" if in_time else ""
+            told.append(
+                f"{shown(layout)}: {settings.called(name, organisation)} may never hold more than {low / 1000:g} {unit or 'cores'}{how}"
+            )
     return told
+
+
+def _empty_tree(settings: ComputeSettings) -> tuple[Tenants, dict[str, int]]:
+    """The tenants while nobody holds anything, and the column of each unit of which somebody has a quota."""
+    from lilong.floors.compute.scheduler.tenants import Tenant, tenants
+
+    classes = sorted({unit for tenant in settings.tenants.values() for unit in tenant.nominal if unit})
+    units = [*classes, ""]
+    names = list(settings.tenants)
+    tree = [Tenant("")]
+    for one in settings.tenants.values():
+        nominal, borrow, lend = ([of.get(unit) for unit in units] for of in (one.nominal, one.borrow, one.lend))
+        tree.append(Tenant(one.name, 0 if one.parent is None else 1 + names.index(one.parent), nominal, borrow, lend))
+    return tenants(tree, len(classes), reclaim=settings.reclaim_s), {unit: at for at, unit in enumerate(units)}

@@ -10,7 +10,7 @@ from lilong.floors.compute.scheduler.compiled import compiled
 from lilong.floors.compute.scheduler.fragmentation import Typical
 from lilong.floors.compute.scheduler.jobs import NEVER, RUNNING, Jobs
 from lilong.floors.compute.scheduler.order import Queues, add_running, drop_running
-from lilong.floors.compute.scheduler.place import lay, lift
+from lilong.floors.compute.scheduler.place import lay, lift, take_later
 from lilong.floors.compute.scheduler.policy import Rules
 from lilong.floors.compute.scheduler.score import CONSOLIDATED
 from lilong.floors.compute.scheduler.state import WHOLE, Ints, Site
@@ -88,6 +88,8 @@ def start_now(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Ru
         why = max(why, WOULD_DELAY if beside else NO_ROOM)
         if s.closing[b.job[job].pool] < until and lay(s, h, b, t, way, job, at, beside, now, kinds):
             lift(s, h, b, job)
+            for back in range(b.job[job].room, b.job[job].room + (b.job[job].placed if beside else 0)):
+                take_later(s, h, b.place[back].node, b.place[back].need, b.place[back].devices, -1)
             b.job[job].placed = 0
             why = MAINTENANCE
         every = kinds == -1 or (need.classes & ~kinds & ((1 << T.column.size) - 1)) == 0

@@ -2,8 +2,8 @@
 # (rows of record arrays have no types that mypy could see)
 """Deciding again with one job otherwise, many times over: the arrays are prepared once, and one job in them is patched.
 
-Once nothing more starts, a waiting job is held up by what is free and by the starts that are promised to those before it, and by nothing
-else in the queue. So a queue of just these and the job decides about the job as the whole queue does, in a hundredth of the time. Where
+Once nothing more starts, a waiting job is held up by what is free, and by those before it who were promised a start or may not be overtaken, and
+by nothing else in the queue. So a queue of just these and the job decides about the job as the whole queue does, in a hundredth of the time. Where
 others could start too, they are asked with it; policies that order by length ask the whole queue.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from lilong.floors.compute.rules.counterfactuals import Change, Supposed, Turns, counterfactuals, suppose
 from lilong.floors.compute.rules.estimating import Ahead, History, drawn, quantile
 from lilong.floors.compute.scheduler.compiled import compiled
-from lilong.floors.compute.scheduler.decide import Queue, decided, planned, play_once
+from lilong.floors.compute.scheduler.decide import Queue, Reason, decided, planned, play_once
 from lilong.floors.compute.scheduler.jobs import ABSENT, NEVER, RUNNING, WAITING, Book, Jobs
 from lilong.floors.compute.scheduler.opening import Opened, Words, opening, told
 from lilong.floors.compute.scheduler.order import enqueue
@@ -56,8 +56,7 @@ class Supposing:
         refused = [names[job] for job in range(len(names)) if self.decision.reasons.get(names[job]) == "impossible"]
         self.order = (*(names[job] for job in self.line), *refused)
         self._place = {job: at for at, job in enumerate(self.line)}
-        reserved = self._queue.book.jobs.job.reserved[list(self.line)]
-        self._reserved = dict.fromkeys(self.line[at] for at in np.flatnonzero(reserved < NEVER).tolist())
+        self._blocking = self._who_block()
         self._top = max((job.priority for job in snapshot.jobs if job.started is None), default=0)
         self._jobs = {job.id: job for job in snapshot.jobs}
         self._words = Words(snapshot)
@@ -65,6 +64,15 @@ class Supposing:
         free = {"cpu": node.cpu, "memory": node.memory, "devices": devices}
         self._turns = Turns(tuple(self.decision.reservations.values()), {name: np.unique(of).tolist() for name, of in free.items()})
         self._scratch = copied(self._state), self._queue.copied()
+
+    def _who_block(self) -> dict[int, None]:
+        """Those whom others may not delay, in their order: who has a promise, or, where nobody may be overtaken, who is first."""
+        rows, line = self._queue.book.jobs.job, list(self.line)
+        if self.opened.policy.backfill == "none":
+            first = np.flatnonzero(rows.why[line] != Reason.QUOTA)[:1]
+        else:
+            first = np.flatnonzero(rows.reserved[line] < NEVER)
+        return dict.fromkeys(line[at] for at in first.tolist())
 
     def counterfactuals(self, job_id: str, others: Sequence[Way] = ()) -> list[Change]:
         """What would make it start now (see rules.counterfactuals)."""
@@ -84,9 +92,9 @@ class Supposing:
             return self._starts(at, supposed, None, policy)
         if supposed.quotas:  # others of these tenants have more to start with too
             wider = self._below({tenant for tenant, _ in supposed.quotas})
-            line = [one for one in self.line[: self._place[at]] if one in self._reserved or self._tenant(one) in wider]
+            line = [one for one in self.line[: self._place[at]] if one in self._blocking or self._tenant(one) in wider]
             return self._starts(at, supposed, [*line, at], replace(policy, order="submitted"), fresh=True)
-        before = [other for other in self._reserved if other != at and not self._goes_before(at, other, job, supposed)]
+        before = [other for other in self._blocking if other != at and not self._goes_before(at, other, job, supposed)]
         if before or policy.backfill == "conservative":
             return self._starts(at, supposed, [*before, at], replace(policy, order="submitted"))
         # For one who is looked at before anybody was promised a start:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from lilong.floors.compute.rules import estimating
 from lilong.floors.compute.rules.estimating import RUNS, Ahead, Calibration, History
-from lilong.floors.compute.service.why import View, view
+from lilong.floors.compute.service.why import View, plain, view
 from lilong.floors.compute.store import estimates
 from lilong.ground.access import Actor
 from lilong.ground.house import House
@@ -38,6 +38,11 @@ def estimates_held(house: House, actor: Actor) -> Estimates:
 
 def say_starts(house: House) -> int:
     """Say of every waiting job in view when it will start, where nothing was said yet or not for long; of how many."""
+    with plain(house):
+        return _say_starts(house)
+
+
+def _say_starts(house: House) -> int:
     if house.db.read(lambda tx: tx.row("SELECT 1 FROM compute_jobs WHERE state = 'queued' LIMIT 1")) is None:
         return 0
     seen, now = view(house), house.clock.now()

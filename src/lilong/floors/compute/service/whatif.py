@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lilong.floors.compute.scheduler.simulation.comparing import Case
 
 LONGEST_S = 366 * 86400
+SMALL = 5_000  # jobs times nodes up to which it is quicker not to compile
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,13 @@ def what_if(house: House, actor: Actor, ask: WhatIf) -> Compared:
     before, after = (_case(each, rates, past, told if each is world else Counter()) for each in (world, other))
     if not before.jobs and not after.jobs:
         raise NothingToPlay(since=stamp(since))
+    from lilong.floors.compute.scheduler.compiled import plainly
     from lilong.floors.compute.scheduler.simulation.comparing import compared
 
-    found = compared(before, after)
-    return Compared(stamp(since), stamp(now), len(before.jobs), dict(told), **found)
+    with plainly(len(rows) * max(len(before.nodes), len(after.nodes)) <= SMALL):
+        found = compared(before, after)
+    left_out = {reason: many for reason, many in told.items() if many}
+    return Compared(stamp(since), stamp(now), len(before.jobs), left_out, **found)
 
 
 def _world(tx: Tx) -> World:

@@ -28,6 +28,8 @@ from lilong.ground.sandbox.start import Started, limit_self, start
 TICK = 0.25  # seconds between two looks at limits and the cancel file
 CALM_TICK = 0.5
 GRACE = 1.0  # seconds between the polite and the certain end; "within two seconds" is promised
+WAKE = signal.SIGUSR1
+"""Means: look at the marks in the run folder now. It may come late, when the same process has another attempt, and does no harm there."""
 FOR_EVER_S = 10 * 365 * 86400
 _FOLDER_LOOK = 5.0
 _USAGE_LOOK = (1.0, 5.0)  # seconds until the first word of what was used, and between two
@@ -42,10 +44,11 @@ def supervise(
     secrets: int | None = None,
     host: str | None = None,
     address: str | None = None,
-) -> None:
-    """Carry out the order in `folder`, all of it or one rank.
+) -> bool:
+    """Carry out the order in `folder`, all of it or one rank; whether nothing of it is left in this process, which may carry out others.
 
-    `lock`: the descriptor of its lock, already held; taken here otherwise. `secrets`: a descriptor that holds them as JSON.
+    `lock`: the descriptor of its lock, already held; taken here otherwise. It is for the caller to close. `secrets`: a descriptor that
+    holds them as JSON.
     """
     order: dict[str, Any] = json.loads((folder / "start.json").read_text())
     if int(order["task"]["tasks"]) == 1:
@@ -57,23 +60,23 @@ def supervise(
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.set_inheritable(lock, False)
     if (own / "exit.json").exists() or (own / "running.json").exists():
-        return
-    watch = Watch(folder, own, order, rank)
-    if (folder / "cancel").exists():
-        watch.leave_word("cancelled", None)
-        return
-    watch.listen()  # before anybody can know whom to signal
-    me = os.getpid()
-    if not files.claim(own / "running.json", watch.said):
-        return  # another supervisor was first, where the lock told nothing
-    watch.note("running")
-    tree.become_subreaper()
-    try:
-        watch.run(_handed_on(own, secrets), host, address)
-    except (OSError, LilongError, ImportError) as error:
-        tree.send(tree.descendants(me), signal.SIGKILL)
-        watch.log(f"\n[the supervisor failed: {error}]\n".encode())
-        watch.leave_word("unable", None, str(error))
+        return True
+    with contextlib.closing(Watch(folder, own, order, rank)) as watch:
+        if (folder / "cancel").exists():
+            watch.leave_word("cancelled", None)
+            return True
+        watch.listen()  # before anybody can know whom to signal
+        if not files.claim(own / "running.json", watch.said):
+            return True  # another supervisor was first, where the lock told nothing
+        tree.become_subreaper()
+        try:
+            watch.run(_handed_on(own, secrets), host, address)
+            return True
+        except (OSError, LilongError, ImportError) as error:
+            tree.send(tree.descendants(os.getpid()), signal.SIGKILL)
+            watch.log(f"\n[the supervisor failed: {error}]\n".encode())
+            watch.leave_word("unable", None, str(error))
+            return False
 
 
 def _handed_on(own: Path, secrets: int | None) -> int | None:
@@ -104,14 +107,16 @@ class Watch:
         self.groups = cgroup.Groups()
         self.sandbox: str | None = None
         me = os.getpid()
-        self.said: dict[str, Any] = {"supervisor": [me, tree.start_time(me)], "at": time.time()}
+        self.said: dict[str, Any] = {"supervisor": [me, tree.start_time(me)], "wake": int(WAKE), "at": time.time()}
         self.began = time.monotonic()
         self.log_file: int | None = None
         self.logged = 0
         self.wish: Wish | None = None
         self.status: int | None = None
         self.peak = 0
-        self.cpu_s = 0.0
+        self.largest = 0  # of one process, as the kernel told at its end
+        self.cpu_s = 0.0  # as last seen of those that run
+        self.spent = 0.0  # by those that have ended
         self.started: Started | None = None
         self.next_folder_look = self.began + _FOLDER_LOOK
         self.next_usage = self.began + _USAGE_LOOK[0]
@@ -127,7 +132,15 @@ class Watch:
         signal.set_wakeup_fd(self._wake_write)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._note_stop)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (WAKE, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
+
+    def close(self) -> None:
+        """Descriptors only: signals are heard, and mean nothing, until the next attempt listens."""
+        signal.set_wakeup_fd(-1)
+        for descriptor in (self.wake_read, self._wake_write, self.log_file):
+            if descriptor is not None:
+                os.close(descriptor)
 
     def _note_stop(self, *_: object) -> None:
         self.stop_asked = True
@@ -148,17 +161,24 @@ class Watch:
                 self.leave_word(self._given_up() or "stopped", None)
                 return
         read, write = os.pipe()
-        os.set_blocking(read, False)
         try:
-            self.started = self._start(meeting, secrets, write)
-        except OSError as error:
-            self.log(f"the program could not be started: {error}\n".encode())
-            self.leave_word("unable", None, str(error))
-            return
+            os.set_blocking(read, False)
+            try:
+                self.started = self._start(meeting, secrets, write)
+            except OSError as error:
+                self.log(f"the program could not be started: {error}\n".encode())
+                self.leave_word("unable", None, str(error))
+                return
+            finally:
+                os.close(write)
+                if secrets is not None:
+                    os.close(secrets)
+            self._follow(read)
         finally:
-            os.close(write)
-            if secrets is not None:
-                os.close(secrets)
+            os.close(read)
+
+    def _follow(self, read: int) -> None:
+        assert self.started is not None
         child = self.started.process.pid
         self.said |= {"child": [child, tree.start_time(child)], "sandbox": self.sandbox, "groups": self.groups.folders}
         files.amend(self.own / "running.json", self.said)
@@ -247,14 +267,20 @@ class Watch:
     def _reap(self, started: Started) -> None:
         while True:
             try:
-                pid, status, _ = os.wait4(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
+            self._used(used)
             if pid == started.process.pid:
                 self.status = status
                 started.process.returncode = os.waitstatus_to_exitcode(status)
+
+    def _used(self, used: resource.struct_rusage) -> None:
+        """By a process that has ended, and by those whose end it had heard of itself."""
+        self.spent += used.ru_utime + used.ru_stime
+        self.largest = max(self.largest, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
     # --- limits -------------------------------------------------------------------------------------------------------------
 
@@ -272,7 +298,7 @@ class Watch:
     def _given_up(self) -> str | None:
         if (self.folder / "cancel").exists():
             return "cancelled"
-        if self.stop_asked:
+        if self.stop_asked or (self.folder / "stop").exists():
             return "stopped"
         if self.rank is not None and (self.folder / "failed").exists():
             return "gang"
@@ -359,8 +385,7 @@ class Watch:
         tree.send([started.root], signal.SIGKILL)
         tree.send([started.process.pid, *tree.descendants(os.getpid())], signal.SIGKILL)
 
-    @staticmethod
-    def _end_everything(started: Started) -> None:
+    def _end_everything(self, started: Started) -> None:
         """Nothing of the tree outlives its root: not daemons, not orphans (they came to us)."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(started.process.pid, signal.SIGKILL)
@@ -368,9 +393,10 @@ class Watch:
             left = tree.descendants(os.getpid())
             tree.send(left, signal.SIGKILL)
             try:
-                pid, _, _ = os.wait4(-1, 0 if left else os.WNOHANG)
+                pid, _, used = os.wait4(-1, 0 if left else os.WNOHANG)
                 while pid:  # all that are there: a look at a thousand processes for each of them would take minutes
-                    pid, _, _ = os.wait4(-1, os.WNOHANG)
+                    self._used(used)
+                    pid, _, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if not left and not tree.children(os.getpid()):
@@ -384,8 +410,6 @@ class Watch:
         if self.log_file is not None:
             os.fsync(self.log_file)
         code, number = _told(status, self.launch is not None and self.launch.held)
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        largest = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         said = {
             "ending": ending,
             "code": code,
@@ -393,8 +417,8 @@ class Watch:
             "problem": problem,
             "wall_s": round(time.monotonic() - self.began, 3),
             # of processes that an engine has killed beneath their parents, the kernel tells less than was seen
-            "cpu_s": max(self.cpu_s, round(usage.ru_utime + usage.ru_stime, 3)),
-            "max_rss_bytes": max(largest, self.peak) if status is not None else 0,
+            "cpu_s": max(self.cpu_s, round(self.spent, 3)),
+            "max_rss_bytes": max(self.largest, self.peak) if status is not None else 0,
             "sandbox": self.sandbox,
             "at": time.time(),
         }

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lilong.floors.compute.scheduler.jobs import FINISHED, RUNNING
+from lilong.floors.compute.scheduler.jobs import FINISHED
 from lilong.floors.compute.scheduler.simulation.run import Run
 from lilong.floors.compute.scheduler.state import WHOLE
 from lilong.floors.compute.traces.playing import Ask, play
@@ -21,8 +21,8 @@ Curve = list[tuple[float, float]]
 
 
 def compare(ask: Ask, names: Sequence[str], tell: Callable[[str], None] | None = None) -> dict[str, dict[str, Any]]:
-    """Policy -> its figures (see `play`) with `series`: waiting jobs and busy devices by day, and the % of jobs that
-    waited longer than so many seconds.
+    """Policy -> its figures (see `play`) with `series`: unfinished jobs and busy devices by day, and the % of jobs
+    that waited longer than so many seconds in all.
     """
     found = {}
     for name in names:
@@ -35,31 +35,30 @@ def compare(ask: Ask, names: Sequence[str], tell: Callable[[str], None] | None =
 
 
 def series(run: Run) -> dict[str, Curve]:
-    """Times in days since the first submission, waits in seconds. A job that was preempted counts as waiting until its last start."""
+    """Times in days since the first submission, waits in seconds. Of a run with preemptions no busy devices are told: a job's row
+    knows only its last start.
+    """
     rows = run.book.jobs.job[:-1]
-    begun = (rows.state == FINISHED) | (rows.state == RUNNING)
-    if not begun.any():
-        return {"waiting": [], "busy": [], "waits": []}
-    submit, start, end = (rows[name][begun].astype(np.int64) for name in ("submit", "start", "end"))
-    width = rows.width[begun] / WHOLE
-    zero, last = int(submit.min()), int(end.max())
-    at = np.linspace(zero, last, _STEPS)
+    done = rows[rows.state == FINISHED]
+    if not done.size:
+        return {"unfinished": [], "busy": [], "waits": []}
+    submit, start, end = (done[name].astype(np.int64) for name in ("submit", "start", "end"))
+    at = np.linspace(int(submit.min()), int(end.max()), _STEPS)
+    days = (at - at[0]) / 86400
 
-    def count(times: Any, weights: Any) -> Any:
-        order = np.argsort(times, kind="stable")
-        total = np.concatenate([[0.0], np.cumsum(weights[order])])
-        return total[np.searchsorted(times[order], at, side="right")]
+    def over_time(begin: Any, weights: Any) -> Curve:
+        def total(times: Any) -> Any:
+            order = np.argsort(times, kind="stable")
+            return np.concatenate([[0.0], np.cumsum(weights[order])])[np.searchsorted(times[order], at, side="right")]
 
-    ones = np.ones(submit.size)
-    waiting = count(submit, ones) - count(start, ones)
-    busy = count(start, width) - count(end, width)
-    waits = np.sort(start - submit)
+        return list(zip(days.tolist(), (total(begin) - total(end)).tolist(), strict=True))
+
+    waits = np.sort(end - submit - done.run)
     soon = int(np.searchsorted(waits, _SOON_S, side="right"))
     steps = np.unique(np.linspace(max(soon - 1, 0), waits.size - 1, min(_SHARES, waits.size - soon + 1)).astype(int))
-    days = (at - zero) / 86400
     return {
-        "waiting": list(zip(days.tolist(), waiting.tolist(), strict=True)),
-        "busy": list(zip(days.tolist(), busy.tolist(), strict=True)),
+        "unfinished": over_time(submit, np.ones(submit.size)),
+        "busy": [] if (done.stops > 0).any() else over_time(start, done.width / WHOLE),
         "waits": [(float(max(waits[step], _SOON_S)), 100 * (1 - (step + 1) / waits.size)) for step in steps.tolist()],
     }
 
@@ -75,9 +74,13 @@ def draw(found: dict[str, dict[str, Any]], folder: Path) -> list[Path]:
         made.append(folder / f"{name}.svg")
         made[-1].write_text(standalone(curves(lines, **words)), encoding="utf-8")
 
+    if all(told["allocated_pct"] for told in found.values()):
+        lines = [Series(name, [(float(at), part) for at, part in told["allocated_pct"].items()]) for name, told in found.items()]
+        write("allocated", lines, title="Devices allocated as jobs arrive", x_label="arrived (% of all devices)", y_label="% allocated")
+        return made
     lines = [Series(name, told["series"]["waits"]) for name, told in found.items()]
     write("waits", lines, title="Share of jobs that waited longer", x_label="longer than (s)", y_label="% of jobs", log_x=True)
     for name, told in found.items():
-        pair = [Series("waiting jobs", told["series"]["waiting"]), Series("busy devices", told["series"]["busy"])]
+        pair = [Series("unfinished jobs", told["series"]["unfinished"]), Series("busy devices", told["series"]["busy"])]
         write(name, pair, title=f"{name}: the queue and the devices", x_label="days", y_label="jobs, devices")
     return made
