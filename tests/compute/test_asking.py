@@ -198,12 +198,12 @@ def test_quotas_weights_policies_and_sites_can_be_tried(past: House) -> None:
         (WhatIf(since="yesterday"), "since", "no length of time"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_tried_is_said_by_its_name(past: House, ask: WhatIf, field: str, problem: str) -> None:
+def test_what_cannot_be_tried_is_said_by_its_name(house: House, ask: WhatIf, field: str, problem: str) -> None:
     if ask.set and ask.set[0].startswith("quota.lantern-works=many"):
         ask = replace(ask, set=("quota.lantern-works.h20=many",))
         field += ".h20"
     with pytest.raises(BadInput) as refused:
-        whatif.what_if(past, OLGA, ask)
+        whatif.what_if(house, OLGA, ask)
     assert refused.value.details["field"] == field and problem in str(refused.value)
 
 

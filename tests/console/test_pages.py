@@ -55,7 +55,7 @@ def pages(demo: FinishedDemo) -> list[str]:
         "/datasets/lantern-works/handbooks", "/models", "/models/lantern-works/handbook-model", "/models/lantern-works/smollm2-135m-instruct",
         f"/reports/{demo.outputs['evaluation']['id']}", f"/evidence/{corpus['statement']}", "/no/such/page/here",
         "/lantern-works", "/lantern-works/handbook-model", "/lantern-works/handbook-model/tree/main", "/lantern-works/handbook-model/activity",
-        "/datasets/lantern-works/handbooks/tree/main", "/corpora", "/corpora/lantern-works/handbooks", "/settings/tokens",
+        "/compute", "/compute/tenants", "/compute/estimates", "/compute/what-if", "/compute/what-if?since=1d&set=policy%3Deasy", "/datasets/lantern-works/handbooks/tree/main", "/corpora", "/corpora/lantern-works/handbooks", "/settings/tokens",
     ]  # fmt: skip
 
 

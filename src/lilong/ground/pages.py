@@ -142,7 +142,9 @@ def _span(pair: tuple[str | None, str | None] | float | None) -> str:
         seconds = float(pair)
     if seconds < 60:
         return f"{seconds:.1f} s"
-    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+    if seconds < 3600:
+        return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+    return f"{int(seconds) // 3600} h {int(seconds) // 60 % 60:02d} min"
 
 
 def _markdown(text: str, below: int = 2) -> Markup:

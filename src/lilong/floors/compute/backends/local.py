@@ -294,17 +294,21 @@ class LocalSite:
 
     @staticmethod
     def _wake(folder: Path) -> bool:
-        """Signal the supervisor, if that process is still the one that wrote its number down."""
-        pid, started = (files.read(folder / "running.json") or {}).get("supervisor") or (0, None)
+        """Have the supervisor look, if that process is still the one that wrote its number down: it finds the mark by itself, but later."""
+        said = files.read(folder / "running.json") or {}
+        pid, started = said.get("supervisor") or (0, None)
         if tree.same(pid, started) or (started is None and pid and held(folder)):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+                os.kill(pid, said.get("wake", signal.SIGTERM))  # an earlier release's have no other, and one attempt only
                 return True
         return False
 
     def stop(self) -> None:
         left = [self.folders.of(token) for token in self.folders.known()]
         woken: set[Path] = set()
+        for folder in left:
+            if held(folder):
+                (folder / "stop").touch()
         end = time.monotonic() + _STOP_S
         while (left := [folder for folder in left if folder.exists() and held(folder)]) and time.monotonic() < end:
             woken |= {folder for folder in left if folder not in woken and self._wake(folder)}

@@ -40,9 +40,11 @@ def why(client: Client, as_json: bool, job_id: str) -> None:
     for quota in found["quotas"]:
         bound = "no bound of its own" if quota["nominal"] is None else f"of {quota['nominal']:g}"
         click.echo(f"Quota: {quota['tenant']} holds {quota['held']:g} {quota['kind'] or 'cores'}, {bound}.")
-    if ahead := found["ahead"]:
+    if (ahead := found["ahead"]) and ahead["count"]:
         own = f", yours: {', '.join(ahead['own'])}" if ahead["own"] else ""
-        click.echo(f"Ahead of it: {ahead['count']} jobs that may use {ahead['device_hours']:g} device-hours{own}.")
+        click.echo(
+            f"Ahead of it: {ahead['count']} job{'' if ahead['count'] == 1 else 's'} that may use {ahead['device_hours']:g} device-hours{own}."
+        )
     if found["reserved_start"]:
         click.echo(f"Start reserved: {_time(found['reserved_start'])} at the latest.")
     if start := found["start"]:

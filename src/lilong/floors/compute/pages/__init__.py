@@ -106,8 +106,8 @@ async def what_if(request: Request, since: str = "7d", set: str = "") -> Respons
         at = [(moment - told.curves["at_s"][0]) / 3600 for moment in told.curves["at_s"]]
         lines = [
             pictures.Series(f"{what}, {when}", list(zip(at, told.curves[side][which], strict=True)))
-            for what, which in (("waiting jobs", "waiting"), ("devices in use", "used"))
-            for when, side in (("as it is", "before"), ("changed", "after"))
+            for what, which in (("waiting", "waiting"), ("devices", "used"))
+            for when, side in (("now", "before"), ("changed", "after"))
         ]
         chart = pictures.curves(lines, title="The queue and the devices, before and after", x_label="hours", y_label="jobs, devices")
     return page(

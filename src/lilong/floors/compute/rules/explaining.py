@@ -210,8 +210,10 @@ class _Facts:
 
     @property
     def others(self) -> str:
-        own = f", {self.ahead.own_count} of them yours," if self.ahead.own_count else ""
-        return f"{self.ahead.count} job{'' if self.ahead.count == 1 else 's'}{own} {'goes' if self.ahead.count == 1 else 'go'} before it"
+        count, own = self.ahead.count, self.ahead.own_count
+        if count == 1:
+            return f"1 job{' of yours' if own else ''} goes before it"
+        return f"{count} jobs{f', {own} of them yours,' if own else ''} go before it"
 
 
 def _impossible(facts: _Facts) -> str:
@@ -249,13 +251,11 @@ def _reserved(facts: _Facts) -> str:
 
 def _would_delay(facts: _Facts) -> str:
     promised = f"the start promised to another for {facts.when}" if facts.when else "a start promised to another"
-    return (
-        f"It needs {facts.wants} for up to {duration(facts.job.ways[0].limit)}, which would delay {promised}. {facts.others.capitalize()}."
-    )
+    return f"It needs {facts.wants} for up to {duration(facts.job.ways[0].limit)}, which would delay {promised}. {facts.others}."
 
 
 def _behind(facts: _Facts) -> str:
-    return f"{facts.others.capitalize()}, and nobody is overtaken here. {facts.needs}"
+    return f"{facts.others}. {facts.needs}{facts.held}"
 
 
 _SAYS: Mapping[ReasonCode, Callable[[_Facts], str]] = {

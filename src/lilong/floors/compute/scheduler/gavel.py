@@ -171,7 +171,7 @@ def _solved(width: Floats, worth: Floats, job: Ints, kind: Ints, capacity: Float
     lp.a_matrix_.start_ = np.append(np.arange(pairs + 1) * 3, pairs * 3 + jobs).astype(np.int32)
     lp.a_matrix_.index_ = np.append(index, np.arange(jobs)).astype(np.int32)
     lp.a_matrix_.value_ = np.append(value, -np.ones(jobs))
-    solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+    solver: Any = highspy.Highs()
     for name, setting in (("output_flag", False), ("threads", 1), ("random_seed", 0)):
         solver.setOptionValue(name, setting)
     solver.passModel(lp)

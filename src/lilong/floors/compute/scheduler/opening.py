@@ -115,7 +115,8 @@ class Words:
 
     def held(self, job: SnapJob, number: Mapping[str, int]) -> Held:
         assert job.started is not None
-        return Held(self.job(job, job.started), job.started, job.way, tuple((number[node], devices) for node, devices in job.places))
+        started = min(job.started, self.snapshot.now)  # the clock may have been set back since: it holds what it holds all the same
+        return Held(self.job(job, started), started, job.way, tuple((number[node], devices) for node, devices in job.places))
 
     def foreign(self, node: SnapNode, at: int) -> Held:
         cpu, memory, devices = node.foreign
@@ -124,16 +125,26 @@ class Words:
         return Held(job, 0, 0, ((at, ((1 << devices) - 1) << max(node.devices - devices, 0)),))
 
     def tree(self, nodes: Sequence[Node]) -> Tenants:
-        """The root and those below it. Quotas are of accelerator classes, over all sites; the last column is of cores."""
+        """The root and the snapshot's tenants below it (see `tree_of`)."""
+        return self.tree_of(self.snapshot.tenants, self.size(nodes))
+
+    def size(self, nodes: Sequence[Node]) -> list[int]:
+        """What there is in all, by column."""
+        return totals(nodes, *self._columns())
+
+    def _columns(self) -> tuple[int, list[int]]:
         classes = sorted({accelerator for _, accelerator in self.kinds if accelerator})
-        column = [classes.index(accelerator) if accelerator else len(classes) for _, accelerator in self.kinds]
-        units = [*classes, ""]
+        return len(classes), [classes.index(accelerator) if accelerator else len(classes) for _, accelerator in self.kinds]
+
+    def tree_of(self, below: Sequence[SnapTenant], size: Sequence[int]) -> Tenants:
+        """The root and those below it. Quotas are of accelerator classes, over all sites; the last column is of cores."""
+        classes, column = self._columns()
+        units = [*sorted({accelerator for _, accelerator in self.kinds if accelerator}), ""]
         tree = [Tenant("")]
-        for tenant in self.snapshot.tenants:
+        for tenant in below:
             nominal, borrow, lend = ([of.get(unit) for unit in units] for of in (tenant.nominal, tenant.borrow, tenant.lend))
             past = [tenant.used.get(unit, 0) for unit in units]
             parent = 0 if tenant.parent is None else self.tenants[tenant.parent]
             tree.append(Tenant(tenant.name, parent, nominal, borrow, lend, tenant.weight, tenant.half_life, past))
-        aged = max((tenant.used_at for tenant in self.snapshot.tenants), default=0)
-        size = totals(nodes, len(classes), column)
-        return tenants(tree, len(classes), size, column=column, reclaim=self.snapshot.reclaim_s, ageing=self.snapshot.ageing_s, aged=aged)
+        aged = max((tenant.used_at for tenant in below), default=0)
+        return tenants(tree, classes, size, column=column, reclaim=self.snapshot.reclaim_s, ageing=self.snapshot.ageing_s, aged=aged)

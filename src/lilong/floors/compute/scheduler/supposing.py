@@ -32,7 +32,7 @@ SPARE = 8  # shapes that a patched job may bring
 ROOM = 256  # tasks of a patched job that has more than before
 ROUNDS = 3  # decisions until nothing more starts
 HORIZON = 30 * 86400  # seconds that futures are played for
-GRAINS = ((600, 120), (3600, 900), (21_600, 5400), (86_400, 21_600), (7 * 86_400, 172_800), (HORIZON, 6 * 86_400))
+GRAINS = ((600, 300), (3600, 1800), (21_600, 10_800), (86_400, 21_600), (7 * 86_400, 172_800), (HORIZON, 6 * 86_400))
 EXACT = 20_000  # waiting jobs times all jobs up to which every moment is played
 
 
@@ -60,6 +60,7 @@ class Supposing:
         self._top = max((job.priority for job in snapshot.jobs if job.started is None), default=0)
         self._jobs = {job.id: job for job in snapshot.jobs}
         self._words = Words(snapshot)
+        self._size = self._words.size([self._words.node(one) for one in snapshot.nodes])
         node, devices = self._state.node, (self._state.free == WHOLE).sum(axis=1)
         free = {"cpu": node.cpu, "memory": node.memory, "devices": devices}
         self._turns = Turns(tuple(self.decision.reservations.values()), {name: np.unique(of).tolist() for name, of in free.items()})
@@ -190,7 +191,7 @@ class Supposing:
                 closes[closes > 0] = NEVER
         if supposed.quotas:
             changed = suppose(self.snapshot, job.id, Supposed(quotas=supposed.quotas))
-            tree = Words(changed).tree([self._words.node(one) for one in self.snapshot.nodes])
+            tree = self._words.tree_of(changed.tenants, self._size)
             for column, value in zip(queue.tenants, tree, strict=True):
                 np.copyto(column, value)
             hold_all(queue.tenants, state, queue.book.shapes, queue.book.jobs)

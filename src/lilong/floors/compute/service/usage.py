@@ -10,13 +10,12 @@ from datetime import datetime
 from lilong.floors.compute.contract import FINISHED, Job, SiteNode
 from lilong.floors.compute.rules.metering import HOUR, Bill, Hold, bill, use_by_hour
 from lilong.floors.compute.rules.settings import ComputeSettings, SiteSettings
-from lilong.floors.compute.scheduler.snapshot import SnapTenant
+from lilong.floors.compute.scheduler.snapshot import Snapshot, SnapTenant
 from lilong.floors.compute.service.jobs import show
 from lilong.floors.compute.store import places
 from lilong.floors.compute.store import usage as store
 from lilong.floors.compute.store.settings import current
-from lilong.floors.compute.work.sites import Sites
-from lilong.floors.compute.work.snapshotting import Viewer
+from lilong.floors.compute.work.snapshotting import snapshot as current_snapshot
 from lilong.ground.access import Actor
 from lilong.ground.house import House
 from lilong.ground.seams import parse_stamp, stamp
@@ -184,13 +183,20 @@ class ClassShares:
 
 def tenants(house: House, actor: Actor) -> list[ClassShares]:
     """Classes of which somebody has a quota or holds something, each with the tenants that the actor may see, in the order of the tree."""
+    from lilong.floors.compute.scheduler.by_name import SMALL
+    from lilong.floors.compute.scheduler.compiled import plainly
+
+    snapshot = house.db.read(lambda tx: current_snapshot(house, tx))
+    with plainly(len(snapshot.nodes) <= SMALL):
+        return _shares(house, actor, snapshot)
+
+
+def _shares(house: House, actor: Actor, snapshot: Snapshot) -> list[ClassShares]:
     from lilong.floors.compute.scheduler.opening import opening
     from lilong.floors.compute.scheduler.tenants import borrowed, lent
 
-    known = house.port(Sites).known()
-    snapshot = house.db.read(lambda tx: Viewer().look(tx, known, house.clock.now(), 0)).snapshot
-    tree, books = opening(snapshot), snapshot.tenants
-    quotas = tree.queue.tenants
+    books = snapshot.tenants
+    quotas = opening(snapshot).queue.tenants
     shared = lent(quotas)
     waiting = Counter(job.tenant for job in snapshot.jobs if job.started is None)
     found = []

@@ -1,7 +1,10 @@
 """A process that has loaded what supervisors need and makes them by forking: ten times cheaper than a fresh interpreter for each.
 
-It ends with the house that made it, and holds nothing that matters: killed at any moment, a start that it had not yet made is not made
-(the kernel drops the lock that was under way to it), and those that it made go on.
+A supervisor has one attempt at a time, and nothing of it when it is given the next: the program's whole tree is gone, the lock let go. It is
+as much apart from other attempts as one that was made for its attempt alone, and several times cheaper.
+
+The starter ends with the house that made it, and holds nothing that matters: killed at any moment, a start that it had not yet made is not
+made (the kernel drops the lock that was under way to it), and those that it made go on.
 
 `python -m lilong.floors.compute.supervisor.starter SOCKET_FD`: its end of a pair of sockets. They have no name: programs at the weaker
 sandbox levels reach named ones, and whoever talks to a starter runs what he likes. A request is a message `FOLDER` with the
@@ -13,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import selectors
 import signal
 import socket
 import sys
@@ -25,6 +29,9 @@ from lilong.ground import sandbox
 from lilong.ground.sandbox.levels import Level, Sandbox
 
 _MESSAGE = 8192
+_FREE = 32  # supervisors that wait for an attempt, at most, and
+_FREE_S = 30.0  # seconds without any news after which none does
+_ATTEMPTS = 500  # of one supervisor, which never looks for what it could free of its memory
 
 
 def ask(starter: socket.socket, folder: Path, descriptors: list[int]) -> int:
@@ -47,38 +54,113 @@ def serve(house: socket.socket) -> None:
     cgroup.parents()
     gc.collect()
     gc.freeze()  # a child that never collects what it inherited leaves those pages shared
-    while True:
-        message, descriptors, _, _ = socket.recv_fds(house, _MESSAGE, 2)
-        if not message:
-            return
-        pid = os.fork()
-        if pid == 0:
-            _become(Path(os.fsdecode(message)), descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        with contextlib.suppress(OSError):
-            house.send(str(pid).encode())
+    Crew(house).serve()
 
 
-def _become(folder: Path, descriptors: list[int]) -> None:
-    """The child: a supervisor with nothing of the starter's. Never returns."""
+class Crew:
+    """The supervisors that were made here. One that has no attempt any more waits for the next a while: it is there already."""
+
+    def __init__(self, house: socket.socket) -> None:
+        self._house = house
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(house, selectors.EVENT_READ)
+        self._free: list[tuple[socket.socket, int]] = []  # with its process id
+
+    def serve(self) -> None:
+        while True:
+            ready = self._selector.select(_FREE_S)
+            for key, _ in ready:
+                if key.fileobj is not self._house:
+                    self._heard(key.fileobj, key.data)  # type: ignore[arg-type]
+            if any(key.fileobj is self._house for key, _ in ready):
+                message, descriptors, _, _ = socket.recv_fds(self._house, _MESSAGE, 2)
+                if not message:
+                    self._leave()
+                    return
+                pid = self._hand_over(message, descriptors)
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                with contextlib.suppress(OSError):
+                    self._house.send(str(pid).encode())
+            elif not ready:
+                while self._free:
+                    self._dismiss(self._free.pop()[0])
+
+    def _heard(self, supervisor: socket.socket, pid: int) -> None:
+        """It has left word of its attempt, or is gone."""
+        try:
+            said = supervisor.recv(1)
+        except OSError:
+            said = b""
+        if not said:
+            self._free = [one for one in self._free if one[0] is not supervisor]
+            self._dismiss(supervisor)
+        elif len(self._free) < _FREE:
+            self._free.append((supervisor, pid))
+        else:
+            self._dismiss(supervisor)
+
+    def _dismiss(self, supervisor: socket.socket) -> None:
+        self._selector.unregister(supervisor)
+        supervisor.close()
+
+    def _hand_over(self, message: bytes, descriptors: list[int]) -> int:
+        while self._free:
+            supervisor, pid = self._free.pop()
+            try:
+                socket.send_fds(supervisor, [message], descriptors)
+                return pid
+            except OSError:  # it was killed
+                self._dismiss(supervisor)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            pid = os.fork()
+            if pid == 0:
+                _become(message, descriptors, theirs)
+        self._selector.register(ours, selectors.EVENT_READ, pid)
+        return pid
+
+    def _leave(self) -> None:
+        """Whoever sees that this process has ended sees no idle supervisor either."""
+        for supervisor, _ in self._free:
+            with contextlib.suppress(OSError):
+                supervisor.shutdown(socket.SHUT_WR)
+                supervisor.settimeout(1.0)
+                supervisor.recv(1)
+
+
+def _become(message: bytes, descriptors: list[int], starter: socket.socket) -> None:
+    """The child: a supervisor with nothing of the starter's, for one attempt after the other. Never returns."""
     status = 1
     try:
         gc.disable()
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         low = 3
-        for number in sorted(descriptors):
+        for number in sorted([*descriptors, starter.fileno()]):
             os.closerange(low, number)
             low = number + 1
         os.closerange(low, 4096)
-        supervise(folder, lock=descriptors[0], secrets=descriptors[1] if len(descriptors) > 1 else None)
+        for _ in range(_ATTEMPTS):
+            if not _carry_out(Path(os.fsdecode(message)), descriptors):
+                break
+            starter.send(b".")
+            os.close(descriptors[0])
+            message, descriptors, _, _ = socket.recv_fds(starter, _MESSAGE, 2)
+            if not message:
+                break
         status = 0
+    except ConnectionError:
+        status = 0  # the starter is gone, and with it the house
     except BaseException:  # whatever it was, this copy of the starter must not go on as a second one
-        with contextlib.suppress(BaseException), (folder / "supervisor.log").open("a") as said:
+        with contextlib.suppress(BaseException), (Path(os.fsdecode(message)) / "supervisor.log").open("a") as said:
             traceback.print_exc(file=said)
     finally:
         os._exit(status)
+
+
+def _carry_out(folder: Path, descriptors: list[int]) -> bool:
+    return supervise(folder, lock=descriptors[0], secrets=descriptors[1] if len(descriptors) > 1 else None)
 
 
 if __name__ == "__main__":

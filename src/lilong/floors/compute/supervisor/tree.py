@@ -3,6 +3,7 @@
 # ruff: noqa: PTH123, PTH208 - descriptors and raw paths are the point here
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -19,11 +20,16 @@ def start_time(pid: int) -> str | None:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rsplit(b")", 1)[1].split()
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            boot = file.read().strip()
+        boot = _boot()
     except (OSError, IndexError):
         return None
     return None if fields[0] in (b"Z", b"X") else f"{boot}:{fields[19].decode()}"
+
+
+@functools.cache
+def _boot() -> str:
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
 
 
 def same(pid: int, started: str | None) -> bool:
@@ -99,6 +105,7 @@ def send(pids: Iterable[int], what: signal.Signals) -> None:
             continue
 
 
+@functools.cache
 def become_subreaper() -> None:
     """Orphans of the tree become children of this process instead of process 1, so that none gets away."""
     if _LINUX:

@@ -27,6 +27,7 @@ from lilong.ground.sandbox.start import Started, limit_self, start
 
 TICK = 0.25  # seconds between two looks at limits and the cancel file
 CALM_TICK = 0.5
+FIRST_TICK = 0.05  # a program that has ended by then is told of once
 GRACE = 1.0  # seconds between the polite and the certain end; "within two seconds" is promised
 WAKE = signal.SIGUSR1
 """Means: look at the marks in the run folder now. It may come late, when the same process has another attempt, and does no harm there."""
@@ -173,17 +174,16 @@ class Watch:
                 os.close(write)
                 if secrets is not None:
                     os.close(secrets)
-            self._follow(read)
+            self._follow(self.started, read)
         finally:
             os.close(read)
 
-    def _follow(self, read: int) -> None:
-        assert self.started is not None
-        child = self.started.process.pid
+    def _follow(self, started: Started, read: int) -> None:
+        child = started.process.pid
         self.said |= {"child": [child, tree.start_time(child)], "sandbox": self.sandbox, "groups": self.groups.folders}
         files.amend(self.own / "running.json", self.said)
-        self._loop(self.started, read)
-        self._end_everything(self.started)
+        self._loop(started, read)
+        self._end_everything(started)
         with contextlib.suppress(OSError):
             self._pump(read)
         if self.status == 0:
@@ -214,16 +214,20 @@ class Watch:
         with selectors.DefaultSelector() as selector:
             selector.register(read, selectors.EVENT_READ)
             selector.register(self.wake_read, selectors.EVENT_READ)
+            tick = FIRST_TICK
             while self.status is None:
-                calm = time.monotonic() - self.began > 60 and self.wish is None
-                for key, _ in selector.select(CALM_TICK if calm else TICK):
+                for key, _ in selector.select(tick):
                     if key.fd == self.wake_read:
                         self._drain(self.wake_read)
                     elif not self._pump(read):
                         selector.unregister(read)  # every writer has closed it; the tree may live on
                 self._reap(started)
-                if self.status is None:
-                    self._look(started)
+                if self.status is not None:
+                    break
+                self._look(started)
+                if tick == FIRST_TICK:
+                    self.note("running")
+                tick = CALM_TICK if time.monotonic() - self.began > 60 and self.wish is None else TICK
                 if probe is not None and probe.ready.is_set() and self.wish is None:
                     files.say(self.own / "ready.json", {"at": time.time()})
                     self.note("ready")

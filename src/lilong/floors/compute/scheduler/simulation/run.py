@@ -162,15 +162,17 @@ def played(s: Site, queue: Queue, policy: Policy, c: Clock, steps: int = STEPS, 
     return play(s, b.shapes, b.jobs, queue.lines, queue.usual, queue.tenants, policy.rules(), c, steps, until, grain)
 
 
-def in_rounds(s: Site, queue: Queue, policy: Policy, c: Clock, tell: Callable[[int, int], None] | None = None) -> None:
-    """All of a trace under a policy that thinks its order over in rounds."""
+def in_rounds(s: Site, queue: Queue, policy: Policy, c: Clock, tell: Callable[[int, int], None] | None = None, last: int = NEVER) -> None:
+    """All of a trace under a policy that thinks its order over in rounds; or up to the tick `last`."""
     rounds, b, q, many = Rounds(), queue.book.jobs, queue.lines, len(queue.book.names)
-    until = int(b.job.submit[0]) + policy.round if many else 0
-    while played(s, queue, policy, c, steps=1 << 40, until=until):
+    until = max(int(b.job.submit[0]) if many else 0, int(c.at[0])) + policy.round
+    while until <= last and played(s, queue, policy, c, steps=1 << 40, until=until):
+        goes_on = c.at[1] < many or c.at[2] > 0  # or else whoever waits now waits for ever
         c.at[0] = until
         rounds.turn(s, queue, policy.rules(), until)
-        q.wake[q.waits > 0] = until
         take_note(b, q, c)
+        if goes_on:
+            q.wake[q.waits > 0] = until
         until += policy.round
         if tell:
             tell(int(c.at[1]), many)
@@ -190,10 +192,12 @@ def forward(
         rows.run = runs[at]
         c = begun(s, mine, policy, now)
         if policy.round:
-            in_rounds(s, mine, policy, c)
+            in_rounds(s, mine, policy, c, last=grains[-1][0])
         else:
             for until, grain in grains:
                 played(s, mine, policy, c, steps=1 << 40, until=until, grain=grain)
+                if c.at[1] >= rows.size and not mine.lines.waits.any():
+                    break  # all have started
         come = (rows.state == RUNNING) | (rows.state == FINISHED)
         found[at, come] = rows.start[come]
     return found
