@@ -229,3 +229,24 @@ def test_the_guide_tells_every_key_and_no_other(heading: str, read: Callable[[st
         read('organisation = "a"\ncommand = ["python"]\nzzzzzzzzz = 1\n' if read is job_file.read else "zzzzzzzzz = 1\n")
     known = set(re.findall(r"\w+", str(refused.value).split("Known: ")[1]))
     assert told == known
+
+
+@pytest.mark.parametrize(
+    ("asked", "written"), [("argv", "command"), ("any_of[1].milli", "any_of[1].share"), ("env.argv", "env.argv"), ("cpus", "cpus")]
+)
+def test_a_refusal_names_the_key_as_the_file_has_it(asked: str, written: str) -> None:
+    refused = BadInput(field=asked, problem="it is wrong", way_out="Mend it.")
+    assert job_file.as_written("", refused).details["field"] == written
+    assert job_file.as_written("train", refused).details["field"] == f"job.train.{written}"
+
+
+def test_a_job_among_several_is_called_by_its_name_unless_it_has_a_title() -> None:
+    several = 'organisation = "lantern-works"\ncommand = ["python"]\n[job.prepare]\n[job.train]\ntitle = "Train it"\n'
+    assert [ask.title for ask in job_file.read(several).values()] == ["prepare", "Train it"]
+
+
+@pytest.mark.parametrize("project", ["../x", "", "a/b", "a b"])
+def test_a_project_is_a_name(project: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        rules.check(JobAsk("user.program", "lantern-works", ("python",), project=project))
+    assert refused.value.details["field"] == "project"

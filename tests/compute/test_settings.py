@@ -121,6 +121,7 @@ def test_a_house_that_nobody_told_anything_is_this_machine_alone() -> None:
         ('[[maintenance]]\nsite = "nort"\nfrom = 2026-01-01T00:00:00Z\nto = 2026-01-02T00:00:00Z\n', "maintenance[0].site", "no site 'nort'"),
         ('[[maintenance]]\nsite = "local"\nfrom = 2026-01-02T00:00:00Z\nto = 2026-01-01T00:00:00Z\n', "maintenance[0].to", "not after its start"),
         ('[[maintenance]]\nsite = "local"\nfrom = 2026-01-02T00:00:00\nto = 2026-01-03T00:00:00Z\n', "maintenance[0].from", "with a zone"),
+        ('[[maintenance]]\nsite = "local"\nfrom = 2026-01-01\nto = 2026-01-03T00:00:00Z\n', "maintenance[0].from", "2026-01-01 is no time"),
         ('[[maintenance]]\nsite = "local"\nto = 2026-01-03T00:00:00Z\n', "maintenance[0].from", "with a zone"),
         ('levels = ["rack", "rack"]', "levels", "different names"),
         ("[throughput.tide]\nh20 = 1.0\n", "throughput.tide.h20", "no key has that name"),
@@ -141,6 +142,19 @@ def test_what_changes_is_told_key_by_key() -> None:
         {"key": "tenants.a.nominal.cpu", "before": 4.0, "after": 8.0},
     ]
     assert rules.changes(after, after) == []
+
+
+def test_changes_are_told_without_what_is_empty_or_said_twice() -> None:
+    after = rules.read(
+        '[classes.h20]\nprice = 2\n[sites.local]\nkgco2 = 0.5\noptions = { nodes = [{ name = "a", domains = { rack = "r1" } }] }\n'
+    )
+    assert rules.changes(rules.default(), after) == [
+        {"key": "classes.h20.memory_gib", "before": None, "after": 0.0},
+        {"key": "classes.h20.price", "before": None, "after": 2.0},
+        {"key": "classes.h20.watts", "before": None, "after": 0.0},
+        {"key": "sites.local.kgco2", "before": 0.0, "after": 0.5},
+        {"key": "sites.local.options.nodes[0]", "before": None, "after": "name = a, domains = {rack = r1}"},
+    ]
 
 
 # --- in force --------------------------------------------------------------------------------------------------------------

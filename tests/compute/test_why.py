@@ -53,10 +53,22 @@ def test_a_stated_change_makes_decide_start_the_job_and_a_smaller_one_does_not(
     supposing = Supposing(found)
     assume(not supposing.decision.starts and supposing.order)
     job = data.draw(st.sampled_from(supposing.order))
-    for change in supposing.counterfactuals(job, others):
+    empty = replace(found, jobs=tuple(one for one in found.jobs if one.id == job))
+    possible = [way for way in others if starts(empty, job, Supposed(ways=(way,)))]
+    for change in supposing.counterfactuals(job, possible):
+        if change.at is not None:
+            assert not starts(found, job, change.supposed), change
+            assert starts(_alone(found, job, change.at), job, change.supposed), change
+            continue
         assert starts(found, job, change.supposed), change
         less = _one_less(next(one for one in found.jobs if one.id == job), change)
         assert less is None or not starts(found, job, less), change
+
+
+def _alone(found: Snapshot, job: str, at: int) -> Snapshot:
+    """When all that may still run at that time does, and nobody else waits."""
+    left = [one for one in found.jobs if one.id == job or (one.started is not None and one.started + one.ways[one.way].limit > at)]
+    return replace(found, now=at, jobs=tuple(left))
 
 
 def _one_less(job: SnapJob, change: Change) -> Supposed | None:
@@ -124,6 +136,16 @@ def test_a_shorter_job_fits_before_the_promised_start() -> None:
     assert changes["class"].says == "It starts now on 8 910b at lingang, 20 % dearer."
     assert changes["priority"].value == 1
     assert set(changes) == {"limit", "class", "priority"}
+
+
+def test_another_class_that_is_free_sooner_is_told_with_its_time_and_price() -> None:
+    mine = SnapJob("job-1", "lantern-works", 0, (way(limit=36_000, price=10),), 0, started=0, places=(("pudong/a", 255),))
+    other = SnapJob("job-2", "harbour-lab", 0, (way("lingang", "910b", limit=9000),), 1, started=0, places=(("lingang/b", 255),))
+    waits = SnapJob("job-3", "lantern-works", 10, (way(limit=3600, price=10),), 2)
+    found = snapshot((node("a"), node("b", "lingang", "910b")), (mine, other, waits))
+    change = asked(found, "job-3", (way("lingang", "910b", limit=3600, price=8),))["class"]
+    assert (change.at, change.costlier_pct) == (9000, pytest.approx(-20))
+    assert change.says == f"In {duration(9000 - found.now)} at the earliest it could start on 8 910b at lingang, 20 % cheaper."
 
 
 def test_a_gang_is_told_with_how_many_tasks_it_starts_and_one_task_with_how_much_memory() -> None:

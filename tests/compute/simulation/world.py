@@ -31,6 +31,7 @@ from lilong.floors.compute.service import holding, replay
 from lilong.floors.compute.service import settings as operators
 from lilong.floors.compute.store import settings as declared
 from lilong.floors.compute.work import Dispatcher, attending, dispatcher
+from lilong.floors.compute.work.sites import INVENTORY_S
 from lilong.ground import house as house_module
 from lilong.ground.access import SYSTEM
 from lilong.ground.chores import run_chore
@@ -405,6 +406,8 @@ class World:
             self._do("step")
             self.clock.sleep(paces[min(turns // 2, len(paces) - 1)])
             turns += 1
+        self.clock.sleep(INVENTORY_S)
+        self._do("step")
         for site in house.port(Dispatcher).sites.known().values():
             must(site.problem is None, f"{site.spec.name} answers, and is said not to")
 
@@ -427,7 +430,10 @@ class _Log:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def info(self, event: str, **_: Any) -> None: ...
+    def debug(self, event: str, **told: Any) -> None:
+        self._world.trace(f"log: {event} {told}")
+
+    info = debug
 
     def warning(self, event: str, **told: Any) -> None:
         self._world.trace(f"log: {event} {told.get('site', '')}")

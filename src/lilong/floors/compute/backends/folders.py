@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -278,8 +279,8 @@ def remove(path: Path) -> None:
     if path.is_symlink() or path.is_file() or path.is_socket():
         path.unlink(missing_ok=True)
     elif path.is_dir():
-        with contextlib.suppress(OSError):
-            path.rmdir()  # most are empty
+        with contextlib.suppress(OSError, RecursionError):
+            shutil.rmtree(path)
             return
         if seams.run(["rm", "-rf", "--", str(path)]).returncode != 0:
             # Only what a job could write can be in the way, and no blob has a second name there.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from lilong.client import Client
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+_NAMED = 3  # jobs ahead that are named
 _SHOWN = (
     "jobs", "mean_completion_s", "median_completion_s", "p99_completion_s", "mean_queue_s", "p99_queue_s", "avg_bounded_slowdown",
     "utilisation", "jain", "device_hours", "cost", "kwh", "kgco2", "energy_cost", "refused", "devices",
@@ -31,7 +33,8 @@ _TENANTS = (
 @common
 def why(client: Client, as_json: bool, job_id: str) -> None:
     """Why a job waits, and what would make it start now."""
-    found = client.get(f"/api/compute/jobs/{job_id}/why")
+    of_one(job_id)
+    found = client.get(f"/api/compute/jobs/{quote(job_id, safe='')}/why")
     if as_json:
         show(found, as_json)
         return
@@ -54,6 +57,14 @@ def why(client: Client, as_json: bool, job_id: str) -> None:
         )
     for change in found["would_start"]:
         click.echo(f"  • {change['says']}")
+
+
+def of_one(job_id: str) -> None:
+    """Refuse an array where one job is meant. Raises BadInput."""
+    if job_id.startswith("array-"):
+        raise BadInput(
+            field="JOB_ID", problem="it is an array of jobs", way_out=f"Name one of them: `lilong job list --array {job_id[:100]}`."
+        )
 
 
 def _time(text: str) -> str:
@@ -111,7 +122,8 @@ def what_if(
         show(found, as_json)
         return
     for reason, many in found["left_out"].items():
-        click.echo(f"{many} jobs: {reason}", err=True)
+        if many:
+            click.echo(f"{many} job{'' if many == 1 else 's'}: {reason}", err=True)
     show([{"figure": name, **{side: found[side][name] for side in ("before", "after", "change")}} for name in _SHOWN], as_json, _FIGURES)
     click.echo()
     show(found["tenants"], as_json, _TENANTS)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
 from lilong.cli_kit import common, show
-from lilong.floors.compute.commands.asking import why
+from lilong.floors.compute.commands.asking import of_one, why
 from lilong.ground.errors import BadInput
 
 if TYPE_CHECKING:
@@ -74,8 +76,14 @@ job.add_command(why)
 def submit(client: Client, as_json: bool, file: Path | None, spec: Path | None, **ask: Any) -> None:
     """Queue a program: an absolute path, or `python` with its arguments, after `--`. Or what a job file says."""
     if file is not None:
-        show(_from_file(client, file, ask["argv"]), as_json, _COLUMNS)
+        _list(_from_file(client, file, ask["argv"]), as_json)
         return
+    if ask["argv"] and ask["argv"][0].startswith("-"):
+        raise BadInput(
+            field=ask["argv"][0][:100],
+            problem="there is no such option",
+            way_out="See `lilong job submit --help`; the program comes after `--`.",
+        )
     for key, flag in (("organisation", "--organisation"), ("argv", "the program")):
         if not ask[key]:
             raise BadInput(field=flag, problem="it is missing", way_out="Give it, or a job file with --file.")
@@ -83,7 +91,7 @@ def submit(client: Client, as_json: bool, file: Path | None, spec: Path | None, 
     ways, tasks = [_way(each) for each in ask.pop("ways")], ask.pop("tasks")
     any_of = ways or ([{"tasks": tasks}] if tasks != 1 else [])
     body = {**ask, **pairs, "any_of": any_of, "spec": _spec(spec)}
-    show(client.post("/api/compute/jobs", body), as_json)
+    _show(client.post("/api/compute/jobs", body), as_json)
 
 
 def _from_file(client: Client, file: Path, argv: tuple[str, ...]) -> Any:
@@ -123,7 +131,7 @@ def _pairs(words: tuple[str, ...], flag: str) -> dict[str, str]:
 
 def _way(word: str) -> dict[str, Any]:
     parts = _WAY.fullmatch(word)
-    if parts is None:
+    if parts is None or not float(parts["many"]) or parts["tasks"] == "0":
         raise BadInput(
             field="--on", problem=f"{word[:100]!r} names no devices", way_out="Write it as CLASS:8, CLASS:8x2 for two tasks, or CLASS:0.5."
         )
@@ -143,7 +151,14 @@ def _way(word: str) -> dict[str, Any]:
 @common
 def list_(client: Client, as_json: bool, **query: Any) -> None:
     """Jobs, newest first."""
-    show(client.get("/api/compute/jobs", **query), as_json, _COLUMNS)
+    _list(client.get("/api/compute/jobs", **query), as_json)
+
+
+def _list(jobs: list[dict[str, Any]], as_json: bool) -> None:
+    for told in () if as_json else jobs:
+        if told["index"] is not None:
+            told["ask"]["title"] = f"{told['ask']['title']} [{told['index']}]".lstrip()
+    show(jobs, as_json, _COLUMNS)
 
 
 @job.command("show")
@@ -151,10 +166,55 @@ def list_(client: Client, as_json: bool, **query: Any) -> None:
 @common
 def show_(client: Client, as_json: bool, job_id: str) -> None:
     """Everything about one job, or how far an array of jobs is."""
-    told = client.get(_place(job_id))
-    if not as_json and "ask" in told:
-        told["ask"] = {key: value for key, value in told["ask"].items() if value not in (None, "", [], {}, 0, False)}
-    show(told, as_json)
+    _show(client.get(_place(job_id)), as_json)
+
+
+def _show(told: dict[str, Any], as_json: bool) -> None:
+    """A job, or an array of jobs; for people without what is not said of it."""
+    if as_json or "ask" not in told:
+        show(told, as_json)
+        return
+    ask, exit_ = told["ask"], told["exit"] or {}
+    page = {
+        **{key: told[key] for key in ("id", "array", "index", "state", "waits_for")},
+        **{key: ask[key] for key in ("title", "organisation")},
+        "command": shlex.join(ask["argv"]),
+        "needs": " or ".join(_needs(ask, way) for way in ask["any_of"] or [{}]),
+        "time_limit_s": ask["timeout_s"],
+        **{key: _listed(value) for key, value in ask.items() if key not in _ELSEWHERE and value != _USUAL.get(key)},
+        "submitted_by": told["submitted_by"],
+        **{key: value for key, value in told.items() if key not in ("ask", "exit", "reason", "held", "placement", "attempt")},
+        "attempt": told["attempt"],
+        "nodes": ", ".join(_node(place) for place in told["placement"] or ()),
+        "ended": exit_.get("reason"),
+        "used": exit_ and f"{exit_['wall_s']:g} s, {exit_['cpu_s']:g} s of CPU, at most {exit_['max_rss_mib']:g} MiB",
+    }
+    show({key: value for key, value in page.items() if value not in (None, "", [], {}, False)}, as_json)
+
+
+_USUAL = {"kind": "user.program", "project": "default", "attempts": 1, "priority": 0, "checkpoint_s": 0}
+_ELSEWHERE = frozenset({"organisation", "title", "argv", "any_of", "cpus", "memory_mib", "timeout_s"})
+
+
+def _needs(ask: dict[str, Any], way: dict[str, Any]) -> str:
+    cpus, memory = way.get("cpus") or ask["cpus"], way.get("memory_mib") or ask["memory_mib"]
+    parts = [f"{cpus} core{'' if cpus == 1 else 's'}", f"{memory} MiB"]
+    if way.get("devices"):
+        many = f"{way['devices']} {way['accelerator']}" if way["milli"] == 1000 else f"{way['milli'] / 1000:g} of a {way['accelerator']}"
+        parts.insert(0, many)
+    tasks = way.get("tasks", 1)
+    least = f"{way['least_tasks']} to " if 0 < way.get("least_tasks", 0) < tasks else ""
+    return ", ".join(parts) if tasks == 1 else f"{least}{tasks} tasks of {', '.join(parts)}"
+
+
+def _listed(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return [f"{name} ({len(inner)} files)" if isinstance(inner, dict) else f"{name}={inner}" for name, inner in value.items()]
+
+
+def _node(place: dict[str, Any]) -> str:
+    return f"{place['node']}[{','.join(map(str, place['devices']))}]" if place["devices"] else str(place["node"])
 
 
 @job.command("logs")
@@ -164,6 +224,7 @@ def show_(client: Client, as_json: bool, job_id: str) -> None:
 @common
 def logs(client: Client, as_json: bool, job_id: str, follow: bool, attempt: int | None) -> None:
     """What a job printed."""
+    of_one(job_id)
     text = "".join(_parts(client, job_id, follow, attempt, quiet=as_json))
     if as_json:
         show({"job": job_id, "text": text}, as_json)
@@ -172,8 +233,8 @@ def logs(client: Client, as_json: bool, job_id: str, follow: bool, attempt: int 
 def _parts(client: Client, job_id: str, follow: bool, attempt: int | None, *, quiet: bool) -> list[str]:
     offset, parts = 0, []
     while True:
-        over = not follow or client.get(f"/api/compute/jobs/{job_id}")["state"] in _ENDED
-        part = client.get(f"/api/compute/jobs/{job_id}/logs", offset=offset, attempt=attempt)
+        over = not follow or client.get(_place(job_id))["state"] in _ENDED
+        part = client.get(f"{_place(job_id)}/logs", offset=offset, attempt=attempt)
         if part["text"]:
             click.echo("" if quiet else _harmless(part["text"]), nl=False)
             parts.append(part["text"])
@@ -190,7 +251,7 @@ def _harmless(text: str) -> str:
 
 
 def _place(name: str) -> str:
-    return f"/api/compute/{'arrays' if name.startswith('array-') else 'jobs'}/{name}"
+    return f"/api/compute/{'arrays' if name.startswith('array-') else 'jobs'}/{quote(name, safe='')}"
 
 
 @job.command("cancel")
@@ -198,7 +259,7 @@ def _place(name: str) -> str:
 @common
 def cancel(client: Client, as_json: bool, job_id: str) -> None:
     """End a job, or all of an array, with all that it started. Saying so twice is no error."""
-    show(client.post(f"{_place(job_id)}/cancel"), as_json)
+    _show(client.post(f"{_place(job_id)}/cancel"), as_json)
 
 
 @job.command("hold")
@@ -206,7 +267,7 @@ def cancel(client: Client, as_json: bool, job_id: str) -> None:
 @common
 def hold(client: Client, as_json: bool, job_id: str) -> None:
     """Keep a waiting job, or all that wait of an array, from starting."""
-    show(client.post(f"{_place(job_id)}/hold"), as_json)
+    _show(client.post(f"{_place(job_id)}/hold"), as_json)
 
 
 @job.command("release")
@@ -214,4 +275,4 @@ def hold(client: Client, as_json: bool, job_id: str) -> None:
 @common
 def release(client: Client, as_json: bool, job_id: str) -> None:
     """Let a job start that was held, or all such of an array."""
-    show(client.post(f"{_place(job_id)}/release"), as_json)
+    _show(client.post(f"{_place(job_id)}/release"), as_json)

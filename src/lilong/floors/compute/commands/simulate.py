@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +17,7 @@ from lilong.ground.errors import BadInput
 
 F = TypeVar("F", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+_SILENCE_S = 8.0
 _DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"])
 _OPTIONS = (
     click.option("--trace", type=_FILE, required=True, help="The jobs, plain or gzip."),
@@ -51,6 +54,19 @@ def _trace_options(command: F) -> F:
     return command
 
 
+@contextmanager
+def _compiling() -> Iterator[Callable[[], None]]:
+    """Say what takes so long if nothing moves for a while; what is given is to be called when something does."""
+    told = "Nothing to see yet: the first run compiles, for a minute or two. Later ones do not."
+    timer = threading.Timer(_SILENCE_S, click.echo, (told,), {"err": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield timer.cancel
+    finally:
+        timer.cancel()
+
+
 @click.command("simulate")
 @click.option("--policy", required=True, help="By name; a wrong one shows them all.")
 @_trace_options
@@ -62,8 +78,14 @@ def simulate(trace: Path, format_: str, policy: str, as_json: bool, **given: Any
 
     _check(format_, given)
     ask = Ask(trace, format_, policy, **given)
-    with click.progressbar(length=1000, label="Simulating", file=sys.stderr, hidden=as_json or not sys.stderr.isatty()) as bar:
-        told = play(ask, lambda done, of: bar.update(1000 * done // max(of, 1) - bar.pos))
+    hidden = as_json or not sys.stderr.isatty()
+    with _compiling() as moving, click.progressbar(length=1000, label="Simulating", file=sys.stderr, hidden=hidden) as bar:
+
+        def tell(done: int, of: int) -> None:
+            moving()
+            bar.update(1000 * done // max(of, 1) - bar.pos)
+
+        told = play(ask, tell)
     for line in told["broken"]:
         click.echo(f"left out: {line}", err=True)
     if told["broken_lines"] > len(told["broken"]):
@@ -79,13 +101,18 @@ def simulate(trace: Path, format_: str, policy: str, as_json: bool, **given: Any
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def compare(trace: Path, format_: str, policies: str, pictures: Path | None, as_json: bool, **given: Any) -> None:
     """Play a trace under several policies and set their figures side by side. Needs no house."""
+    from lilong.floors.compute.rules.settings import policies as shipped
     from lilong.floors.compute.traces import comparing
     from lilong.floors.compute.traces.playing import Ask
 
     _check(format_, given)
     names = [name.strip() for name in policies.split(",") if name.strip()]
+    for name in names or [""]:
+        if name not in shipped():
+            raise BadInput(field="--policies", problem=f"there is no {name!r}", way_out=f"There are {', '.join(shipped())}.")
     tell = None if as_json else lambda name: click.echo(f"playing {name}", err=True)
-    found = comparing.compare(Ask(trace, format_, "", **given), names, tell)
+    with _compiling():
+        found = comparing.compare(Ask(trace, format_, "", **given), names, tell)
     for file in comparing.draw(found, pictures) if pictures else ():
         click.echo(f"drawn: {file}", err=True)
     rows = [{"policy": name, **told} for name, told in found.items()]

@@ -12,6 +12,7 @@ from typing import Any
 
 from lilong.floors.compute.contract import PYTHON, JobAsk, Layout
 from lilong.floors.compute.rules.reading import moment
+from lilong.ground import intake
 from lilong.ground.errors import BadInput
 
 ARRAY_INDEX = "LILONG_ARRAY_INDEX"
@@ -36,6 +37,7 @@ def check(ask: JobAsk) -> None:
         for field, problem in _layout_problems(layout):
             if problem:
                 raise BadInput(field=f"any_of[{at}].{field}", problem=problem, way_out=_WAY_OUT)
+    intake.name(ask.project, "project")
     if ask.deadline is not None:
         moment(ask.deadline, "deadline")
     if ask.array:

@@ -42,6 +42,7 @@ class Change:
     size: float
     supposed: Supposed
     costlier_pct: float | None = None
+    at: int | None = None  # not now, but at this unix second at the earliest
 
 
 def suppose(snapshot: Snapshot, job_id: str, supposed: Supposed) -> Snapshot:
@@ -77,6 +78,7 @@ class Turns:
     reserved: tuple[int, ...] = ()
     free: Mapping[str, Sequence[int]] = field(default_factory=dict)
     maintenance: bool = True  # whether it may be that which holds the job up
+    earliest: Callable[[Sequence[Way]], int | None] = lambda _: None  # unix second at which it would start if nobody else waited
 
 
 Begins = Callable[[Supposed], bool]  # whether the job starts now
@@ -90,7 +92,7 @@ def counterfactuals(
     turns: Turns = Turns(),
     most: int = MOST,
 ) -> list[Change]:
-    """The smallest change first. `others`: ways that the job does not allow, of other classes and sites. `turns`: only save questions."""
+    """The smallest change first. `others`: ways that the job does not allow, of other classes and sites, in which it would fit if nothing else ran. `turns`: only save questions."""
     job = next(one for one in snapshot.jobs if one.id == job_id)
     found: list[Change] = []
     for look in (_shorter, _smaller, _elsewhere, _preemptible, _sooner, _more_quota, _no_maintenance):
@@ -167,21 +169,27 @@ def _less(job: SnapJob, begins: Begins, name: str, wanted: int, unit: int, words
 
 
 def _elsewhere(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], turns: Turns) -> Iterator[Change]:
-    """At another site, or on devices of another class: the cheapest of each that starts."""
+    """At another site, or on devices of another class: the cheapest of each that starts now, or could start sooner than where it may run."""
     asked = {way.accelerator for way in job.ways}
     told: set[str] = set()
+    own = turns.earliest(job.ways) or FOR_EVER
     for way in sorted(others, key=_worst):
         dimension = "site" if way.accelerator in asked else "class"
         supposed = Supposed(ways=(way,))
-        if dimension in told or not begins(supposed):
+        if dimension in told:
+            continue
+        now = begins(supposed)
+        at = None if now else turns.earliest((way,))
+        if not now and (at is None or at >= own):
             continue
         told.add(dimension)
         dearer = _costlier(job, way)
         where = f"at {way.site}" if dimension == "site" else f"on {amount(way)} at {way.site}"
         takes = f", where it may run for {duration(way.limit)}" if way.limit != job.ways[0].limit else ""
-        says = f"It starts now {where}{takes}{_price(dearer)}."
-        size = (0.1 if dimension == "site" else 0.25) + min(max(dearer or 0.0, 0.0) / 100, 1.0) / 2
-        yield Change(dimension, says, {"site": way.site, "accelerator": way.accelerator}, size, supposed, dearer)
+        when = "It starts now" if at is None else f"In {duration(at - snapshot.now)} at the earliest it could start"
+        says = f"{when} {where}{takes}{_price(dearer)}."
+        size = (0.1 if dimension == "site" else 0.25) + min(max(dearer or 0.0, 0.0) / 100, 1.0) / 2 + (at is not None)
+        yield Change(dimension, says, {"site": way.site, "accelerator": way.accelerator}, size, supposed, dearer, at)
 
 
 def _preemptible(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], turns: Turns) -> Iterator[Change]:
@@ -234,7 +242,8 @@ def _raised(job: SnapJob, begins: Begins, tenants: tuple[SnapTenant, ...], kind:
         whose = tenant.name if tenant.name == job.tenant else "a tenant above it"
         before = tenant.nominal[kind] / WHOLE
         parts.append(f"a quota of {before + more:g} instead of {before:g} {kind or 'cores'} for {whose}")
-    says = f"It starts now with {' and '.join(parts)}."
+    above = f" (and {more:g} more for those above)" if len(tenants) == 1 and tenants[0].parent is not None else ""
+    says = f"It starts now with {' and '.join(parts)}{above}."
     return Change("quota", says, {"more": more, "accelerator": kind}, 0.7, supposed(found))
 
 

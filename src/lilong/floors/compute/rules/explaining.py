@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from lilong.floors.compute.contract import ReasonCode
 from lilong.floors.compute.rules.counterfactuals import FOR_EVER, WHOLE, amount, duration, measure
 from lilong.floors.compute.scheduler.snapshot import Decision, SnapJob, SnapNode, Snapshot, Way
+from lilong.ground.seams import stamp
 
 NAMED = 5  # jobs of one's own that a sentence names
 LISTED = 20  # and that an answer lists
@@ -26,7 +27,7 @@ class Holder:
     who: str
     job: str | None
     holds: str
-    ends_at: int | None = None  # unix seconds, at the latest
+    ends_at: str | None = None  # at the latest
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,9 @@ def _room(snapshot: Snapshot, job: SnapJob, mine: Collection[str]) -> tuple[list
                     left[node][at] -= used
         if here and other.id in mine:
             end = other.started + way.limit
-            own.append((end, Holder("you", other.id, amount(way), end)))
+            own.append(
+                (end, Holder("you", other.id, amount(way), stamp(datetime.fromtimestamp(end, UTC)) if way.limit < FOR_EVER else None))
+            )
         elif here:
             others[_kind(way)] = others.get(_kind(way), 0) + measure(way)
     holders = [holder for _, holder in sorted(own, key=lambda pair: (pair[0], pair[1].job or ""))][:LISTED]
@@ -221,14 +224,15 @@ def _impossible(facts: _Facts) -> str:
 
 
 def _quota(facts: _Facts) -> str:
-    parts = []
+    parts, bound = [], facts.snapshot.reclaim_s
+    may_borrow = facts.job.preemptible or min(way.limit for way in facts.job.ways) <= bound
     for quota in facts.quotas:
         if quota.nominal is not None:
-            more = f" and may borrow {quota.borrow:g}" if quota.borrow else ""
+            more = f" and may borrow {quota.borrow:g}, which nobody lends now" if quota.borrow and may_borrow else ""
             parts.append(f"{quota.tenant} holds {quota.held:g} of its quota of {quota.nominal:g} {quota.kind or 'cores'}{more}")
     own = "; ".join(parts) or "a tenant above yours holds all that it may"
-    bound, firm = facts.snapshot.reclaim_s, ""
-    if not facts.job.preemptible and min(way.limit for way in facts.job.ways) > bound:
+    firm = ""
+    if not may_borrow:
         firm = f" A job that may not be preempted and may run for more than {duration(bound)} cannot borrow."
     return f"It needs {facts.wants}; {own}.{firm}"
 

@@ -42,7 +42,7 @@ def read(source: str) -> dict[str, JobAsk]:
     for name, table in several.items():
         if not isinstance(table, Mapping):
             raise BadInput(field=f"job.{name}", problem="it is not a table", way_out=f"Write it as [job.{name}].")
-        found[name] = _job(Reader({**document, **table}, f"job.{name}"))
+        found[name] = _job(Reader({"title": name[:500], **document, **table}, f"job.{name}"))
     return ordered(found)
 
 
@@ -155,3 +155,14 @@ def with_ids(ask: JobAsk, ids: Mapping[str, str]) -> JobAsk:
     return replace(
         ask, after=tuple(ids.get(need, need) for need in ask.after), after_any=tuple(ids.get(need, need) for need in ask.after_any)
     )
+
+
+_WRITTEN = {"argv": "command", "timeout_s": "timeout", "memory_mib": "memory", "checkpoint_s": "checkpoint", "milli": "share", "revisions": "inputs"}  # fmt: skip
+
+
+def as_written(name: str, refused: BadInput) -> BadInput:
+    """A refusal of what was asked for, with the key as it stands in the file. `name`: of the job, "" of one that stands alone."""
+    first, dot, rest = str(refused.details["field"]).partition(".")
+    rest = _WRITTEN.get(rest, rest) if first.startswith("any_of") else rest
+    place = f"{'job.' + name + '.' if name else ''}{_WRITTEN.get(first, first)}{dot}{rest}"
+    return BadInput(field=place, problem=refused.details["problem"], way_out=refused.details["way_out"])

@@ -161,7 +161,7 @@ def policies() -> tuple[str, ...]:
 
 def changes(before: ComputeSettings, after: ComputeSettings) -> list[dict[str, Any]]:
     """What differs: [{key, before, after}], None where there was or is nothing."""
-    old, new = _flat(plain(before)), _flat(plain(after))
+    old, new = _flat(_brief(before)), _flat(_brief(after))
     return [
         {"key": key, "before": old.get(key), "after": new.get(key)}
         for key in sorted(old.keys() | new.keys())
@@ -333,7 +333,27 @@ def _levels(top: Reader) -> tuple[str, ...]:
     return levels
 
 
+def _brief(settings: ComputeSettings) -> dict[str, Any]:
+    """As `plain`, without what is said twice: names, and the same carbon in every hour."""
+    shown = plain(settings)
+    for part in (*shown["classes"].values(), *shown["sites"].values(), *shown["tenants"].values()):
+        del part["name"]
+    for site in shown["sites"].values():
+        if len(set(site["kgco2"])) == 1:
+            site["kgco2"] = site["kgco2"][0]
+    return shown
+
+
 def _flat(value: Any, place: str = "") -> dict[str, Any]:
+    """By dotted key; a table in a list is one text."""
     if isinstance(value, Mapping) and value:
         return {key: each for name, inner in value.items() for key, each in _flat(inner, f"{place}.{name}" if place else str(name)).items()}
-    return {place: value} if value not in ({}, (), []) else {}
+    if isinstance(value, list | tuple) and value and all(isinstance(each, Mapping) for each in value):
+        return {f"{place}[{at}]": ", ".join(f"{key} = {_word(inner)}" for key, inner in each.items()) for at, each in enumerate(value)}
+    return {place: value} if value not in ({}, (), [], "") else {}
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_word(inner)}" for key, inner in value.items()) + "}"
+    return "[" + ", ".join(map(_word, value)) + "]" if isinstance(value, list | tuple) else str(value)

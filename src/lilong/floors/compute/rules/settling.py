@@ -74,7 +74,7 @@ def _reason(sight: Sight, service: bool, last_line: str) -> str:
     if sight.phase is Phase.LOST:
         return "its supervisor was killed or the machine went down; nothing is known of how it ended"
     if sight.ending is Ending.STOPPED:
-        return "the house was closed while it ran"
+        return (sight.exit.reason if sight.exit else "") or "the house was closed while it ran"
     told = sight.exit
     if told is None:
         return "it left no word of how it ended"

@@ -7,11 +7,12 @@ from lilong.floors.compute.scheduler.snapshot import Decision, Snapshot, canonic
 SMALL = 64  # nodes up to which it is quicker to decide without compiling
 
 
-def decide(snapshot: Snapshot) -> Decision:
+def decide(snapshot: Snapshot, *, compiled: bool | None = None) -> Decision:
+    """The plan is the same, `compiled` or not; left open, it is by the number of nodes."""
     from lilong.floors.compute.scheduler.compiled import plainly  # numpy: a house that never runs a job does without
     from lilong.floors.compute.scheduler.opening import decided
 
-    with plainly(len(snapshot.nodes) <= SMALL):
+    with plainly(len(snapshot.nodes) <= SMALL if compiled is None else not compiled):
         return decided(snapshot)
 
 

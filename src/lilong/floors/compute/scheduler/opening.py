@@ -9,7 +9,7 @@ from lilong.floors.compute.scheduler.decide import Plan, Queue, decide
 from lilong.floors.compute.scheduler.jobs import NEVER, Job, Option, Shape
 from lilong.floors.compute.scheduler.policy import Policy, policies
 from lilong.floors.compute.scheduler.simulation.run import Held, opened
-from lilong.floors.compute.scheduler.snapshot import Beginning, Decision, SnapJob, SnapNode, Snapshot, Way
+from lilong.floors.compute.scheduler.snapshot import Beginning, Decision, SnapJob, SnapNode, Snapshot, SnapTenant, Way
 from lilong.floors.compute.scheduler.state import WHOLE, Node, Site, ordered
 from lilong.floors.compute.scheduler.tenants import Tenant, Tenants, tenants, totals
 

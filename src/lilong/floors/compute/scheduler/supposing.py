@@ -79,7 +79,11 @@ class Supposing:
         """What would make it start now (see rules.counterfactuals)."""
         if job_id in self.decision.starts:
             return []
-        turns = replace(self._turns, maintenance=self.decision.reasons.get(job_id) == "maintenance")
+        turns = replace(
+            self._turns,
+            maintenance=self.decision.reasons.get(job_id) == "maintenance",
+            earliest=lambda ways: self.earliest(job_id, ways),
+        )
         return counterfactuals(self.snapshot, job_id, lambda supposed: self.begins(job_id, supposed), others, turns)
 
     def begins(self, job_id: str, supposed: Supposed) -> bool:
@@ -100,6 +104,18 @@ class Supposing:
             return self._starts(at, supposed, [*before, at], replace(policy, order="submitted"))
         # For one who is looked at before anybody was promised a start:
         return self._starts(at, supposed, [at], replace(policy, order="submitted", backfill="none", reservations=1))
+
+    def earliest(self, job_id: str, ways: Sequence[Way]) -> int | None:
+        """When it would start laid out so if nobody else waited and all that runs took as long as it may; None: not known."""
+        job, at = self._jobs[job_id], self.opened.at[job_id]
+        supposed = Supposed(ways=tuple(ways))
+        if not self._can_be_patched(job, supposed):
+            return None
+        alone = replace(self.opened.policy, order="submitted", backfill="easy", reservations=1, preempts="nobody")
+        if self._starts(at, supposed, [at], alone, fresh=True):
+            return self.snapshot.now
+        found = int(self._scratch[1].book.jobs.job.reserved[at])
+        return found if found < NEVER else None
 
     def _below(self, names: set[str]) -> set[str]:
         """Tenants in the subtrees of these."""

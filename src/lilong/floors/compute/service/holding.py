@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lilong.floors.compute import store
-from lilong.floors.compute.contract import Job, JobNotFound, JobState
+from lilong.floors.compute.contract import FINISHED, Job, JobNotFound, JobState
 from lilong.floors.compute.service import ending
 from lilong.floors.compute.store import asking
 from lilong.ground.access import Actor
@@ -16,7 +16,7 @@ from lilong.ground.house import House
 
 
 class NotWaiting(Conflict):
-    """The job {name} is {state}, so it cannot be held or released. Cancel it to end it."""
+    """The job {name} is {state}; only one that waits can be held or released. {way_out}"""
 
 
 class ArrayNotFound(NotFound):
@@ -63,7 +63,10 @@ def _change(house: House, tx: Tx, actor: Actor, job_id: str, change: Callable[[T
         raise hidden
     house.access.require(tx, actor, "jobs.cancel", facts["organisation"], hidden=hidden)
     if facts["state"] != JobState.QUEUED.value:
-        raise NotWaiting(name=job_id, state=facts["state"])
+        over = JobState(facts["state"]) in FINISHED
+        raise NotWaiting(
+            name=job_id, state=facts["state"], way_out="Submit it again to run it once more." if over else "Cancel it to end it."
+        )
     change(tx, facts)
     return store.job(tx, job_id)
 

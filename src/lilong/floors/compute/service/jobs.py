@@ -15,7 +15,7 @@ from lilong.floors.compute.store import attempts
 from lilong.floors.compute.work.sites import Sites
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
-from lilong.ground.errors import NotFound
+from lilong.ground.errors import BadInput, NotFound
 from lilong.ground.house import House
 from lilong.ground.sandbox import WAYS_OUT, Level
 
@@ -43,7 +43,10 @@ def submit_file(house: House, actor: Actor, source: str) -> list[Job]:
         made: dict[str, Job] = {}
         for name, ask in asks.items():
             ids = {known: job.array or job.id for known, job in made.items()}
-            made[name] = _brought(house, tx, actor, job_file.with_ids(ask, ids), level, None)
+            try:
+                made[name] = _brought(house, tx, actor, job_file.with_ids(ask, ids), level, None)
+            except BadInput as refused:
+                raise job_file.as_written(name, refused) from None
         return list(made.values())
 
     return house.db.write(write)

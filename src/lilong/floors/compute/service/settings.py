@@ -110,9 +110,10 @@ def _check_sites(house: House, wanted: ComputeSettings, known: ComputeSettings) 
             open_site(name, site.options, house)
         except BadInput as refused:
             field = str(refused.details.get("field", ""))
-            inner = field if field.startswith("options.") else f"options.{field}"
+            if not field.startswith(f"sites.{name}."):  # some drivers say the whole of it
+                field = f"sites.{name}.{field if field.startswith('options.') else f'options.{field}'}"
             way_out = str(refused.details.get("way_out", ""))
-            raise BadInput(field=f"sites.{name}.{inner}", problem=str(refused.details.get("problem", refused)), way_out=way_out) from None
+            raise BadInput(field=field, problem=str(refused.details.get("problem", refused)), way_out=way_out) from None
 
 
 def shown(house: House, actor: Actor, version: int | None = None) -> SettingsShown:

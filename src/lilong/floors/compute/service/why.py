@@ -13,6 +13,7 @@ from lilong.floors.compute.contract import FINISHED, Compute, Job, JobState, Rea
 from lilong.floors.compute.rules.asking import layouts
 from lilong.floors.compute.rules.counterfactuals import duration
 from lilong.floors.compute.rules.explaining import Ahead, Explained, Holder, Quota, explained
+from lilong.floors.compute.rules.telling import SENTENCES
 from lilong.floors.compute.rules.ways import ways
 from lilong.floors.compute.scheduler.snapshot import Snapshot, Way
 from lilong.floors.compute.store import estimates, places
@@ -25,7 +26,8 @@ from lilong.ground.seams import parse_stamp, stamp
 if TYPE_CHECKING:
     from lilong.floors.compute.scheduler.supposing import Supposing
 
-FRESH_S = 5.0  # a view of the whole queue serves several questions
+FRESH_S = 5.0  # at the most: a view of a large queue serves several questions
+_COSTS = 20  # a view is kept for so many times what it took to make
 OWN = 20_000  # jobs of an organisation that an answer can tell from others'
 
 
@@ -74,6 +76,7 @@ class View:
     snapshot: Snapshot
     supposing: Supposing
     at: float
+    cost_s: float
 
 
 @dataclass(slots=True)
@@ -99,6 +102,8 @@ def why(house: House, actor: Actor, job_id: str) -> Why:
 
 def _waits(house: House, job: Job, now: str, start: Start | None) -> Why:
     seen = view(house)
+    if job.id not in seen.supposing.order and job.created_at >= stamp(datetime.fromtimestamp(seen.snapshot.now, UTC)):
+        seen = view(house, anew=True)
     if job.id not in seen.supposing.order:
         return _unseen(job, seen.snapshot, now, start)
     own = house.db.read(lambda tx: _own(tx, job.ask.organisation))
@@ -121,7 +126,10 @@ def _waits(house: House, job: Job, now: str, start: Start | None) -> Why:
         found.ahead,
         None if found.reserved_start is None else stamp(datetime.fromtimestamp(found.reserved_start, UTC)),
         start,
-        tuple(Otherwise(one.dimension, one.says, one.value, one.costlier_pct) for one in changes),
+        tuple(
+            Otherwise(one.dimension, one.says, one.value, None if one.costlier_pct is None else round(one.costlier_pct, 1))
+            for one in changes
+        ),
     )
 
 
@@ -150,8 +158,8 @@ def _own(tx: Tx, organisation: str) -> frozenset[str]:
     return frozenset(row["id"] for row in rows)
 
 
-def view(house: House) -> View:
-    """The queue as it is, at most FRESH_S old."""
+def view(house: House, *, anew: bool = False) -> View:
+    """The queue as it is, at most FRESH_S old, and as good as new in a house where that costs little."""
     from lilong.floors.compute.scheduler.supposing import Supposing
     from lilong.floors.compute.work.snapshotting import snapshot
 
@@ -162,9 +170,10 @@ def view(house: House) -> View:
         views = house.port(Views)
     with views.guard:
         now = house.clock.monotonic()
-        if views.last is None or now - views.last.at > FRESH_S:
+        if anew or views.last is None or now - views.last.at > min(FRESH_S, _COSTS * views.last.cost_s):
             taken = house.db.read(lambda tx: snapshot(house, tx))
-            views.last = View(taken, Supposing(taken), now)
+            supposing = Supposing(taken)
+            views.last = View(taken, supposing, now, house.clock.monotonic() - now)
         return views.last
 
 
@@ -186,7 +195,8 @@ def _outside(job: Job) -> str | None:
         return None
     after = ", ".join([*job.ask.after, *job.ask.after_any]) or "unknown ones"
     told = _OUTSIDE[job.reason].format(id=job.id, after=after)
-    return f"{told} ({job.waits_for})" if job.waits_for and job.waits_for not in told else told
+    more = job.waits_for if job.reason in (ReasonCode.PAUSED, ReasonCode.SITE_DOWN, ReasonCode.ENGINE) else None
+    return f"{told} ({more})" if more and more != SENTENCES[job.reason] else told
 
 
 def _unseen(job: Job, snapshot: Snapshot, now: str, start: Start | None) -> Why:
@@ -233,7 +243,7 @@ def _came(job: Job) -> str:
     if job.started_at is None:
         return f"It ended before it started: {job.exit.reason if job.exit and job.exit.reason else job.state.value}."
     told = f": {job.exit.reason}" if job.exit and job.exit.reason else ""
-    return f"It {_ENDED[job.state]}{told}. It started{waited}{where}{again} and ended {_between(job.started_at, job.finished_at)} later.{_stopped(job)}"
+    return f"It {_ENDED[job.state]}{told}. It started{where}{again}{waited} and ended {_between(job.started_at, job.finished_at)} later.{_stopped(job)}"
 
 
 _ENDED = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,12 @@ def entry(tx: Tx, job_id: str) -> Entry:
     return _entry(row)
 
 
+def entries(tx: Tx, job_ids: Sequence[str]) -> list[Entry]:
+    """Those that there are, a few hundred at most."""
+    names = {f"id{number}": job_id for number, job_id in enumerate(job_ids)}
+    return [_entry(row) for row in tx.rows(f"{_JOB} WHERE j.id IN ({', '.join(':' + name for name in names)})", **names)] if names else []
+
+
 ACTIVE = f"{_JOB} WHERE j.state IN ({_ACTIVE})"
 STARTING = f"{_JOB} WHERE j.state = 'starting'"
 TO_STOP = f"{_JOB} WHERE j.finished_at IS NULL AND (j.cancel_requested = 1 OR j.preempted = 1) ORDER BY j.place LIMIT 200"
@@ -102,8 +108,8 @@ def untidied(tx: Tx) -> list[Entry]:
     return [_entry(row) for row in tx.rows(UNTIDIED)]
 
 
-def tidied(tx: Tx, job_id: str) -> None:
-    tx.run("UPDATE compute_jobs SET tidied = 1 WHERE id = :id", id=job_id)
+def tidied(tx: Tx, job_ids: Iterable[str]) -> None:
+    tx.many("UPDATE compute_jobs SET tidied = 1 WHERE id = :id", [{"id": job_id} for job_id in job_ids])
 
 
 def request_cancel(tx: Tx, job_id: str) -> None:

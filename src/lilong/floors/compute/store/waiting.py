@@ -101,6 +101,29 @@ def explain(tx: Tx, reasons: Iterable[tuple[str, ReasonCode]]) -> None:
     )
 
 
+def set_aside(tx: Tx, jobs: Iterable[tuple[str, str]]) -> None:
+    """Of jobs about which no decision can be made: job and what went wrong."""
+    tx.many(
+        "UPDATE compute_jobs SET reason = :reason, waits_for = :words WHERE id = :id AND state = 'queued' AND (waits_for IS NULL OR waits_for <> :words)",
+        [
+            {"id": job_id, "reason": ReasonCode.IMPOSSIBLE.value, "words": f"no decision could be made about it, and it was set aside: {words}"}
+            for job_id, words in jobs
+        ],
+    )  # fmt: skip
+
+
+def out_of_sight(tx: Tx, jobs: Iterable[str], now: str) -> None:
+    """What a decision said of jobs that stand too far back for the next one is true no longer."""
+    tx.many(
+        "UPDATE compute_jobs SET reason = :reason, waits_for = :words WHERE id = :id AND state = 'queued' AND held = 0 AND needs_left = 0"
+        " AND (not_before IS NULL OR not_before <= :now)",
+        [
+            {"id": job_id, "reason": ReasonCode.NOT_LOOKED_AT.value, "words": SENTENCES[ReasonCode.NOT_LOOKED_AT], "now": now}
+            for job_id in jobs
+        ],
+    )
+
+
 def promise(tx: Tx, starts: Iterable[tuple[str, str | None]]) -> None:
     tx.many(
         "UPDATE compute_jobs SET promised_at = :at WHERE id = :id AND state = 'queued'", [{"id": name, "at": at} for name, at in starts]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import IO, Any
 
@@ -54,6 +54,14 @@ class NotYet(Exception):
     """Nothing can be done about the attempt now: others must leave its nodes first, or its site does not know yet how it is kept in."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What is to be written down of an attempt, and what is to be done once it is."""
+
+    write: Callable[[Tx], None]
+    after: Callable[[], None] = lambda: None
+
+
 class Attendant:
     def __init__(self, house: House, sites: Sites) -> None:
         self._house = house
@@ -65,19 +73,29 @@ class Attendant:
         found = self._house.db.read(lambda tx: store.entry(tx, job_id))
         return found if found.holds_resources and found.token == token else None
 
+    def all_current(self, tokens: Iterable[str]) -> dict[str, Entry]:
+        """The same of several; those that have ended or moved on are left out."""
+        wanted = {token.rpartition(".")[0]: token for token in tokens}
+        found = self._house.db.read(lambda tx: store.entries(tx, list(wanted)))
+        return {entry.token: entry for entry in found if entry.holds_resources and wanted[entry.job.id] == entry.token}
+
     def site(self, entry: Entry) -> Site:
         return self._sites.named(entry.job.site or "local")
 
     # --- handing over ------------------------------------------------------------------------------------------------------
 
-    def submit(self, entry: Entry) -> None:
-        """Hand an attempt to its site that was certainly never there. Raises NotYet, SiteDown."""
+    def submit(self, entry: Entry, stopping: Container[str] | None = None) -> None:
+        """Hand an attempt to its site that was certainly never there. Raises NotYet, SiteDown.
+
+        `stopping`: nodes of the site where others must leave first; looked up if not told.
+        """
         if entry.cancel_requested or entry.preempted:
             self.settle(entry, _CANCELLED)
             return
         site = self.site(entry)
-        nodes = {placed.node for placed in entry.job.placement}
-        if nodes & self._house.db.read(lambda tx: attempts.stopping(tx, site.name)):
+        if stopping is None:
+            stopping = self.stopping(site.name)
+        if any(placed.node in stopping for placed in entry.job.placement):
             raise NotYet
         try:
             site.submit(entry.token, self._task(entry))
@@ -90,6 +108,9 @@ class Attendant:
             site.cancel(entry.token)
             reason = f"it could not be started: {problem}"
             self.settle(entry, Sight(Phase.FINISHED, ending=Ending.UNABLE, exit=replace(_NOTHING, reason=reason)))
+
+    def stopping(self, site: str) -> set[str]:
+        return self._house.db.read(lambda tx: attempts.stopping(tx, site))
 
     def _task(self, entry: Entry) -> Task:
         from lilong.floors.compute.service import secrets  # the service opens what is here
@@ -122,43 +143,63 @@ class Attendant:
 
     def saw(self, entry: Entry, sight: Sight) -> None:
         """What a site tells of a job's present attempt. Raises NotYet, SiteDown."""
+        self.saw_all([(entry, sight)])
+
+    def saw_all(self, seen: Iterable[tuple[Entry, Sight]]) -> None:
+        """The same of several, written down in one transaction."""
+        self._take([step for entry, sight in seen if (step := self._step(entry, sight)) is not None])
+
+    def _step(self, entry: Entry, sight: Sight) -> _Step | None:
+        starting = entry.job.state is JobState.STARTING
         if sight.phase is Phase.NEVER:
-            if entry.job.state is JobState.STARTING:
-                self.submit(entry)
-            else:
-                self.settle(entry, replace(sight, phase=Phase.LOST))
+            if not starting:
+                return self._end(entry, replace(sight, phase=Phase.LOST))
+            self.submit(entry)
         elif sight.phase is Phase.PENDING:
             words = sight.waits_for or ""
             told = entry.job.reason is ReasonCode.ENGINE and (entry.job.waits_for or "").endswith(words)
-            if entry.job.state is JobState.STARTING and not told:
-                self._house.db.write(lambda tx: attempts.pending(tx, entry, words))
-        elif sight.phase is Phase.RUNNING and sight.sandbox is None and entry.job.state is JobState.STARTING:
-            raise NotYet
+            if starting and not told:
+                return _Step(lambda tx: attempts.pending(tx, entry, words))
         elif sight.phase is Phase.RUNNING:
-            if entry.job.state is JobState.STARTING:
-                self._house.db.write(lambda tx: self._started(tx, entry, sight))
-            if sight.address is not None and entry.job.state is not JobState.READY:
-                self._ready(entry, sight.address)
+            if starting and sight.sandbox is None:
+                raise NotYet
+            if starting or (sight.address is not None and entry.job.state is not JobState.READY):
+                return _Step(lambda tx: self._runs(tx, entry, sight))
         else:
-            self.settle(entry, sight, began=entry.job.state is JobState.STARTING and sight.ending is not Ending.UNABLE)
+            return self._end(entry, sight, began=starting and sight.ending is not Ending.UNABLE)
+        return None
+
+    def _take(self, steps: Sequence[_Step]) -> None:
+        def write(tx: Tx) -> None:
+            for step in steps:
+                step.write(tx)
+
+        if steps:
+            self._house.db.write(write)
+        for step in steps:
+            step.after()
+
+    def _runs(self, tx: Tx, entry: Entry, sight: Sight) -> None:
+        if entry.job.state is JobState.STARTING:
+            self._started(tx, entry, sight)
+        if sight.address is not None and attempts.ready(tx, entry, sight.address):
+            ask = entry.job.ask
+            self._house.events.append(tx, SYSTEM, JobReady(entry.job.id, ask.organisation, ask.kind, sight.address))
 
     def _started(self, tx: Tx, entry: Entry, sight: Sight) -> None:
         level, ask = sight.sandbox or "none", entry.job.ask
         if attempts.started(tx, entry, level, sight.nodes, stamp(self._house.clock.now())):
             self._house.events.append(tx, SYSTEM, JobStarted(entry.job.id, ask.organisation, ask.kind, entry.job.attempt, level))
 
-    def _ready(self, entry: Entry, address: str) -> None:
-        def write(tx: Tx) -> None:
-            if attempts.ready(tx, entry, address):
-                self._house.events.append(tx, SYSTEM, JobReady(entry.job.id, entry.job.ask.organisation, entry.job.ask.kind, address))
-
-        self._house.db.write(write)
-
     # --- ending ------------------------------------------------------------------------------------------------------------
 
-    def settle(self, entry: Entry, sight: Sight, *, began: bool = False) -> None:
+    def settle(self, entry: Entry, sight: Sight) -> None:
+        self._take([self._end(entry, sight)])
+
+    def _end(self, entry: Entry, sight: Sight, *, began: bool = False) -> _Step:
         """`began`: it had begun before it ended, and that was not written down yet."""
         ask, site = entry.job.ask, self.site(entry)
+        well = not ask.service and sight.ending is Ending.EXITED and sight.exit is not None and sight.exit.code == 0
         verdict = rules.settle(
             sight,
             service=ask.service,
@@ -166,7 +207,7 @@ class Attendant:
             attempt=entry.job.attempt,
             stops=entry.stops,
             attempts=ask.attempts,
-            last_line=_last_line(site, entry.token),
+            last_line="" if well else _last_line(site, entry.token),
             preempted=entry.preempted,
             checkpoint_s=ask.checkpoint_s,
         )
@@ -181,16 +222,20 @@ class Attendant:
         told = replace(sight.exit or _NOTHING, reason=verdict.reason)
         verdict = replace(verdict, kept_s=_at_first_speed(verdict.kept_s, entry))
         usage = site.usage(entry.token) if sight.exit is not None and (began or entry.job.state is not JobState.STARTING) else None
+        news: list[bool] = []
 
-        def write(tx: Tx) -> bool:
+        def write(tx: Tx) -> None:
             if began:
                 self._started(tx, entry, sight)
-            return self._settled(tx, entry, verdict, sight, told, outputs, usage)
+            news.append(self._settled(tx, entry, verdict, sight, told, outputs, usage))
 
-        if self._house.db.write(write):
-            log.info("attempt ended", job=entry.job.id, attempt=entry.job.attempt, state=verdict.state.value, reason=verdict.reason)
-        if verdict.state not in FINISHED:
-            site.tidy(entry.token, last=False)
+        def after() -> None:
+            if news[-1]:
+                log.info("attempt ended", job=entry.job.id, attempt=entry.job.attempt, state=verdict.state.value, reason=verdict.reason)
+            if verdict.state not in FINISHED:
+                site.tidy(entry.token, last=False)
+
+        return _Step(write, after)
 
     def _settled(
         self, tx: Tx, entry: Entry, verdict: Verdict, sight: Sight, told: Exit, outputs: tuple[Output, ...], usage: Usage | None
@@ -215,9 +260,14 @@ class Attendant:
         self._house.db.write(lambda tx: ending.end_queued(self._house, tx, SYSTEM, entry.job.id, "it was cancelled"))
 
     def tidy(self, entry: Entry) -> None:
-        if entry.job.attempt > 0 and entry.job.site in self._sites.all():
-            self.site(entry).tidy(entry.token, last=True)
-        self._house.db.write(lambda tx: store.tidied(tx, entry.job.id))
+        self.tidy_all([entry])
+
+    def tidy_all(self, entries: Sequence[Entry]) -> None:
+        there = self._sites.all()
+        for entry in entries:
+            if entry.job.attempt > 0 and entry.job.site in there:
+                self.site(entry).tidy(entry.token, last=True)
+        self._house.db.write(lambda tx: store.tidied(tx, [entry.job.id for entry in entries]))
 
     def _keep(self, file: IO[bytes]) -> tuple[str, int]:
         blob = self._house.blobs.put(iter(lambda: file.read(1 << 20), b""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,17 +14,20 @@ from lilong.floors.compute.contract import Placed, ReasonCode
 from lilong.floors.compute.rules import telling
 from lilong.floors.compute.rules.ways import laid_out
 from lilong.floors.compute.scheduler.by_name import decide, plan_text
-from lilong.floors.compute.scheduler.snapshot import Beginning, Decision, SnapJob, digest, text
+from lilong.floors.compute.scheduler.snapshot import Beginning, Decision, SnapJob, Snapshot, digest, text
 from lilong.floors.compute.store import attempts, journal, waiting
+from lilong.floors.compute.store import settings as declared
 from lilong.floors.compute.store.attempts import Chosen
-from lilong.floors.compute.work.sites import Sites
+from lilong.floors.compute.work.sites import Known, Sites
 from lilong.floors.compute.work.snapshotting import View, Viewer, changes_of
+from lilong.floors.compute.work.warming import Warming
 from lilong.ground.db import Tx
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
 log = structlog.get_logger("lilong.compute")
 
+_MOST_ASIDE = 100
 AT_LEAST_S = 30  # between two decisions while somebody waits, whatever has changed
 
 
@@ -31,6 +35,9 @@ class Decider:
     def __init__(self, house: House, sites: Sites) -> None:
         self._house = house
         self._sites = sites
+        self.warming = Warming(house.settings.house / "cache" / "numba")
+        self._aside_since: object = None  # what was declared and seen when jobs were set aside
+        self._looked_at: frozenset[str] = frozenset()  # by the last decision
         self._viewer = Viewer()
         self._told: dict[str, str] | None = None  # entries of the last decision that was written down
         self._since_whole = 0
@@ -48,15 +55,32 @@ class Decider:
             self._done, self._due_at = (changes, self._sites.changes), float("inf")
             return []
         seen = self._sites.changes
-        view = self._house.db.read(lambda tx: self._viewer.look(tx, known, now, seen))
-        decision = decide(view.snapshot)
+        self._done, self._due_at = (changes, seen), now.timestamp() + AT_LEAST_S  # should it not work out: not again at once
+        view, decision = self._decided(known, now, seen)
         begun, touched = self._house.db.write(lambda tx: self._write(tx, view, decision, now))
         self._told = dict(view.texts)
+        self._looked_at = frozenset(view.rows)
         # What this decision changed itself is no reason to decide again, unless it left jobs out of sight.
         after = (changes[0] + touched, changes[1] - len(begun), *changes[2:])
         self._done = None if view.cut and begun else (after, view.changes)
         self._due_at = min(view.again_at or float("inf"), now.timestamp() + AT_LEAST_S)
         return begun
+
+    def _decided(self, known: Mapping[str, Known], now: datetime, seen: int) -> tuple[View, Decision]:
+        """A job about which no decision can be made is set aside until something else is declared or seen; the others go on."""
+        stand = (self._house.db.read(declared.current)[0], seen)
+        if stand != self._aside_since:
+            self._sites.aside, self._aside_since = {}, stand
+        while True:
+            view = self._house.db.read(lambda tx: self._viewer.look(tx, known, now, seen, self._sites.aside))
+            try:
+                return view, decide(view.snapshot, compiled=self.warming.compiled(view.snapshot))
+            except Exception as problem:
+                culprit = _culprit(view.snapshot) if len(self._sites.aside) < _MOST_ASIDE else None
+                if culprit is None:
+                    raise
+                self._sites.aside = {**self._sites.aside, culprit: f"{type(problem).__name__}: {problem}"}
+                log.error("job set aside", job=culprit, error=repr(problem), exc_info=problem)
 
     def _write(self, tx: Tx, view: View, decision: Decision, now: datetime) -> tuple[list[str], int]:
         number = self._journal(tx, view, decision, now)
@@ -86,6 +110,8 @@ class Decider:
         codes |= dict.fromkeys(view.homeless, ReasonCode.IMPOSSIBLE)
         news = [(job, code) for job, code in codes.items() if job in view.rows and view.rows[job]["reason"] != code.value]
         waiting.explain(tx, news)
+        waiting.set_aside(tx, [(job, words) for job, words in view.aside.items() if job in view.rows])
+        waiting.out_of_sight(tx, sorted(self._looked_at - view.rows.keys()), stamp(view.at))
         promised = {
             job: stamp(datetime.fromtimestamp(at, UTC)) for job, at in decision.reservations.items() if job not in begun and at < 1 << 40
         }
@@ -104,6 +130,24 @@ class Decider:
         policy = f"{view.snapshot.policy} {__version__}"
         journal.add(tx, journal.Entry(number, stamp(now), policy, digest(view.texts), whole, seen, plan_text(decision)))
         return number
+
+
+def _culprit(snapshot: Snapshot) -> str | None:
+    """The first waiting job with which, and with those before it, no decision can be made; None if it is not for any of them."""
+    held = tuple(job for job in snapshot.jobs if job.started is not None)
+    waiting = [job for job in snapshot.jobs if job.started is None]
+
+    def sound(many: int) -> bool:
+        try:
+            decide(replace(snapshot, jobs=tuple(sorted((*held, *waiting[:many]), key=lambda job: job.id))), compiled=False)
+        except Exception:
+            return False
+        return True
+
+    if not sound(0):
+        return None
+    least = bisect_left(range(len(waiting) + 1), True, key=lambda many: not sound(many))
+    return waiting[least - 1].id if least <= len(waiting) else None
 
 
 def chosen(job: SnapJob, begin: Beginning, now: int, number: int) -> Chosen:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
@@ -30,6 +30,7 @@ from lilong.ground.house import House
 log = structlog.get_logger("lilong.compute")
 
 LOOK_S = 0.2  # between two looks at what runs on this machine
+_SOON_S = 0.05  # the same, while much is going on there
 ENGINE_LOOK_S = 1.0  # and on an engine
 REST_S = 5.0  # between two looks when nothing runs and nothing was written
 SWEEP_S = 30.0  # between two times that every attempt is asked after, should a site have forgotten to tell of one
@@ -38,6 +39,8 @@ _ALIVE_S = 30.0
 _REPEAT_S = 10.0  # before a site is told again to end an attempt
 _DOUBT_S = 1.0  # before something that went wrong is tried again
 _HANDS = 4  # threads for each site
+_SHARE = 4  # times as long as a decision took, until the next one is made
+_FEW, _MANY = 4, 50  # attempts that one of them takes on together, at least and at most
 
 
 class Dispatcher:
@@ -53,8 +56,10 @@ class Dispatcher:
         self._handed: set[str] = set()  # attempts that are known to be at their sites
         self._mine: set[str] = set()  # attempts that this process intended: nobody can have handed them over before
         self._told: dict[str, float] = {}  # attempts whose end was asked for, and when
+        self._lively: set[str] = set()  # sites of which the last look told something new
         self._swept = float("-inf")
         self._last_sign = float("-inf")
+        self._decide_at = float("-inf")
         self._guard = threading.Lock()
         self._stop = threading.Event()
         self._wakes: dict[str, threading.Event] = {"": threading.Event()}
@@ -83,6 +88,7 @@ class Dispatcher:
         self._wake()
         for thread in list(self._threads.values()):
             thread.join(timeout=30)
+        self._decider.warming.stop()
         for hands in self._hands.values():
             hands.shutdown(wait=True, cancel_futures=True)
 
@@ -118,8 +124,8 @@ class Dispatcher:
                 if known is None:
                     del self._threads[name]
                     return
-                pause = LOOK_S if known.site.mode is Mode.OWNED else ENGINE_LOOK_S
                 busy = self._watch(name)
+                pause = ENGINE_LOOK_S if known.site.mode is Mode.DELEGATED else _SOON_S if name in self._lively else LOOK_S
             except Exception as problem:
                 log.error("site not watched", site=name, error=repr(problem), exc_info=problem)
             if busy:
@@ -155,9 +161,9 @@ class Dispatcher:
                 self._doubts |= dict.fromkeys(tokens, self._house.clock.monotonic() + _DOUBT_S)
             return bool(tokens)
         self.sites.answers(name)
-        for token, sight in watched.sights.items():
-            if token in tokens:
-                self._give(token, name, partial(self._saw, sight=sight))
+        (self._lively.add if watched.sights else self._lively.discard)(name)
+        sights = {token: sight for token, sight in watched.sights.items() if token in tokens}
+        self._give_all(name, sights, partial(self._saw_all, sights=sights), lambda entry: self._saw(entry, sights[entry.token]))
         self.sites.keep_cursor(name, watched.cursor)
         return True
 
@@ -202,6 +208,12 @@ class Dispatcher:
         if sight.phase is Phase.NEVER:
             self._submitted(entry)
 
+    def _saw_all(self, tokens: Sequence[str], sights: Mapping[str, Sight]) -> None:
+        entries = self._attendant.all_current(tokens)
+        with self._guard:
+            self._handed.update(token for token in entries if sights[token].phase is not Phase.NEVER)
+        self._attendant.saw_all((entry, sights[token]) for token, entry in entries.items())
+
     # --- jobs --------------------------------------------------------------------------------------------------------------
 
     def _turn(self) -> bool:
@@ -209,19 +221,50 @@ class Dispatcher:
         stops, starting, untidied = self._house.db.read(lambda tx: (store.to_stop(tx), rows.starting(tx), store.untidied(tx)))
         for entry in stops:
             self._end(entry)
-        for entry in untidied:
-            self._give(entry.token, entry.job.site or "", self._attendant.tidy, entry)
-        begun = self._decider.decide()
+        self._tidy(untidied)
+        begun = self._decide()
         if begun:
             starting = self._house.db.read(rows.starting)
-            with self._guard:
-                self._mine |= {entry.token for entry in starting if entry.job.id in set(begun)}
-        for entry in starting:
-            with self._guard:
-                due = entry.token in self._mine and entry.token not in self._handed
-            if due:
-                self._give(entry.token, entry.job.site or "", self._submit)
+        with self._guard:
+            self._mine |= {entry.token for entry in starting if entry.job.id in begun}
+            due = [entry for entry in starting if entry.token in self._mine - self._handed]
+        for site in {entry.job.site or "" for entry in due}:
+            here = {entry.token: entry for entry in due if entry.job.site == site}
+            self._give_all(site, here, partial(self._submit_all, site=site, entries=here), self._submit)
         return bool(stops or starting or untidied or self._house.db.read(_any))
+
+    def _decide(self) -> set[str]:
+        """The jobs of which an attempt begins. Never too often: decisions that take long are to take a part of the time, not all of it."""
+        now = self._house.clock.monotonic()
+        if now < self._decide_at:
+            return set()
+        began = time.perf_counter()
+        try:
+            return set(self._decider.decide())
+        except Exception as problem:  # what runs goes on
+            log.error("no decision", error=repr(problem), exc_info=problem)
+            return set()
+        finally:
+            if self._running:
+                self._decide_at = now + min(_SHARE * (time.perf_counter() - began), LOOK_S)
+
+    def _tidy(self, entries: Sequence[Entry]) -> None:
+        for site in {entry.job.site or "" for entry in entries}:
+            here = {entry.token: entry for entry in entries if (entry.job.site or "") == site}
+
+            def together(tokens: Sequence[str], here: Mapping[str, Entry] = here) -> None:
+                self._attendant.tidy_all([here[token] for token in tokens])
+
+            self._give_all(site, here, together, self._attendant.tidy, here)
+
+    def _submit_all(self, tokens: Sequence[str], site: str, entries: Mapping[str, Entry]) -> None:
+        """Those are as they were read: whoever would have changed them since would have had to be about them too."""
+        stopping = self._attendant.stopping(site)
+        for token in tokens:
+            if token not in self._handed:
+                self._attendant.submit(entries[token], stopping)
+                with self._guard:
+                    self._handed.add(token)
 
     def _submit(self, entry: Entry) -> None:
         if entry.job.state is JobState.STARTING and entry.token not in self._handed:
@@ -231,10 +274,6 @@ class Dispatcher:
     def _submitted(self, entry: Entry) -> None:
         with self._guard:
             self._handed.add(entry.token)
-        if self.sites.named(entry.job.site or "").mode is Mode.OWNED:
-            current = self._attendant.current(entry.token)
-            if current is not None:
-                self._attendant.saw(current, self._attendant.site(current).find(current.token))
 
     def _end(self, entry: Entry) -> None:
         """Of a job whose end was asked for, or that has to make room."""
@@ -256,6 +295,36 @@ class Dispatcher:
 
     # --- hands -------------------------------------------------------------------------------------------------------------
 
+    def _give_all(
+        self,
+        site: str,
+        tokens: Iterable[str],
+        together: Callable[[Sequence[str]], None],
+        alone: Callable[[Entry], None],
+        entries: Mapping[str, Entry] | None = None,
+    ) -> None:
+        """Do the same about many attempts, some at a time. If it does not work out for some together, each of them is tried `alone`."""
+        with self._guard:
+            free = [token for token in tokens if not self._taken(token, entries is None)]
+            self._busy.update(token.rpartition(".")[0] for token in free)
+
+        def act(some: Sequence[str]) -> None:
+            failed = False
+            try:
+                together(some)
+            except Exception as problem:
+                failed = True
+                log.debug("not all together", site=site, error=repr(problem))
+            finally:
+                with self._guard:
+                    self._busy.difference_update(token.rpartition(".")[0] for token in some)
+            for token in some if failed else ():
+                self._give(token, site, alone, entries[token] if entries else None)
+
+        share = min(max(-(-len(free) // _HANDS), _FEW), _MANY)
+        for at in range(0, len(free), share):
+            self._work(site, partial(act, free[at : at + share]))
+
     def _give(self, token: str, site: str, action: Callable[[Entry], None], entry: Entry | None = None) -> None:
         """Do something about an attempt, in a thread of its site's own; never two things about one job at a time.
 
@@ -263,9 +332,7 @@ class Dispatcher:
         """
         job_id = token.rpartition(".")[0]
         with self._guard:
-            if job_id in self._busy:
-                if entry is None:
-                    self._doubts.setdefault(token, self._house.clock.monotonic())
+            if self._taken(token, entry is None):
                 return
             self._busy.add(job_id)
 
@@ -286,6 +353,16 @@ class Dispatcher:
                 with self._guard:
                     self._busy.discard(job_id)
 
+        self._work(site, act)
+
+    def _taken(self, token: str, again: bool) -> bool:
+        """Whether somebody is busy with its job; then, with `again`, its site is asked after it."""
+        taken = token.rpartition(".")[0] in self._busy
+        if taken and again:
+            self._doubts.setdefault(token, self._house.clock.monotonic())
+        return taken
+
+    def _work(self, site: str, act: Callable[[], None]) -> None:
         if not self._running:
             act()
         elif not self._stop.is_set():

@@ -55,6 +55,7 @@ class Sites:
         self._version = -1
         self._guard = threading.RLock()
         self.changes = 0  # grows whenever something is otherwise that decisions look at
+        self.aside: Mapping[str, str] = {}  # jobs about which no decision could be made for them, and why
 
     # --- who there is ------------------------------------------------------------------------------------------------------
 
@@ -71,13 +72,12 @@ class Sites:
         return found.site
 
     def known(self) -> Mapping[str, Known]:
-        with self._guard:
-            return dict(self._known)
+        """Without the guard: it is held while what was seen is written down, and the writer may be asking here (see `inventories`)."""
+        return self._known.copy()
 
     def inventories(self) -> Mapping[str, Inventory]:
         """Of the sites that take new jobs, as far as it is known. Looks at nothing, so it may be asked within a transaction."""
-        with self._guard:
-            return {name: known.inventory for name, known in self._known.items() if known.declared and known.inventory is not None}
+        return {name: known.inventory for name, known in self.known().items() if known.declared and known.inventory is not None}
 
     def refresh(self) -> None:
         """Open and leave sites as the newest settings say. Not to be called within a transaction."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 
+import structlog
+
 from lilong.floors.compute.contract import Mode
 from lilong.floors.compute.rules.asking import ask_of
 from lilong.floors.compute.rules.settings import ComputeSettings, TenantSettings
@@ -24,6 +26,8 @@ from lilong.ground.db import Row, Tx
 from lilong.ground.house import House
 from lilong.ground.seams import parse_stamp, stamp
 
+log = structlog.get_logger("lilong.compute")
+
 LOOK_A_NODE = 100  # waiting jobs for each node that a decision looks at, up to what the settings say
 _CLOSED = 0  # since ever
 _MINUTE = 60
@@ -36,6 +40,8 @@ class View:
     snapshot: Snapshot
     texts: Mapping[str, str]
     rows: Mapping[str, Row]
+    at: datetime
+    aside: Mapping[str, str]  # waiting jobs that are not in the snapshot, and why
     homeless: tuple[str, ...]  # waiting jobs that no known site could lay out in any way
     reachable: frozenset[str]  # waiting jobs that a site could run which answers
     windows: Mapping[str, int]  # delegated site -> how many more it may be handed now
@@ -55,8 +61,9 @@ class Viewer:
         self._stand: object = None  # what all jobs' ways follow from
         self._nodes: dict[str, tuple[object, tuple[SnapNode, ...], dict[str, str]]] = {}
 
-    def look(self, tx: Tx, known: Mapping[str, Known], now: datetime, changes: int) -> View:
-        """`changes`: of the sites, see `changes_of`."""
+    def look(self, tx: Tx, known: Mapping[str, Known], now: datetime, changes: int, aside: Mapping[str, str] | None = None) -> View:
+        """`changes`: of the sites, see `changes_of`. `aside`: jobs to be left out, and why; those that cannot be read are too."""
+        aside = dict(aside or {})
         version, settings = declared.current(tx)
         second = int(now.timestamp())
         held = [one for one in attempts.open_attempts(tx) if not one.preempted]
@@ -71,12 +78,19 @@ class Viewer:
         asks = self._asks(tx, [row for row in rows if row["id"] not in self._jobs])
         stand: object = (version, here, rates)
         for row in rows:
+            if row["id"] in aside:
+                continue
             key = (row["attempt"], rank.get(row["id"]), row["done"])
             before = self._jobs.get(row["id"])
             if before is None or before[0] != key or stand != self._stand:
                 if row["id"] not in asks:
                     asks |= self._asks(tx, [row])
-                job = _waiting(row, asks[row["id"]], tuple(here.values()), settings, rates, rank.get(row["id"]))
+                try:
+                    job = _waiting(row, asks[row["id"]], tuple(here.values()), settings, rates, rank.get(row["id"]))
+                except Exception as problem:  # whatever it is, it is about this job alone
+                    log.error("job cannot be read", job=row["id"], error=repr(problem), exc_info=problem)
+                    aside[row["id"]] = f"{type(problem).__name__}: {problem}"
+                    continue
                 if row["submitted_by"] not in expected:
                     expected[row["submitted_by"]] = waiting.expected(tx, row["submitted_by"])
                 job = replace(job, predicted=expected[row["submitted_by"]])
@@ -90,9 +104,11 @@ class Viewer:
             texts[f"job/{job.id}"] = before[2]
             if any(known[way.site].problem is None and known[way.site].inventory is not None for way in job.ways):
                 reachable.add(job.id)
-        for job, told in self._running(held, known, settings, nodes, kept):
+        taken: dict[str, int] = {}
+        for job, told in self._running(held, known, settings, nodes, kept, taken):
             found.append(job)
             texts[f"job/{job.id}"] = told
+        nodes = _widened(nodes, taken, texts)
         self._jobs, self._stand = kept, stand
         tenants = _tenants(tx, settings, found, held, second)
         texts |= {f"tenant/{one.name}": text(one) for one in tenants}
@@ -107,7 +123,7 @@ class Viewer:
         begun = attempts.waiting_at(tx)
         windows = {n: one.spec.window - begun.get(n, 0) for n, one in known.items() if one.site.mode is Mode.DELEGATED}
         return View(
-            taken, texts, {row["id"]: row for row in rows}, tuple(homeless), frozenset(reachable), windows, cut, min(times, default=None), changes
+            taken, texts, {row["id"]: row for row in rows}, now, aside, tuple(homeless), frozenset(reachable), windows, cut, min(times, default=None), changes
         )  # fmt: skip
 
     @staticmethod
@@ -120,18 +136,18 @@ class Viewer:
         return found
 
     def _running(
-        self, held: Sequence[Open], known: Mapping[str, Known], settings: ComputeSettings, nodes: Sequence[SnapNode], kept: dict[str, _Kept]
-    ) -> Iterable[tuple[SnapJob, str]]:
+        self, held: Sequence[Open], known: Mapping[str, Known], settings: ComputeSettings, nodes: Sequence[SnapNode], kept: dict[str, _Kept],
+        taken: dict[str, int],
+    ) -> Iterable[tuple[SnapJob, str]]:  # fmt: skip
+        """`taken` is filled with the devices that jobs of ours have on nodes whose engine places, as bit sets."""
         delegated = {name for name, one in known.items() if one.site.mode is Mode.DELEGATED}
-        wide = {node.name: node.devices for node in nodes}
-        taken: dict[str, int] = {}
         for one in held:
             base = _of_text(one.snap) if one.snap else _before_ways(one, nodes)
             way, spots = base.ways[0], base.places
             if one.site in delegated:
                 spots = tuple((f"{one.site}/{spot.node}", at) for spot, (_, at) in zip(one.placed, base.places, strict=True))
                 if way.devices and way.milli == 1000:
-                    spots = tuple((node, _lowest(taken, node, way.devices, wide.get(node, 0))) for node, _ in spots)
+                    spots = tuple((node, _lowest(taken, node, way.devices)) for node, _ in spots)
             job = replace(
                 base, tenant=tenant(settings, one.organisation, one.project), places=spots,
                 preemptible=base.preemptible and one.state != "ready",
@@ -171,7 +187,8 @@ class Viewer:
 
 def snapshot(house: House, tx: Tx) -> Snapshot:
     """What a decision would see now, for those who only ask."""
-    return Viewer().look(tx, house.port(Sites).known(), house.clock.now(), 0).snapshot
+    sites = house.port(Sites)
+    return Viewer().look(tx, sites.known(), house.clock.now(), 0, sites.aside).snapshot
 
 
 def changes_of(tx: Tx) -> tuple[int, ...]:
@@ -246,15 +263,28 @@ def _waiting(row: Row, ask: str, here: Sequence[Place], settings: ComputeSetting
     )
 
 
-def _lowest(taken: dict[str, int], node: str, devices: int, wide: int) -> int:
+def _lowest(taken: dict[str, int], node: str, devices: int) -> int:
     """Which devices a job of ours has on a node only its engine knows: any that no other of ours has."""
-    found, used = 0, taken.get(node, 0)
-    for device in range(wide):
-        if devices and not (used >> device) & 1:
+    found, used, device = 0, taken.get(node, 0), 0
+    while devices:
+        if not (used >> device) & 1:
             found |= 1 << device
             devices -= 1
+        device += 1
     taken[node] = used | found
-    return found | ((1 << devices) - 1) << wide  # more than there are: see `_ghosts`
+    return found
+
+
+def _widened(nodes: list[SnapNode], taken: Mapping[str, int], texts: dict[str, str]) -> list[SnapNode]:
+    """With more devices where more of ours is expected than there are: what an engine has not begun yet it may begin elsewhere."""
+    found = []
+    for node in nodes:
+        needed = taken.get(node.name, 0).bit_length()
+        if needed and needed + node.foreign[2] > node.devices:
+            node = replace(node, devices=needed + node.foreign[2])
+            texts[f"node/{node.name}"] = text(node)
+        found.append(node)
+    return found
 
 
 def _before_ways(one: Open, nodes: Sequence[SnapNode]) -> SnapJob:
