@@ -33,7 +33,7 @@ demo: $(STAMP)
 	@$(BIN)/lilong demo --house demo-house $(if $(TEXT),--texts "$(TEXT)")
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check src tests bench

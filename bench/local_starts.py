@@ -29,7 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -51,7 +51,8 @@ from lilong.ground.seams import stamp
 
 TRUE = "/usr/bin/true"
 CORES = 64  # that the node says it has
-BATCH = 100  # submits in one transaction
+WARM = 150
+BATCH = 100  # jobs of an array, submitted at once
 GROUP = Path("/sys/fs/cgroup/cpuacct")
 
 
@@ -124,12 +125,17 @@ def house_starts(folder: Path, level: Level, jobs: int, cpu: Callable[[], float]
     sites, dispatcher = house.port(Sites), house.port(Dispatcher)
     ask = JobAsk("bench.start", "lantern-works", (TRUE,), memory_mib=16)
 
-    def submit(many: int) -> None:
-        for first in range(0, many, BATCH):
-            house.db.write(lambda tx, few=min(BATCH, many - first): [service.port(house).submit(tx, SYSTEM, ask) for _ in range(few)])
+    submitted = 0
 
-    def left() -> int:
-        return int(house.db.read(lambda tx: tx.value("SELECT COUNT(*) FROM (SELECT 1 FROM compute_jobs WHERE tidied = 0 LIMIT 1) AS x")))
+    def submit(many: int) -> None:
+        nonlocal submitted
+        submitted += many
+        for first in range(0, many, BATCH):
+            array = replace(ask, array=f"0-{min(BATCH, many - first) - 1}")
+            house.db.write(lambda tx, array=array: service.port(house).submit(tx, SYSTEM, array))
+
+    def left() -> bool:
+        return house.db.read(lambda tx: store.counts(tx).get("succeeded", 0) < submitted or bool(store.untidied(tx)))
 
     def work() -> None:
         submit(jobs)
@@ -138,13 +144,14 @@ def house_starts(folder: Path, level: Level, jobs: int, cpu: Callable[[], float]
 
     sites.refresh()
     dispatcher.start()
-    submit(8)  # what is loaded once, and the first supervisors
-    while left():
-        time.sleep(0.05)
+    for _ in range(2):  # what is loaded once, and the first supervisors; twice, since decisions are compiled meanwhile
+        submit(WARM)
+        while left() or dispatcher.warming:
+            time.sleep(0.05)
     try:
         found = measured(work, jobs, cpu)
-        ended = house.db.read(lambda tx: store.counts(tx))
-        if ended.get("succeeded") != jobs + 8:
+        ended = house.db.read(store.counts)
+        if ended.get("succeeded") != jobs + 2 * WARM:
             raise RuntimeError(f"not all succeeded: {ended}")
         return found
     finally:
@@ -190,7 +197,9 @@ def cases(levels: list[Level], *, house: bool) -> dict[str, Case]:
         else:
             found[f"local, {level.word}"] = lambda folder, jobs, cpu, level=level: site_starts(folder, level, jobs, cpu, starter=True)
     if not house:
-        found["local, none, no starter"] = lambda folder, jobs, cpu: site_starts(folder, Level.NONE, max(10, jobs // 10), cpu, starter=False)
+        found["local, none, no starter"] = lambda folder, jobs, cpu: site_starts(
+            folder, Level.NONE, max(10, jobs // 10), cpu, starter=False
+        )
     return {**found, "bare Popen": lambda folder, jobs, cpu: bare_starts(jobs, cpu)}
 
 
@@ -218,9 +227,16 @@ def main() -> None:
                     found.setdefault(name, []).append(case(Path(folder), given.jobs, cpu))
     told = {name: asdict(middle(rounds)) for name, rounds in found.items()}
     if given.json:
-        print(json.dumps({"machine": platform.machine(), "cores": os.cpu_count(), "cpu_time_of": counted, "load": os.getloadavg(), "cases": told}, indent=1))
+        print(
+            json.dumps(
+                {"machine": platform.machine(), "cores": os.cpu_count(), "cpu_time_of": counted, "load": os.getloadavg(), "cases": told},
+                indent=1,
+            )
+        )
         return
-    print(f"CPU time of {counted}; {os.cpu_count()} cores; median of {given.rounds} rounds of {given.jobs} jobs; load {os.getloadavg()[0]:.1f}")
+    print(
+        f"CPU time of {counted}; {os.cpu_count()} cores; median of {given.rounds} rounds of {given.jobs} jobs; load {os.getloadavg()[0]:.1f}"
+    )
     for name, one in told.items():
         print(
             f"{name:26} {one['rate']:8.1f}/s  {one['cpu_ms']:7.2f} ms CPU a job  {one['house_cpu_ms']:6.2f} in the house  {one['cpu_bound_rate']:8.1f}/s by CPU"

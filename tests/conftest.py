@@ -28,6 +28,14 @@ from tests.chain.small import Demo, small_chain
 ORGANISATION = "lantern-works"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side, those of one file stay together, and so do all that look at the one finished chain."""
+    for item in items:
+        together = "demo" if "demo" in getattr(item, "fixturenames", ()) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(together))
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Path]:
     if postgres_server.programs() is None:

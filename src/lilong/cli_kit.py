@@ -17,6 +17,7 @@ _STAMP = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?Z")
 _DIGEST = re.compile(r"\b(?:sha256:)?([0-9a-f]{12})[0-9a-f]{28}(?:[0-9a-f]{24})?\b")
 _WHOLE = re.compile(r"[a-z]+-[0-9a-hjkmnp-tv-z]{26}|[0-9a-f]{12}|\d{4}-\d\d-\d\d( \d\d:\d\d)?|LL-\d+-\d+")
 
+_CONTROL = re.compile(r"\x1b(?!\[[0-9;]{0,20}m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 _NARROW = 16  # characters that a column of words needs
 
 _OPTIONS = (
@@ -103,6 +104,11 @@ def show(value: Any, as_json: bool, columns: Sequence[tuple[str, str]] = ()) -> 
     console.print(table if rows else "(none)")
 
 
+def harmless(text: str) -> str:
+    """What others wrote, for a terminal: colours may stay; other control sequences could make it show, or do, what they want."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def _block(columns: Sequence[tuple[str, str]], line: Sequence[str]) -> str:
     """One row, a line for each column: for what is too wide to stand side by side."""
     wide = max(len(header) for header, _ in columns)
@@ -121,8 +127,8 @@ def _cell(value: Any, short: bool) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return ", ".join(value) or "-"
+        return harmless(", ".join(value)) or "-"
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
-    text = str(value)
+    text = harmless(str(value))
     return _DIGEST.sub(r"\1", _STAMP.sub(r"\1 \2", text)) if short else text

@@ -40,7 +40,7 @@ def test_a_job_that_fits_nowhere_is_refused_at_once_with_the_reason_of_each_alte
     said = refused(mei, ask("pass", any_of=(Layout(cpus=64), Layout(memory_mib=1 << 20), Layout(tasks=40))), 409)
     assert "64 cores" in said
     assert "1048576 MiB" in said
-    assert "40 tasks of 1 cores" in said
+    assert "40 tasks of 1 core" in said
     assert said.count("local has room for") == 3
 
 
@@ -100,7 +100,7 @@ def test_nodes_of_unknown_racks_are_no_rack_together() -> None:
     layout = Layout("h20", 8, tasks=2, least_tasks=2, cpus=1, memory_mib=16)
     sites = {"pudong": groups(Inventory(nodes))}
     assert impossible([layout], "site", sites) == []
-    assert impossible([layout], "rack", sites) == ["2 tasks of 8 h20, 1 cores and 16 MiB: one rack of pudong has room for 1 of its tasks"]
+    assert impossible([layout], "rack", sites) == ["2 tasks of 8 h20, 1 core and 16 MiB: one rack of pudong has room for 1 of its tasks"]
 
 
 # --- money -----------------------------------------------------------------------------------------------------------------

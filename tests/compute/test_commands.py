@@ -61,6 +61,14 @@ def test_an_id_is_never_a_path(run: Run) -> None:
     assert result.exception.status_code == 404
 
 
+def test_what_others_wrote_does_nothing_to_a_terminal(mei: Client, run: Run) -> None:
+    job = compute.submit(mei, ask("pass", hold=True, title="\x1b]0;evil\x07Tide", env={"A": "\x1b[2J"}))
+    for command in (("list",), ("show", job.id)):
+        said = run(*command).output
+        assert "Tide" in said
+        assert "\x1b" not in said
+
+
 def test_a_wrong_option_before_the_program_is_told_as_one(run: Run) -> None:
     assert refused(run("submit", "--organisation", "lantern-works", "--cpsu", "3", "--", "python")).details["field"] == "--cpsu"
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.compute.conftest import ORGANISATION, open_compute
@@ -100,7 +101,7 @@ def test_a_service_outlives_its_killed_server_and_the_next_one_finds_it(tmp_path
     house = open_compute(folder, background=True)
     try:
         assert service.show(house, SYSTEM, job.id).state is JobState.READY
-        assert _supervisor(house, job.id) == pid
+        assert _running(house, job.id)["child"][0] == pid
     finally:
         house.close()
     assert not Path(f"/proc/{pid}").exists() or _zombie(pid)
@@ -151,13 +152,17 @@ def test_an_intended_attempt_that_never_reached_the_site_is_made(tmp_path: Path)
 
 
 def _supervisor(house: House, job_id: str) -> int:
-    running = json.loads((house.settings.jobs / job_id / "1" / "running.json").read_text())
-    return int(running["supervisor"][0])
+    return int(_running(house, job_id)["supervisor"][0])
+
+
+def _running(house: House, job_id: str) -> dict[str, Any]:
+    running: dict[str, Any] = json.loads((house.settings.jobs / job_id / "1" / "running.json").read_text())
+    return running
 
 
 def _wait_ready(house: House, job_id: str) -> int:
     _wait(lambda: service.show(house, SYSTEM, job_id).state is JobState.READY)
-    return _supervisor(house, job_id)
+    return int(_running(house, job_id)["child"][0])
 
 
 def _zombie(pid: int) -> bool:

@@ -250,3 +250,10 @@ def test_a_project_is_a_name(project: str) -> None:
     with pytest.raises(BadInput) as refused:
         rules.check(JobAsk("user.program", "lantern-works", ("python",), project=project))
     assert refused.value.details["field"] == "project"
+
+
+@pytest.mark.parametrize("field", ["cpus", "memory_mib", "timeout_s", "checkpoint_s"])
+def test_numbers_stay_where_the_scheduler_can_add_them_up(field: str) -> None:
+    with pytest.raises(BadInput, match="it is more than") as refused:
+        rules.check(JobAsk("user.program", "lantern-works", ("python",), **{field: 1 << 40}))
+    assert refused.value.details["field"] == field

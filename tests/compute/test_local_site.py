@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 
 from lilong.floors.compute.backends.conformance import CHECKS, SERVICE, Report, finished, fresh, program, run, said, until
+from lilong.floors.compute.backends.folders import held
 from lilong.floors.compute.backends.local import LocalSite, open_site
 from lilong.floors.compute.contract import AlreadySubmitted, Capacity, Ending, Mode, Phase
-from lilong.floors.compute.supervisor import probe
+from lilong.floors.compute.supervisor import files, probe, tree
 from lilong.ground import sandbox
 from lilong.ground.blobs import LocalBlobs
 from lilong.ground.errors import BadInput
@@ -122,15 +123,44 @@ def test_a_killed_supervisor_takes_its_program_with_it_and_the_attempt_is_lost(s
 
 def test_two_supervisors_never_run_one_attempt(best: LocalSite) -> None:
     token = f"{fresh()}.1"
-    best.submit(token, program("import time; print('ran', flush=True); time.sleep(0.5)"))
+    go = "import os, time; print('ran', flush=True)\nwhile not os.path.exists(os.environ['LILONG_STATE'] + '/go'): time.sleep(0.01)"
+    best.submit(token, program(go))
     job, attempt = token.split(".")
     until(best, token, said(best, token, "ran"))
     folder = str(best.root / job / attempt)
     second = subprocess.run([sys.executable, "-m", "lilong.floors.compute.supervisor", folder], capture_output=True, check=False)
     assert second.returncode != 0
+    (best.root / job / "state" / "go").touch()
     until(best, token, finished)
     subprocess.run([sys.executable, "-m", "lilong.floors.compute.supervisor", folder], check=True)
     assert best.logs(token, 0, 4000).text == "ran\n"
+
+
+def test_attempts_that_follow_one_another_share_a_supervisor_and_nothing_else(site: LocalSite) -> None:
+    first, second = f"{fresh()}.1", f"{fresh()}.1"
+    site.submit(first, program("import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(600)"))
+    assert until(site, first, finished).ending is Ending.EXITED
+    while held(site.folders.of(first)):
+        time.sleep(0.01)
+    site.submit(second, program("import time; print('ran', flush=True); time.sleep(600)"))
+    until(site, second, said(site, second, "ran"))
+    supervisors = [(files.read(site.folders.of(token) / "running.json") or {})["supervisor"] for token in (first, second)]
+    assert supervisors[0] == supervisors[1]
+    assert len(tree.descendants(supervisors[0][0])) <= 4, "what the first left is gone"
+    os.kill(supervisors[0][0], signal.SIGUSR1)  # a late word about the first
+    site.cancel(first)
+    assert site.find(second).phase is Phase.RUNNING
+    site.cancel(second)
+    assert until(site, second, finished).ending is Ending.CANCELLED
+    used = until(site, second, finished).exit
+    assert used is not None
+    assert used.max_rss_mib > 1
+
+
+def test_a_level_can_be_chosen_for_a_site_but_none_below_the_houses_least(house: House) -> None:
+    assert open_site("local", {"level": "none"}, house).sandbox_level() is Level.NONE
+    with pytest.raises(BadInput, match="weaker than landlock"):
+        open_site("local", {"level": "none", "sandbox": "landlock"}, house)
 
 
 def test_a_log_is_cut_at_its_cap_and_says_so(tmp_path: Path) -> None:
@@ -224,6 +254,7 @@ def test_a_wrong_option_names_its_field(house: House) -> None:
         ({"nodes": []}, "options.nodes"),
         ({"nodes": [{"name": "a"}, {"name": "a"}]}, "options.nodes"),
         ({"sandbox": "steel"}, "sandbox"),
+        ({"level": "steel"}, "level"),
         ({"log_mib": "x"}, "options.log_mib"),
         ({"vendors": "nvidia"}, "options.vendors"),
         ({"control_groups": 1}, "options.control_groups"),

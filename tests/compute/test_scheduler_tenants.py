@@ -15,6 +15,8 @@ from lilong.floors.compute.scheduler.compiled import plainly
 from lilong.floors.compute.scheduler.fair import fairly
 from lilong.floors.compute.scheduler.jobs import Job, Jobs, Option, Shape, book
 from lilong.floors.compute.scheduler.order import enqueue, queues
+from lilong.floors.compute.scheduler.policy import policies
+from lilong.floors.compute.scheduler.simulation.run import simulate
 from lilong.floors.compute.scheduler.state import Node
 from lilong.floors.compute.scheduler.tenants import (
     Tenant,
@@ -324,6 +326,10 @@ def by_the_book(T: Tenants, tree: list[Tenant], jobs: list[Job], ageing: int, no
     direct = [[Fraction(usage(T, len(tree) + at, k)) for k in range(3)] for at in range(len(tree))]
     whole = [[Fraction(usage(T, at, k)) for k in range(3)] for at in range(len(tree))]
     waiting, order = list(range(len(jobs))), list[int]()
+    held = [[int(part) for part in row] for row in T.held]
+
+    def beyond(row: int, job: int) -> bool:
+        return held[row][kind(job)] + jobs[job].options[0].shape.devices * 1000 > int(T.claim[row, kind(job)])
 
     def kind(job: int) -> int:
         return jobs[job].options[0].shape.classes.bit_length() - 1
@@ -334,13 +340,13 @@ def by_the_book(T: Tenants, tree: list[Tenant], jobs: list[Job], ageing: int, no
         mine = [job for job in level if jobs[job].tenant == at]
         if mine:
             share = max(part / int(T.capacity[k]) for k, part in enumerate(direct[at]))
-            branches.append((share / tree[at].weight, mine[0], share))
+            branches.append((beyond(len(tree) + at, mine[0]), share / tree[at].weight, mine[0], share))
         for child in range(len(tree)):
             if tree[child].parent == at and (found := turn(child, level)):
-                branches.append((found[0] / tree[child].weight, found[1], found[0]))
+                branches.append((beyond(child, found[1]), found[0] / tree[child].weight, found[1], found[0]))
         if not branches:
             return None
-        _, job, share = min(branches)
+        _, _, job, share = min(branches)
         return max(share, whole[at][kind(job)] / int(T.capacity[kind(job)])), job
 
     while waiting:
@@ -352,8 +358,10 @@ def by_the_book(T: Tenants, tree: list[Tenant], jobs: list[Job], ageing: int, no
         waiting.remove(job)
         amount = jobs[job].options[0].shape.devices * 1000
         direct[jobs[job].tenant][kind(job)] += amount
+        held[len(tree) + jobs[job].tenant][kind(job)] += amount
         for at in ancestors(tree, jobs[job].tenant):
             whole[at][kind(job)] += amount
+            held[at][kind(job)] += amount
     return order
 
 
@@ -364,6 +372,7 @@ def crowds(draw: st.DrawFn) -> tuple[list[Tenant], list[Job], list[tuple[int, in
         Tenant(
             f"t{at}",
             draw(st.integers(0, at - 1)) if at else -1,
+            draw(st.sampled_from([(), (), (4000,), (2000, 8000)])) if at else (),
             weight=draw(st.sampled_from([1, 1, 2, 3])),
             half_life=draw(st.sampled_from([0, 100])),
         )
@@ -439,6 +448,21 @@ def test_weights_divide_what_there_is() -> None:
     with plainly():
         order, _ = in_order(tenants([Tenant("city"), Tenant("a", 0, weight=3), Tenant("b", 0)], 1, [8000, 0]), jobs, 0)
     assert sum(jobs[job].tenant == 1 for job in order[:20]) == 15
+
+
+def test_who_lends_has_its_own_quota_back_as_soon_as_what_it_lent_ends() -> None:
+    """However heavy the borrower is: without preemption, since all that it runs ends in time."""
+    nodes = [Node(name, devices=8) for name in "ab"]
+    tree = [Tenant("city", nominal=(16_000,)), Tenant("heavy", 0, (8000,), weight=2), Tenant("light", 0, (8000,))]
+    jobs = [Job(f"h{at}", (Option(Shape(2, classes=1)),), 0, 60, 60, tenant=1) for at in range(300)]
+    jobs += [Job(f"l{at}", (Option(Shape(2, classes=1)),), 100, 60, 60, tenant=2) for at in range(40)]
+    with plainly():
+        T = tenants(tree, 1, totals(nodes, 1), reclaim=120)
+        rows = simulate(nodes, jobs, policies()["drf-tree"], tenants=T).book
+    begun = {name: (int(rows.jobs.job.start[at]), int(rows.jobs.job.end[at])) for at, name in enumerate(rows.names)}
+    for moment in (161, 221, 281):
+        held = {who: sum(2 for name, (start, end) in begun.items() if name[0] == who and start <= moment < end) for who in "hl"}
+        assert held["l"] >= 8, (moment, held)
 
 
 def test_waiting_long_lifts_a_job_to_the_highest_priority_and_no_further() -> None:

@@ -12,6 +12,7 @@ from tests.compute.test_doors import client_of, inside
 from lilong.client import Client, ServerError, compute
 from lilong.floors.compute.commands.compute import compute as compute_command
 from lilong.floors.compute.rules import settings as rules
+from lilong.floors.compute.work.sites import Sites
 from lilong.ground.errors import BadInput
 from lilong.ground.house import House
 
@@ -228,3 +229,20 @@ def test_the_command_line_applies_shows_and_drains(house: House, olga: Client, t
     [node] = json.loads(run("sites", "--nodes", "local", "--json").output)
     assert json.loads(run("drain", "local", node["name"], "--json").output)[0]["drained"] is True
     assert json.loads(run("drain", "local", node["name"], "--undo", "--json").output)[0]["drained"] is False
+
+
+def test_a_job_for_nodes_that_were_declared_a_moment_ago_is_not_called_impossible(house: House, olga: Client) -> None:
+    """Nobody has looked at the site since."""
+    mei = client_of(house, "mei")
+    wanted = compute.JobAsk("test.run", "lantern-works", ("python",), memory_mib=64, any_of=(compute.Layout("h20", devices=2),), hold=True)
+    nodes = 'options = { nodes = [{ name = "a", cpus = 8, memory_gib = 8, accelerator = "h20", devices = 2 }] }'
+    compute.apply_settings(olga, f"[classes.h20]\n[sites.local]\n{nodes}\n")
+    assert compute.submit(mei, wanted).state == "queued"
+
+
+def test_maintenance_of_a_node_that_is_not_there_is_refused_unless_it_is_over(olga: Client, house: House) -> None:
+    house.port(Sites).look("local", at_once=True)
+    window = '[[maintenance]]\nsite = "local"\nnodes = ["locl"]\nfrom = {0}-01-01T00:00:00Z\nto = {0}-01-02T00:00:00Z\n'
+    with pytest.raises(ServerError, match=r"maintenance\[0\]\.nodes.*no node 'locl'.*Did you mean 'local'"):
+        compute.apply_settings(olga, window.format(2999))
+    assert compute.apply_settings(olga, window.format(2001))["version"] == 1

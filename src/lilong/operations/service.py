@@ -212,10 +212,11 @@ def sign_in_with_password(house: House, name: str, password: str) -> str:
 def status(house: House, actor: Actor) -> Status:
     def read(tx: Tx) -> Status:
         house.access.require(tx, actor, "house.read")
+        from lilong.floors.compute.store import counts
         from lilong.ground import sandbox
 
         size = house.events.size(tx)
-        jobs = {row["state"]: row["n"] for row in tx.rows("SELECT state, COUNT(*) AS n FROM compute_jobs GROUP BY state")}
+        jobs = {state: number for state, number in counts(tx).items() if number}
         parked = tuple(Parked(**row) for row in tx.rows("SELECT subscription, seq, error, at FROM ground_parked ORDER BY at DESC LIMIT 20"))
         return Status(
             name=house.settings.name,

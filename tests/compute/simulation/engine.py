@@ -222,7 +222,9 @@ class Engine:
                 memory[spot.node] = memory.get(spot.node, 0) + one.task.memory_mib
         for name, held in memory.items():
             if held > names[name].memory_mib:
-                raise Broken(f"{self.name}/{name} has {held} MiB in use: {[(one.token, one.task.memory_mib, one.stops) for one in self.truths.values() if one.phase is Phase.RUNNING]}")
+                raise Broken(
+                    f"{self.name}/{name} has {held} MiB in use: {[(one.token, one.task.memory_mib, one.stops) for one in self.truths.values() if one.phase is Phase.RUNNING]}"
+                )
 
     # --- what befalls an engine ----------------------------------------------------------------------------------------------
 

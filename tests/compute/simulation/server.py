@@ -17,7 +17,7 @@ from lilong.floors.compute.work import Dispatcher
 from lilong.floors.compute.work.sites import Sites
 from lilong.ground.config import load
 from lilong.ground.db import DatabaseFull, Tx
-from lilong.ground.house import House, open_house
+from lilong.ground.house import open_house
 from lilong.ground.migrations import migrate
 from lilong.ground.seams import Clock, Ids, stamp
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
+import os
 import random
 import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -26,7 +29,7 @@ from tests.compute.simulation.leases import Leases
 from tests.compute.simulation.seams import SimulatedClock, SimulatedIds
 from tests.compute.simulation.server import Killed, Server, template
 
-from lilong.floors.compute.contract import Compute, JobAsk, Layout, Mode, SiteNode
+from lilong.floors.compute.contract import Compute, JobAsk, Layout, Mode, SiteDown, SiteNode
 from lilong.floors.compute.service import holding, replay
 from lilong.floors.compute.service import settings as operators
 from lilong.floors.compute.store import settings as declared
@@ -49,7 +52,7 @@ JOBS = 24
 ACTIONS = {
     "step": 90, "rest": 22, "submit": 14, "array": 2, "after": 5, "again": 4, "cancel": 5, "cancel_array": 1, "hold": 4, "release": 5, "apply": 2,
     "drain": 2, "undrain": 2, "chores": 2, "second": 1, "kill": 5, "away": 3, "back": 4, "restart": 2, "dies": 1, "revives": 2, "foreign": 2, "jump": 1,
-    "leases": 1,
+    "leases": 4,
 }  # fmt: skip
 
 
@@ -63,25 +66,28 @@ class Weather:
     meddling: float
 
     @classmethod
-    def drawn(cls, rng: random.Random) -> Weather:
-        wild = rng.choice((0.0, 0.3, 1.0, 1.0, 2.5))
+    def drawn(cls, rng: random.Random, wild: float | None = None) -> Weather:
+        wild = rng.choice((0.0, 0.3, 1.0, 1.0, 2.5)) if wild is None else wild
         faults = {
             "lost call": 0.03, "lost answer": 0.03, "late order": 0.06, "late watch": 0.1, "watch again": 0.1, "unable": 0.01, "disk full": 0.006,
         }  # fmt: skip
         return cls(
-            {name: odds * wild for name, odds in faults.items()}, rng.choice((0.0, 0.05, 1.5)), rng.choice((0.0, 0.0, 0.3, 3.0)), 0.01 * wild
+            {name: odds * wild for name, odds in faults.items()},
+            rng.choice((0.0, 0.05, 1.5)),
+            rng.choice((0.0, 0.0, 0.3, 3.0)),
+            0.01 * wild,
         )
 
 
 class World:
     """`play` it once. Raises Broken, with the seed and the end of its story."""
 
-    def __init__(self, seed: int, folder: Path, seedbed: Path, *, actions: int = 220) -> None:
+    def __init__(self, seed: int, folder: Path, seedbed: Path, *, actions: int = 110, wild: float | None = None) -> None:
         self.seed, self.folder, self.actions = seed, folder, actions
         self.rng = random.Random(seed)
         self.clock = SimulatedClock()
         self.ids = SimulatedIds(self.rng)
-        self.weather = Weather.drawn(self.rng)
+        self.weather = Weather.drawn(self.rng, wild)
         self.policy = self.rng.choice(POLICIES)
         shutil.copytree(seedbed, folder)
         self.engines = _engines(self)
@@ -93,7 +99,9 @@ class World:
         self._fuse: int | None = None
         self._meddling = False
         self._story = hashlib.sha256()
-        self._end: deque[str] = deque(maxlen=120)
+        self._end: deque[str] = deque(
+            maxlen=int(os.environ.get("LILONG_SIM_LINES", "120"))
+        )  # of the story, to be told of a world that failed
         self._unanswered: list[JobAsk] = []
         self._asked = 0
         self._jobs: list[str] = []
@@ -216,11 +224,14 @@ class World:
         self.server = Server(self.folder, self.clock, self.ids, self.sites, self)
         while True:
             try:
+                self._meddling = True  # clients are let in once it is up
                 self.server.boot()
                 return
             except DatabaseFull:  # the operator makes room and starts it again
                 self.server.abandon()
                 self.server = Server(self.folder, self.clock, self.ids, self.sites, self)
+            finally:
+                self._meddling = False
 
     def _die(self) -> None:
         self.kills += 1
@@ -398,7 +409,7 @@ class World:
             for node in engine.nodes:
                 operators.drain(house, SYSTEM, engine.name, node.name, on=False)
         for row in self.invariants.rows("SELECT id, service, array_id FROM compute_jobs WHERE held <> 0 OR service = 1 ORDER BY place"):
-            self._verb(lambda row=row: (_cancel if row["service"] else holding.release)(house, SYSTEM, row["id"]))
+            self._verb(partial(_cancel if row["service"] else holding.release, house, SYSTEM, row["id"]))
         end, paces = self.clock.at + SETTLE_S, (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
         turns = 0
         while left := self.invariants.left():
@@ -438,14 +449,17 @@ class _Log:
     def warning(self, event: str, **told: Any) -> None:
         self._world.trace(f"log: {event} {told.get('site', '')}")
 
+    def log(self, level: int, event: str, **told: Any) -> None:
+        (self.error if level >= logging.ERROR else self.debug)(event, **told)
+
     def error(self, event: str, exc_info: BaseException | None = None, **told: Any) -> None:
         self._world.trace(f"log: {event} {told}")
-        if not isinstance(exc_info, DatabaseFull) and getattr(exc_info, "errno", None) != errno.ENOSPC:
+        if not isinstance(exc_info, (DatabaseFull, SiteDown)) and getattr(exc_info, "errno", None) != errno.ENOSPC:
             raise Broken(f"{event}: {exc_info!r} {told}") from exc_info
 
 
 def _cancel(house: Any, actor: Any, job: str) -> None:
-    house.db.write(lambda tx: house.port(Compute).cancel(tx, actor, job))  # type: ignore[type-abstract]
+    house.db.write(lambda tx: house.port(Compute).cancel(tx, actor, job))
 
 
 def _engines(world: World) -> Sequence[Engine]:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import click
 
-from lilong.cli_kit import common, show, where
+from lilong.cli_kit import common, harmless, show, where
 from lilong.ground.errors import BadInput
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def why(client: Client, as_json: bool, job_id: str) -> None:
         show(found, as_json)
         return
     click.echo(f"{found['job']} is {found['state']}{' (' + found['code'] + ')' if found['code'] else ''} as of {_time(found['as_of'])}.")
-    click.echo(found["says"])
+    click.echo(harmless(found["says"]))
     for quota in found["quotas"]:
         bound = "no bound of its own" if quota["nominal"] is None else f"of {quota['nominal']:g}"
         click.echo(f"Quota: {quota['tenant']} holds {quota['held']:g} {quota['kind'] or 'cores'}, {bound}.")

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import click
 
-from lilong.cli_kit import common, show
+from lilong.cli_kit import common, harmless, show
 from lilong.floors.compute.commands.asking import of_one, why
 from lilong.ground.errors import BadInput
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from lilong.client import Client
 
 _ENDED = ("succeeded", "failed", "cancelled", "lost")
-_CONTROL = re.compile(r"\x1b(?!\[[0-9;]{0,20}m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 _COLUMNS = (("ID", "id"), ("STATE", "state"), ("KIND", "ask.kind"), ("TITLE", "ask.title"), ("ATTEMPT", "attempt"), ("SUBMITTED", "created_at"), ("WAITS FOR", "waits_for"))  # fmt: skip
 _WAY = re.compile(r"(?P<class>[^:]+):(?P<many>\d+(?:\.\d+)?)(?:x(?P<tasks>\d+))?")
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -187,7 +186,9 @@ def _show(told: dict[str, Any], as_json: bool) -> None:
         "attempt": told["attempt"],
         "nodes": ", ".join(_node(place) for place in told["placement"] or ()),
         "ended": exit_.get("reason"),
-        "used": exit_ and f"{exit_['wall_s']:g} s, {exit_['cpu_s']:g} s of CPU, at most {exit_['max_rss_mib']:g} MiB",
+        "used": exit_
+        and told["started_at"]
+        and f"{exit_['wall_s']:g} s, {exit_['cpu_s']:g} s of CPU, at most {exit_['max_rss_mib']:g} MiB",
     }
     show({key: value for key, value in page.items() if value not in (None, "", [], {}, False)}, as_json)
 
@@ -236,18 +237,13 @@ def _parts(client: Client, job_id: str, follow: bool, attempt: int | None, *, qu
         over = not follow or client.get(_place(job_id))["state"] in _ENDED
         part = client.get(f"{_place(job_id)}/logs", offset=offset, attempt=attempt)
         if part["text"]:
-            click.echo("" if quiet else _harmless(part["text"]), nl=False)
+            click.echo("" if quiet else harmless(part["text"]), nl=False)
             parts.append(part["text"])
             offset = part["next"]
         elif over:
             return parts
         else:
             time.sleep(0.3)
-
-
-def _harmless(text: str) -> str:
-    """Colours may stay; other control sequences could make a terminal show, or do, what the job wants."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _place(name: str) -> str:

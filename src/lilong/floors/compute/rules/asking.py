@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lilong.floors.compute.contract import PYTHON, JobAsk, Layout
-from lilong.floors.compute.rules.reading import moment
+from lilong.floors.compute.rules.reading import LONGEST_S, moment
 from lilong.ground import intake
 from lilong.ground.errors import BadInput
 
 ARRAY_INDEX = "LILONG_ARRAY_INDEX"
 MOST_OF_AN_ARRAY = 10_000
+MOST_CORES = 1_000_000
+MOST_MIB = 1 << 36
 _WAY_OUT = "Correct the job and submit it again."
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -48,15 +50,15 @@ def _problems(ask: JobAsk) -> Iterator[tuple[str, str | None]]:
     yield "argv", "it is empty" if not ask.argv or not ask.argv[0] else "it holds a NUL" if any("\0" in word for word in ask.argv) else None
     if ask.argv[0] != PYTHON and not ask.argv[0].startswith("/") and not ask.image:
         yield "argv", f"{ask.argv[0][:100]!r} is neither '{PYTHON}' nor an absolute path"
-    yield "cpus", "a job needs at least one core" if ask.cpus < 1 else None
-    yield "memory_mib", "a job needs at least 16 MiB" if ask.memory_mib < 16 else None
-    yield "timeout_s", "it must be at least a second" if ask.timeout_s < 1 else None
+    yield "cpus", "a job needs at least one core" if ask.cpus < 1 else _over(ask.cpus, MOST_CORES)
+    yield "memory_mib", "a job needs at least 16 MiB" if ask.memory_mib < 16 else _over(ask.memory_mib, MOST_MIB)
+    yield "timeout_s", "it must be at least a second" if ask.timeout_s < 1 else _over(ask.timeout_s, LONGEST_S)
     yield "priority", "it must be between -1000 and 1000" if not -1000 <= ask.priority <= 1000 else None
     yield "attempts", "it must be between 1 and 100" if not 1 <= ask.attempts <= 100 else None
     yield "kind", "it must be given, up to 100 characters" if not 0 < len(ask.kind) <= 100 else None
     yield "key", "it is longer than 200 characters" if len(ask.key) > 200 else None
     yield "title", "it is longer than 500 characters" if len(ask.title) > 500 else None
-    yield "checkpoint_s", "it is less than 0" if ask.checkpoint_s < 0 else None
+    yield "checkpoint_s", "it is less than 0" if ask.checkpoint_s < 0 else _over(ask.checkpoint_s, LONGEST_S)
     yield "any_of", "more than 20 alternatives" if len(ask.any_of) > 20 else None
     yield "sites", "more than 100 sites" if len(ask.sites) > 100 else None
     yield "after", "more than 1,000 jobs" if len(ask.after) + len(ask.after_any) > 1000 else None
@@ -90,8 +92,13 @@ def _layout_problems(layout: Layout) -> Iterator[tuple[str, str | None]]:
     yield "milli", "a part of a device goes with one device only" if layout.milli < 1000 and layout.devices != 1 else None
     yield "tasks", "it must be between 1 and 100,000" if not 1 <= layout.tasks <= 100_000 else None
     yield "least_tasks", "it must be between 0 and the number of tasks" if not 0 <= layout.least_tasks <= layout.tasks else None
-    yield "cpus", "it is less than 0" if layout.cpus < 0 else None
-    yield "memory_mib", "it is less than 0" if layout.memory_mib < 0 else None
+    yield "cpus", "it is less than 0" if layout.cpus < 0 else _over(layout.cpus, MOST_CORES)
+    yield "memory_mib", "it is less than 0" if layout.memory_mib < 0 else _over(layout.memory_mib, MOST_MIB)
+
+
+def _over(value: int, most: int) -> str | None:
+    """Sums over all jobs must stay within 64 bits."""
+    return f"it is more than {most:,}" if value > most else None
 
 
 def _short(labels: Mapping[str, str]) -> bool:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lilong.floors.compute.contract import Inventory, Layout
-from lilong.floors.compute.rules.reading import nearest
 from lilong.floors.compute.rules.settings import ComputeSettings
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def impossible(layouts: Sequence[Layout], within: str, sites: Mapping[str, Seque
             return []
         known = {group.accelerator for alike in sites.values() for group in alike if group.devices}
         if layout.devices and layout.accelerator not in known:
-            told.append(f"{shown(layout)}: no site has devices of the class {layout.accelerator!r}. {nearest(layout.accelerator, known)}")
+            told.append(f"{shown(layout)}: no site has devices of the class {layout.accelerator!r}")
         else:
             told.append(f"{shown(layout)}: " + "; ".join(text for text in lacking if text))
     return told
@@ -79,7 +78,7 @@ def shown(layout: Layout) -> str:
     """In few words, such as `4 tasks of 8 h20, 16 cores and 65536 MiB`."""
     tasks = f"{layout.least_tasks} tasks of " if layout.least_tasks > 1 else ""
     part = f"{layout.milli / 1000:g} of a {layout.accelerator}, " if layout.milli < 1000 else f"{layout.devices} {layout.accelerator}, "
-    return f"{tasks}{part if layout.devices else ''}{layout.cpus} cores and {layout.memory_mib} MiB"
+    return f"{tasks}{part if layout.devices else ''}{layout.cpus} core{'' if layout.cpus == 1 else 's'} and {layout.memory_mib} MiB"
 
 
 def over_quota(

@@ -12,7 +12,7 @@ from lilong.ground.errors import BadInput
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_LONGEST_S = 100 * 365 * 86400
+LONGEST_S = 100 * 365 * 86400
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*(M|MiB|G|GiB|T|TiB)")
 _MIB = {"M": 1, "G": 1024, "T": 1024 * 1024}
 
@@ -26,11 +26,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def seconds(value: Any, field: str) -> int:
     """Whole seconds, or a text such as 90s, 30m, 8h, 7d or 2w. Raises BadInput."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LONGEST_S:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LONGEST_S:
         return value
     parts = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     found = round(float(parts[1]) * _SECONDS[parts[2]]) if parts is not None and len(parts[1]) < 12 else -1
-    if not 0 <= found <= _LONGEST_S:
+    if not 0 <= found <= LONGEST_S:
         raise BadInput(
             field=field, problem=f"{_shown(value)} is no length of time", way_out='Write seconds, or a text such as "30m", "8h" or "7d".'
         )

@@ -46,6 +46,7 @@ def plainly(wanted: bool = True) -> Iterator[None]:
 class _Kernel:
     def __init__(self, plain: Callable[..., Any], compile: Callable[[Any], Any]) -> None:
         self._plain, self._compile = plain, compile
+        self._ready = False
         update_wrapper(self, plain)
 
     @cached_property
@@ -53,7 +54,26 @@ class _Kernel:
         return self._compile(_numba())(self._plain)
 
     def __call__(self, *arguments: Any) -> Any:
-        return self.dispatcher(*arguments) if _mode.quick else self._plain(*arguments)
+        if not _mode.quick:
+            return self._plain(*arguments)
+        if self._ready:
+            return self.dispatcher(*arguments)
+        with _lightly():
+            answer = self.dispatcher(*arguments)
+        self._ready = True
+        return answer
+
+
+@contextmanager
+def _lightly() -> Iterator[None]:
+    """Compile with few passes: kernels that walk through records and branch are no slower for it, and it takes half the time."""
+    config = _numba().config
+    before = config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE
+    config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE = type(config.OPT)(1), 0, 0
+    try:
+        yield
+    finally:
+        config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE = before
 
 
 @cache
@@ -79,29 +99,14 @@ def _borrowed(arrays: Any) -> Any:
     return arrays
 
 
-def _uncounted(numba: Any) -> Any:
-    def typed(context: Any, arrays: Any) -> Any:
-        members = list(arrays) if isinstance(arrays, numba.types.BaseTuple) else [arrays]
+def _lending(numba: Any) -> Any:
+    from lilong.floors.compute.scheduler.lent import lend
 
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            made = values[0]
-            for at, kind in enumerate(members):
-                one = builder.extract_value(made, at) if made.type != context.get_value_type(kind) else made
-                array = context.make_array(kind)(context, builder, one)
-                array.meminfo = array.meminfo.type(None)
-                array.parent = array.parent.type(None)
-                made = builder.insert_value(made, array._getvalue(), at) if one is not made else array._getvalue()
-            return made
-
-        return arrays(arrays), generate
-
-    from numba.extending import intrinsic
-
-    return lambda _: intrinsic(typed)
+    return lambda _: lend
 
 
-borrowed: Callable[[Any], Any] = _Kernel(_borrowed, _uncounted)
-"""The same arrays without counting references to them, which would cost every call inside more than its work.
+borrowed: Callable[[Any], Any] = _Kernel(_borrowed, _lending)
+"""The same arrays, for the kernels inside to share (see lent): what a tuple of them costs at a call is most of what the call costs.
 
 Whoever calls the outermost kernel holds the arrays.
 """

@@ -6,18 +6,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from lilong.floors.compute.scheduler.backfill import promise
-from lilong.floors.compute.scheduler.compiled import compiled
+from lilong.floors.compute.scheduler.compiled import borrowed, compiled
 from lilong.floors.compute.scheduler.fair import fairly
 from lilong.floors.compute.scheduler.fragmentation import Typical
 from lilong.floors.compute.scheduler.jobs import NEVER, WAITING, Jobs
 from lilong.floors.compute.scheduler.order import Queues, sift
 from lilong.floors.compute.scheduler.policy import ATTAINED, BORROWERS, EASY, EASY_SHORT, FAIR, REMAINING, RESERVE, SKIP, STRICT, Rules
-from lilong.floors.compute.scheduler.preempt import list_victims, make_room, rank
+from lilong.floors.compute.scheduler.preempt import list_victims, make_room, own_part, rank
 from lilong.floors.compute.scheduler.reserve import look_reserving
 from lilong.floors.compute.scheduler.start import BEHIND, FITS, NO_ROOM, NOT_LOOKED_AT, QUOTA, allowed, begin, hopeless, start_now
-from lilong.floors.compute.scheduler.state import Site
-from lilong.floors.compute.scheduler.tenants import Tenants
+from lilong.floors.compute.scheduler.state import Ints, Site
+from lilong.floors.compute.scheduler.tenants import Tenants, claim
 
 
 @compiled
@@ -28,6 +30,7 @@ def look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules, 
     If nothing was given back since the last look, those who did not fit then do not fit now, and the promise stands: only those
     who came since are looked at.
     """
+    s, h, b, q, t, T = borrowed(s), borrowed(h), borrowed(b), borrowed(q), borrowed(t), borrowed(T)
     q.cycles[0] += 1
     if r.order == FAIR:
         for k in range(fairly(T, h, b, q, pool, now, q.victims)):
@@ -52,6 +55,7 @@ def _look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules,
     same = q.seen_in[pool] == q.cycles[2]
     fresh = q.seen[pool] if same else 0
     started, victims = 0, -1
+    claims = np.zeros((1 + (q.waits[pool] if T.terms[0].bounds != 0 else 0), 2), np.int64)  # from row 1 on: job, amount; [0, 0]: how many
     at = fresh if r.backfill == SKIP else 0
     while at < q.waits[pool] and (at > 0 or fresh == 0 or r.backfill == SKIP):
         job = q.waiting[base + at]
@@ -74,10 +78,13 @@ def _look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules,
             started += 1
         else:
             b.job[job].why = why
-            if r.backfill != SKIP and why != QUOTA:
+            if why == QUOTA:
+                _keep_its_own(T, h, b, job, claims)
+            elif r.backfill != SKIP:
                 break
         at += 1
     if at >= q.waits[pool]:
+        _let_go(T, b, claims)
         return started
     if r.backfill == STRICT:
         for k in range(max(at + 1, fresh), q.waits[pool]):
@@ -93,8 +100,28 @@ def _look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules,
                 b.job[q.head[pool]].reserved = NEVER
             q.head[pool], b.job[head].reserved = head, promise(s, h, b, q, head, now)
         after = max(at + 1, fresh) if known else at + 1
-        started += _backfill(s, h, b, q, t, T, r, pool, now, head, after)
+        started += _backfill(s, h, b, q, t, T, r, pool, now, head, after, claims)
+    _let_go(T, b, claims)
     return started
+
+
+@compiled
+def _keep_its_own(T: Tenants, h: Any, b: Jobs, job: int, claims: Ints) -> None:
+    """Who asks for no more than its own quota, which others have borrowed, keeps what has come back of it until all of it has: for the
+    rest of this look nobody else borrows that.
+    """
+    where, amount = own_part(T, h, b, job)
+    if amount > 0:
+        claim(T, b.job[job].tenant, where, amount)
+        claims[0, 0] += 1
+        claims[claims[0, 0], 0], claims[claims[0, 0], 1] = job * T.capacity.size + where, amount
+
+
+@compiled
+def _let_go(T: Tenants, b: Jobs, claims: Ints) -> None:
+    for at in range(1, claims[0, 0] + 1):
+        job, where = claims[at, 0] // T.capacity.size, claims[at, 0] % T.capacity.size
+        claim(T, b.job[job].tenant, where, -claims[at, 1])
 
 
 @compiled
@@ -109,7 +136,9 @@ def _reclaim(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rul
 
 
 @compiled
-def _backfill(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules, pool: int, now: int, head: int, after: int) -> int:
+def _backfill(
+    s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules, pool: int, now: int, head: int, after: int, claims: Ints
+) -> int:
     """Start those behind the head that do not delay it; from place `after` of the queue, or from the shortest."""
     base, many, promised = q.base[pool], q.waits[pool], b.job[head].reserved
     started, tried = 0, 0
@@ -133,4 +162,6 @@ def _backfill(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Ru
             started += 1
         else:
             b.job[job].why = BEHIND if why == NO_ROOM else why
+            if why == QUOTA:
+                _keep_its_own(T, h, b, job, claims)
     return started

@@ -7,6 +7,9 @@ weight; the next job is of the tenant with the smallest, and counts as if it had
 what runs now and the average of the past, which fades with a half-life as in Slurm's multifactor priority; it is device-time, so that
 nobody gains by splitting a job.
 
+Who stays within its nominal quota with its next job goes before those who would borrow, whatever the weights (as in Kueue): else a
+heavier tenant that floods would keep what it borrows for ever, since whatever comes free would be its turn again.
+
 In a tree, a subtree's share must not be the sum of all that is used below it, class by class: a tenant that waits for one class would
 starve because a sibling holds much of another (Bhattacharya et al., SoCC'13, §4, on naive hierarchical DRF). Their remedy scales the
 siblings' use down to the smallest share below. Then a subtree stands at nothing until each of its tenants has been served, however
@@ -55,7 +58,9 @@ class Filling(NamedTuple):
     """Rows 0 to n are tenants with their subtrees, n to 2n what waits for a tenant itself. Each tenant has a heap of what is below it."""
 
     load: Ints  # row × column: used, and listed so far
+    held: Ints  # the same without the past
     share: Ints
+    beyond: Ints  # row -> 0: its next job is within its quota; 1: it is not, or there is no quota
     head: Ints  # place of the job that would be its next; -1: none
     heap: Ints
     base: Ints  # tenant -> where its heap lies
@@ -144,7 +149,21 @@ def _filling(T: Tenants, many: int) -> Filling:
     nobody = np.full(rows, -1, np.int64)
     size = np.zeros(tenants, np.int64)
     heap, last, kinds, amount = np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(many, np.int64), np.zeros(many, np.int64)
-    return Filling(load, share, nobody, heap, base, size, nobody.copy(), last, kinds, amount, np.full(many, -1, np.int64))
+    return Filling(
+        load,
+        T.held.copy(),
+        share,
+        np.ones(rows, np.int64),
+        nobody,
+        heap,
+        base,
+        size,
+        nobody.copy(),
+        last,
+        kinds,
+        amount,
+        np.full(many, -1, np.int64),
+    )
 
 
 @compiled
@@ -155,9 +174,11 @@ def _part(T: Tenants, load: int, kind: int) -> int:
 @compiled
 def _charge(T: Tenants, f: Filling, row: int, kind: int, amount: int) -> None:
     f.load[row, kind] = min(f.load[row, kind] + max(amount, 1), MOST)
+    f.held[row, kind] += amount
     f.share[row] = max(f.share[row], _part(T, f.load[row, kind], kind))
     row -= T.tenant.size
     while row >= 0:
+        f.held[row, kind] += amount
         f.load[row, kind] = min(f.load[row, kind] + max(amount, 1), MOST)
         row = T.tenant[row].parent
 
@@ -178,6 +199,9 @@ def _settle(T: Tenants, f: Filling, row: int) -> None:
         parent = row - tenants if row >= tenants else T.tenant[row].parent
         if parent < 0:
             return
+        if f.head[row] >= 0:
+            kind, claim = f.kind[f.head[row]], T.claim[row, f.kind[f.head[row]]]
+            f.beyond[row] = 0 if 0 <= f.held[row, kind] + f.amount[f.head[row]] <= claim else 1
         base, at = f.base[parent], f.spot[row]
         if f.head[row] < 0:
             if at >= 0:  # the last of the heap takes its place
@@ -226,7 +250,9 @@ def _sift(T: Tenants, f: Filling, parent: int, at: int) -> None:
 
 @compiled
 def _before(T: Tenants, f: Filling, one: int, other: int) -> bool:
-    """The smaller share by weight; of equal ones, whose next job came first."""
+    """Who is within its quota; then the smaller share by weight; of equal ones, whose next job came first."""
+    if f.beyond[one] != f.beyond[other]:
+        return f.beyond[one] < f.beyond[other]
     tenants = T.tenant.size
     a, b = f.share[one] * T.tenant[other % tenants].weight, f.share[other] * T.tenant[one % tenants].weight
     return a < b or (a == b and f.head[one] < f.head[other])

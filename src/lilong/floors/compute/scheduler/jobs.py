@@ -57,6 +57,8 @@ class Job:
     checkpoint: int = 0  # ticks between two checkpoints; 0: none, what ran is lost with a preemption
     done: int = 0  # ticks of its work that earlier attempts have kept
     predicted: int = 0  # how long it is expected to run; 0: nobody knows, which is planned as its limit
+    attained: int = 0  # device-ticks (in thousandths) that attempts before this one were given
+    stops: int = 0  # how often it was preempted
 
 
 SHAPE = (
@@ -136,7 +138,20 @@ def book(asked: Sequence[Job]) -> Book:
         room.append(room[-1] + widest)
     rows = table(JOB, len(ordered) + 1)
     inner = rows[:-1]
-    for name in ("submit", "limit", "run", "tenant", "priority", "user", "preemptible", "checkpoint", "done", "predicted"):
+    for name in (
+        "submit",
+        "limit",
+        "run",
+        "tenant",
+        "priority",
+        "user",
+        "preemptible",
+        "checkpoint",
+        "done",
+        "predicted",
+        "attained",
+        "stops",
+    ):
         inner[name] = [getattr(job, name) for job in ordered]
     inner.pool = [job.options[0].shape.pool for job in ordered]
     counted = any(shape.devices for shape, _, _ in known)

@@ -111,6 +111,8 @@ class Words:
             checkpoint=job.checkpoint,
             done=job.done,
             predicted=job.predicted,
+            attained=job.attained,
+            stops=job.stops,
         )
 
     def held(self, job: SnapJob, number: Mapping[str, int]) -> Held:

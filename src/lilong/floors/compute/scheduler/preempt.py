@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lilong.floors.compute.scheduler.compiled import compiled
+from lilong.floors.compute.scheduler.compiled import borrowed, compiled
 from lilong.floors.compute.scheduler.fragmentation import Typical
 from lilong.floors.compute.scheduler.jobs import NEVER, RUNNING, WAITING, Jobs
 from lilong.floors.compute.scheduler.order import Queues, enqueue, goes_before, put_last, sort_by, strike_running
@@ -92,10 +92,10 @@ def list_victims(q: Queues, b: Jobs, r: Rules, pool: int, now: int) -> int:
 
 
 @compiled
-def within_own(T: Tenants, h: Any, b: Jobs, job: int) -> bool:
-    """Whether some way of the job asks for no more than its tenant's own quota has left."""
+def own_part(T: Tenants, h: Any, b: Jobs, job: int) -> tuple[int, int]:
+    """Column and amount of the first way in which the job asks for no more than its tenant's own quota has left; 0 of it if none does."""
     if T.terms[0].bounds == 0:
-        return False
+        return 0, 0
     for at in range(b.job[job].first, b.job[job + 1].first):
         need, tasks = h[b.option[at].need], b.option[at].tasks
         amount = tasks * (need.devices * need.milli if need.devices > 0 else need.cpu)
@@ -105,8 +105,13 @@ def within_own(T: Tenants, h: Any, b: Jobs, job: int) -> bool:
             where = T.column[kind] if need.devices > 0 else T.capacity.size - 1
             home = T.home[b.job[job].tenant, where]
             if T.above[home, where] >= 0 and T.loose[home, where] + amount <= T.common[home, where]:
-                return True
-    return False
+                return where, amount
+    return 0, 0
+
+
+@compiled
+def within_own(T: Tenants, h: Any, b: Jobs, job: int) -> bool:
+    return own_part(T, h, b, job)[1] > 0
 
 
 @compiled
@@ -212,6 +217,7 @@ def stopped(q: Queues, b: Jobs, r: Rules, job: int, now: int, to: int) -> None:
 @compiled
 def move_out(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, r: Rules, job: int, now: int) -> None:
     """Stop a job for nobody: it should go elsewhere."""
+    s, h, b, q, T = borrowed(s), borrowed(h), borrowed(b), borrowed(q), borrowed(T)
     _lift_victim(s, h, b, T, job)
     stopped(q, b, r, job, now, -1)
 

@@ -77,6 +77,8 @@ class SnapJob:
     checkpoint: int = 0
     done: int = 0
     predicted: int = 0  # seconds that it is expected to run; 0: nothing is known of its user
+    attained: int = 0  # thousandths of device (or core) times seconds that earlier attempts were given
+    stops: int = 0  # attempts that were ended for others, or with the house
     started: int | None = None  # of a job that holds its resources now; with
     way: int = 0  # the way in which it is laid out, and
     places: tuple[tuple[str, int], ...] = ()  # per task: node, devices as a bit set

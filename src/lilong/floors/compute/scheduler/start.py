@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lilong.floors.compute.scheduler.compiled import compiled
+from lilong.floors.compute.scheduler.compiled import borrowed, compiled
 from lilong.floors.compute.scheduler.fragmentation import Typical
 from lilong.floors.compute.scheduler.jobs import NEVER, RUNNING, Jobs
-from lilong.floors.compute.scheduler.order import Queues, add_running, drop_running
-from lilong.floors.compute.scheduler.place import lay, lift, take_later
+from lilong.floors.compute.scheduler.order import Queues, add_running, drop_running, enqueue
+from lilong.floors.compute.scheduler.place import lay, lift, take, take_later
 from lilong.floors.compute.scheduler.policy import Rules
 from lilong.floors.compute.scheduler.score import CONSOLIDATED
 from lilong.floors.compute.scheduler.state import WHOLE, Ints, Site
@@ -116,8 +116,25 @@ def begin(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, job: int, now: int) -
 
 
 @compiled
+def fill(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, held: Ints, waiting: Ints, by_length: bool, now: int) -> None:
+    """Put the jobs of a state where they are: `held` on the nodes that their places say, `waiting` in the queues."""
+    s, h, b, q, T = borrowed(s), borrowed(h), borrowed(b), borrowed(q), borrowed(T)
+    for job in held:
+        for k in range(b.job[job].room, b.job[job].room + b.job[job].placed):
+            take(s, h, b.job[job].pool, b.place[k].node, b.place[k].need, b.place[k].devices, 1)
+        if T.tenant.size > 1:
+            hold_job(T, s, h, b, job, 1)
+        # who runs over its time is not thought to end before the next moment
+        b.job[job].end = max(ends(b.job[job], b.option[b.job[job].option], b.job[job].start), now + 1)
+        add_running(q, b, job)
+    for job in waiting:
+        enqueue(q, b, job, by_length)
+
+
+@compiled
 def release(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, job: int) -> None:
     """Of a job that has ended; its state is the caller's to set."""
+    s, h, b, q, T = borrowed(s), borrowed(h), borrowed(b), borrowed(q), borrowed(T)
     if T.tenant.size > 1:
         hold_job(T, s, h, b, job, -1)
     lift(s, h, b, job)

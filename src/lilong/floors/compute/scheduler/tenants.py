@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lilong.floors.compute.scheduler.compiled import borrowed as lent_out
 from lilong.floors.compute.scheduler.compiled import compiled
 from lilong.floors.compute.scheduler.jobs import Jobs
 from lilong.floors.compute.scheduler.state import WHOLE, Ints, Node, Site, table
@@ -60,6 +61,7 @@ class Tenants(NamedTuple):
     kept: Ints  # what of it is not lent
     most: Ints  # what may be used of `own` and borrowed
     common: Ints  # nominal that is no part's nominal
+    claim: Ints  # row (as of `held`) × column: nominal, and for its own jobs what of it is no part's; -1: it has none
     used: Ints  # of `own`: what its own jobs hold, and what parts hold above what they keep
     loose: Ints  # what is held by jobs whose home it is
     firm: Ints  # the part of it that cannot be taken back
@@ -132,6 +134,8 @@ def tenants(
             most[at, k] = own[at, k] + borrow[at, k] if borrow[at, k] >= 0 else UNBOUNDED
             reserved[over, k] += reserved[at, k] + kept[at, k]
             common[over, k] -= nominal[at, k]
+    quota = np.arange(many)[:, None] == home
+    claim = np.concatenate([np.where(quota, nominal, -1), np.where(quota, common, -1)])
     rows = table(TENANT, many)
     for name in TENANT:
         rows[name] = [getattr(one, name) for one in tree]
@@ -145,7 +149,7 @@ def tenants(
     terms.reclaim, terms.ageing, terms.aged, terms.bounds, terms.root = reclaim, ageing, aged, bounds, root
     used, loose, firm = (np.zeros_like(own) for _ in range(3))
     of = np.array(range(classes) if column is None else column, np.int64)
-    return Tenants(rows, of, home, above, own, kept, most, common, used, loose, firm, np.zeros_like(past), past, size, terms)
+    return Tenants(rows, of, home, above, own, kept, most, common, claim, used, loose, firm, np.zeros_like(past), past, size, terms)
 
 
 def _downwards(tree: Sequence[Tenant]) -> list[int]:
@@ -193,10 +197,16 @@ def hold(T: Tenants, tenant: int, kind: int, amount: int, sign: int, bounded: bo
     while at >= 0:
         T.held[at, kind] += change
         at = T.tenant[at].parent
+    if not bounded:
+        T.firm[T.home[tenant, kind], kind] += change
+    claim(T, tenant, kind, change)
+
+
+@compiled
+def claim(T: Tenants, tenant: int, kind: int, change: int) -> None:
+    """Keep so much of what is the tenant's for it, though it holds nothing yet: others find it gone. A negative change gives it up."""
     at = T.home[tenant, kind]
     T.loose[at, kind] += change
-    if not bounded:
-        T.firm[at, kind] += change
     while at >= 0 and change != 0:
         used, kept = T.used[at, kind], T.kept[at, kind]
         T.used[at, kind] = used + change
@@ -288,6 +298,7 @@ def open_kinds(T: Tenants, h: Any, b: Jobs, job: int, option: int) -> int:
 @compiled
 def age(T: Tenants, now: int) -> None:
     """Add what was held since the last time to the past, and let that fade. To be called before anything changes at `now`."""
+    T = lent_out(T)
     before = T.terms[0].aged
     if now <= before:
         return

@@ -88,6 +88,7 @@ def apply(house: House, actor: Actor, source: str, *, dry_run: bool = False) -> 
 
     def write(tx: Tx) -> Applied:
         version, known = store.current(tx)
+        _check_nodes(tx, wanted, known, stamp(house.clock.now()))
         found = [Change(**change) for change in rules.changes(known, wanted)]
         row = store.version(tx)
         if dry_run or (row is not None and json.loads(row["document"])["toml"] == source):
@@ -114,6 +115,18 @@ def _check_sites(house: House, wanted: ComputeSettings, known: ComputeSettings) 
                 field = f"sites.{name}.{field if field.startswith('options.') else f'options.{field}'}"
             way_out = str(refused.details.get("way_out", ""))
             raise BadInput(field=field, problem=str(refused.details.get("problem", refused)), way_out=way_out) from None
+
+
+def _check_nodes(tx: Tx, wanted: ComputeSettings, known: ComputeSettings, now: str) -> None:
+    """That maintenance to come is of nodes that the site has, where it was seen as it is declared. Raises BadInput."""
+    rows = {row["name"]: row for row in store.site_rows(tx)}
+    for at, window in enumerate(wanted.maintenance):
+        seen = rows.get(window.site) if wanted.sites[window.site] == known.sites.get(window.site) else None
+        names = {node.name for node in _inventory(seen["inventory"]).nodes} if seen is not None else set()
+        missing = [node for node in window.nodes if names and node not in names]
+        if missing and stamp(window.end) > now:
+            problem = f"the site {window.site} has no node {missing[0][:100]!r}"
+            raise BadInput(field=f"maintenance[{at}].nodes", problem=problem, way_out=nearest(missing[0], names))
 
 
 def shown(house: House, actor: Actor, version: int | None = None) -> SettingsShown:

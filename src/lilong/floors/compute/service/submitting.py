@@ -61,7 +61,7 @@ def submit(house: House, tx: Tx, actor: Actor, ask: JobAsk, given: Mapping[str, 
                 raise KeyReused(key=ask.key)
             return store.job(tx, known[0])
     _, settings = declared.current(tx)
-    _possible(ask, settings, inventories(house))
+    _possible(ask, settings, _seen(house, settings))
     for name, kept in ask.secrets.items():
         if kept == secrets.ONCE and name not in given:
             raise BadInput(field=f"secrets.{name}", problem="no secret is named", way_out="Name one that `lilong secret list` shows.")
@@ -208,3 +208,9 @@ def inventories(house: House) -> Mapping[str, Inventory]:
     if LOCAL not in found:  # it was not looked at yet, and can be asked at no cost
         found[LOCAL] = house.port(LocalSite).inventory()
     return found
+
+
+def _seen(house: House, settings: ComputeSettings) -> Mapping[str, Inventory]:
+    """Without sites that were declared otherwise when they were looked at: what they have since then nobody has seen."""
+    known = house.port(Sites).known()
+    return {name: one for name, one in inventories(house).items() if name in known and known[name].spec == settings.sites.get(name)}

@@ -116,7 +116,8 @@ CREATE TABLE compute_sites (
     cursor TEXT NOT NULL,               -- of its watch
     inventory TEXT NOT NULL,            -- JSON of the last one seen
     seen_at TEXT,
-    problem TEXT                        -- why it does not answer; NULL while it does
+    problem TEXT,                       -- why it does not answer; NULL while it does
+    drained TEXT NOT NULL DEFAULT '[]'  -- JSON: nodes that it was told, or is about to be told, to keep free
 );
 
 -- Money asked for by month of submission: the worst case of what has not ended, the cost of what has. Millionths.

@@ -1,7 +1,20 @@
 """The floor's tables."""
 
 from lilong.floors.compute.store.attempts import intend, settled, started
-from lilong.floors.compute.store.queue import Entry, active, by_key, digests, entries, entry, job, jobs, request_cancel, tidied, to_stop, untidied
+from lilong.floors.compute.store.queue import (
+    Entry,
+    active,
+    by_key,
+    digests,
+    entries,
+    entry,
+    job,
+    jobs,
+    request_cancel,
+    tidied,
+    to_stop,
+    untidied,
+)
 from lilong.floors.compute.store.waiting import counts
 
 __all__ = [

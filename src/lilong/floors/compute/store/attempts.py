@@ -12,7 +12,7 @@ from lilong.floors.compute.contract import FINISHED, Exit, JobState, Layout, Out
 from lilong.floors.compute.rules.settling import Verdict
 from lilong.floors.compute.rules.telling import SENTENCES
 from lilong.floors.compute.store.queue import Entry, places
-from lilong.floors.compute.store.waiting import ended, touched
+from lilong.floors.compute.store.waiting import Tally, touched
 from lilong.ground.db import Row, Tx
 from lilong.ground.seams import parse_stamp, stamp
 
@@ -47,8 +47,8 @@ class Open:
     row: Row
 
 
-def intend(tx: Tx, job_id: str, site: str, now: str, chosen: Chosen | None = None) -> bool:
-    """The next attempt will be made; False if the job is not queued any more."""
+def intend(tx: Tx, job_id: str, site: str, now: str, chosen: Chosen | None = None) -> str | None:
+    """The next attempt will be made: its token. None if the job is not queued any more."""
     row = tx.row(
         "UPDATE compute_jobs SET state = 'starting', attempt = attempt + 1, waits_for = NULL, reason = NULL, promised_at = NULL,"
         " not_before = NULL, sandbox = NULL, address = NULL, site = :site, preempted = 0"
@@ -57,7 +57,7 @@ def intend(tx: Tx, job_id: str, site: str, now: str, chosen: Chosen | None = Non
         id=job_id, site=site,
     )  # fmt: skip
     if row is None:
-        return False
+        return None
     told: dict[str, Any] = {"layout": None, "snap": None, "placed": None, "accelerator": "", "milli": 0, "cpus": 0, "decision": None}
     if chosen is not None:
         told = {
@@ -66,13 +66,14 @@ def intend(tx: Tx, job_id: str, site: str, now: str, chosen: Chosen | None = Non
             "placed": json.dumps([[one.node, list(one.devices), one.milli] for one in chosen.placed]),
             "accelerator": chosen.layout.accelerator, "milli": chosen.milli, "cpus": chosen.cpus, "decision": chosen.decision,
         }  # fmt: skip
+    token = f"{job_id}.{row['attempt']}"
     tx.run(
         "INSERT INTO compute_attempts (job, attempt, site, token, intended_at, layout, snap, placed, accelerator, milli, cpus, decision)"
         " VALUES (:job, :attempt, :site, :token, :now, :layout, :snap, :placed, :accelerator, :milli, :cpus, :decision)",
-        job=job_id, attempt=row["attempt"], site=site, token=f"{job_id}.{row['attempt']}", now=now, **told,
+        job=job_id, attempt=row["attempt"], site=site, token=token, now=now, **told,
     )  # fmt: skip
     touched(tx, row["organisation"], row["project"], -1)
-    return True
+    return token
 
 
 def started(tx: Tx, entry: Entry, sandbox: str, nodes: Sequence[str], now: str) -> bool:
@@ -111,39 +112,46 @@ def ready(tx: Tx, entry: Entry, address: str) -> bool:
 
 
 def preempt(tx: Tx, job_id: str) -> bool:
-    """Mark that a running job has to make room."""
+    """Mark that a running job has to make room; also one that somebody cancelled already, as another waits for it to leave."""
     changed = tx.run(
-        "UPDATE compute_jobs SET preempted = 1 WHERE id = :id AND state IN ('starting', 'running') AND preempted = 0 AND cancel_requested = 0",
+        "UPDATE compute_jobs SET preempted = 1 WHERE id = :id AND state IN ('starting', 'running') AND preempted = 0",
         id=job_id,
     )  # fmt: skip
     return bool(changed)
 
 
 def settled(
-    tx: Tx, entry: Entry, verdict: Verdict, sight: Sight, told: Exit, outputs: Sequence[Output], now: datetime, usage: Usage | None = None
-) -> bool:
-    """Write down how an attempt ended and what the job is now; False if the job has moved on since `entry` was read."""
+    tx: Tx, entry: Entry, verdict: Verdict, sight: Sight, told: Exit, outputs: Sequence[Output], now: datetime, usage: Usage | None,
+    tally: Tally, *, began: bool = False,
+) -> bool:  # fmt: skip
+    """Write down how an attempt ended and what the job is now; False if the job has moved on since `entry` was read.
+
+    `began`: that it had begun was not written down before. The caller writes the tally down.
+    """
     over = verdict.state in FINISHED
     text = json.dumps(asdict(told), sort_keys=True)
     paused = ReasonCode.PAUSED.value if verdict.pause else None
+    sandbox = (sight.sandbox or "none") if began else None
     row = tx.row(
         "UPDATE compute_jobs SET state = :state, exit = :exit, stops = stops + :stopped, done = done + :kept, address = NULL, preempted = 0,"
-        " not_before = :not_before, waits_for = :waits, reason = :reason, finished_at = :finished, promised_at = NULL"
+        " not_before = :not_before, waits_for = :waits, reason = :reason, finished_at = :finished, promised_at = NULL,"
+        " started_at = COALESCE(started_at, :began), sandbox = COALESCE(:sandbox, sandbox)"
         " WHERE id = :id AND attempt = :attempt AND state IN (:was, :may) RETURNING organisation, project",
         was=entry.job.state.value,
         may=(JobState.RUNNING if entry.job.state is JobState.STARTING else entry.job.state).value,
         id=entry.job.id, attempt=entry.job.attempt, state=verdict.state.value, exit=text, stopped=int(verdict.stopped), kept=verdict.kept_s,
         not_before=stamp(now + verdict.pause) if verdict.pause else None, waits=None if over else verdict.reason, reason=paused,
-        finished=stamp(now) if over else None,
+        finished=stamp(now) if over else None, began=stamp(now) if began else None, sandbox=sandbox,
     )  # fmt: skip
     if row is None:
         return False
-    waited = entry.job.state is JobState.QUEUED
-    touched(tx, row["organisation"], row["project"], (not over) - waited)
+    tally.waiting[row["organisation"], row["project"]] += (not over) - (entry.job.state is JobState.QUEUED)
     if over:
-        ended(tx, verdict.state.value)
+        tally.over[verdict.state.value] += 1
     tx.run(
-        "UPDATE compute_attempts SET ended_at = :now, ending = :ending, exit = :exit, usage = :usage WHERE token = :token AND ended_at IS NULL",
+        "UPDATE compute_attempts SET ended_at = :now, ending = :ending, exit = :exit, usage = :usage, sandbox = COALESCE(:sandbox, sandbox),"
+        " started_at = COALESCE(started_at, :began) WHERE token = :token AND ended_at IS NULL",
+        began=stamp(now) if began else None, sandbox=sandbox,
         token=entry.token, now=stamp(now), ending=sight.ending.value if sight.ending else sight.phase.value, exit=text,
         usage=json.dumps(asdict(usage), sort_keys=True) if usage else None,
     )  # fmt: skip
@@ -178,6 +186,18 @@ def used(tx: Tx, token: str, half_life: int, now: datetime) -> None:
         " :at) ON CONFLICT (organisation, project, accelerator) DO UPDATE SET amount = excluded.amount, at = excluded.at",
         amount=min(amount, 1 << 52), at=stamp(now), **key,
     )  # fmt: skip
+
+
+def attained(tx: Tx, job_id: str) -> int:
+    """What a job's attempts so far have held, in thousandths of device (of core, without devices) times seconds."""
+    rows = tx.rows(
+        "SELECT intended_at, ended_at, accelerator, milli, cpus FROM compute_attempts WHERE job = :job AND ended_at IS NOT NULL", job=job_id
+    )
+    return sum(
+        (int(row["milli"]) if row["accelerator"] else int(row["cpus"]) * 1000)
+        * max(int((parse_stamp(row["ended_at"]) - parse_stamp(row["intended_at"])).total_seconds()), 0)
+        for row in rows
+    )
 
 
 def faded(amount: int, since: str, now: int, half_life: int) -> int:

@@ -17,11 +17,17 @@ class SiteRow:
     inventory: Inventory | None
     seen_at: str | None
     problem: str | None
+    drained: frozenset[str] = frozenset()  # nodes that it was told to keep free
 
 
 def rows(tx: Tx) -> dict[str, SiteRow]:
-    found = tx.rows("SELECT name, cursor, inventory, seen_at, problem FROM compute_sites")
-    return {row["name"]: SiteRow(row["name"], row["cursor"], inventory(row["inventory"]), row["seen_at"], row["problem"]) for row in found}
+    found = tx.rows("SELECT name, cursor, inventory, seen_at, problem, drained FROM compute_sites")
+    return {
+        row["name"]: SiteRow(
+            row["name"], row["cursor"], inventory(row["inventory"]), row["seen_at"], row["problem"], frozenset(json.loads(row["drained"]))
+        )
+        for row in found
+    }  # fmt: skip
 
 
 def inventory(text: str) -> Inventory | None:
@@ -54,6 +60,14 @@ def problem(tx: Tx, name: str, words: str | None) -> None:
         "INSERT INTO compute_sites (name, cursor, inventory, problem) VALUES (:name, '', '', :words)"
         " ON CONFLICT (name) DO UPDATE SET problem = excluded.problem",
         name=name, words=words,
+    )  # fmt: skip
+
+
+def told_to_drain(tx: Tx, name: str, nodes: set[str]) -> None:
+    tx.run(
+        "INSERT INTO compute_sites (name, cursor, inventory, drained) VALUES (:name, '', '', :nodes)"
+        " ON CONFLICT (name) DO UPDATE SET drained = excluded.drained",
+        name=name, nodes=json.dumps(sorted(nodes)),
     )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ def entries(tx: Tx, job_ids: Sequence[str]) -> list[Entry]:
 ACTIVE = f"{_JOB} WHERE j.state IN ({_ACTIVE})"
 STARTING = f"{_JOB} WHERE j.state = 'starting'"
 TO_STOP = f"{_JOB} WHERE j.finished_at IS NULL AND (j.cancel_requested = 1 OR j.preempted = 1) ORDER BY j.place LIMIT 200"
-UNTIDIED = f"{_JOB} WHERE j.finished_at IS NOT NULL AND j.tidied = 0 ORDER BY j.place LIMIT 100"
+UNTIDIED = "SELECT id, attempt, site FROM compute_jobs WHERE finished_at IS NOT NULL AND tidied = 0 ORDER BY place LIMIT 200"
 
 
 def active(tx: Tx) -> list[Entry]:
@@ -104,8 +104,9 @@ def to_stop(tx: Tx) -> list[Entry]:
     return [_entry(row) for row in tx.rows(TO_STOP)]
 
 
-def untidied(tx: Tx) -> list[Entry]:
-    return [_entry(row) for row in tx.rows(UNTIDIED)]
+def untidied(tx: Tx) -> dict[str, str]:
+    """Last attempts of jobs that are over -> their site; some of them, where there are many."""
+    return {f"{row['id']}.{row['attempt']}": row["site"] or "" for row in tx.rows(UNTIDIED)}
 
 
 def tidied(tx: Tx, job_ids: Iterable[str]) -> None:

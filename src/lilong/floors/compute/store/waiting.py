@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lilong.floors.compute.contract import ReasonCode
 from lilong.floors.compute.rules.telling import SENTENCES
@@ -31,6 +32,20 @@ def touched(tx: Tx, organisation: str, project: str, waiting: int = 0) -> None:
     )  # fmt: skip
 
 
+@dataclass(slots=True)
+class Tally:
+    """What several ends in one transaction come to for the queues, written down at its end."""
+
+    waiting: Counter[tuple[str, str]] = field(default_factory=Counter)  # jobs that are queued again, by organisation and project
+    over: Counter[str] = field(default_factory=Counter)  # by their state
+
+    def write(self, tx: Tx) -> None:
+        for (organisation, project), more in self.waiting.items():
+            touched(tx, organisation, project, more)
+        for state, number in self.over.items():
+            ended(tx, state, number)
+
+
 def stirred(tx: Tx, job_id: str) -> None:
     """Something about a queued job is otherwise than it was."""
     tx.run(
@@ -40,12 +55,13 @@ def stirred(tx: Tx, job_id: str) -> None:
     )
 
 
-def ended(tx: Tx, state: str) -> None:
-    """Count a job that is over."""
+def ended(tx: Tx, state: str, number: int = 1) -> None:
+    """Count jobs that are over."""
     tx.run(
-        "INSERT INTO compute_ended (state, number) VALUES (:state, 1) ON CONFLICT (state) DO UPDATE SET number = compute_ended.number + 1",
-        state=state,
-    )
+        "INSERT INTO compute_ended (state, number) VALUES (:state, :number)"
+        " ON CONFLICT (state) DO UPDATE SET number = compute_ended.number + excluded.number",
+        state=state, number=number,
+    )  # fmt: skip
 
 
 def lines(tx: Tx) -> list[Line]:

@@ -141,14 +141,11 @@ def _become(message: bytes, descriptors: list[int], starter: socket.socket) -> N
             os.closerange(low, number)
             low = number + 1
         os.closerange(low, 4096)
-        for _ in range(_ATTEMPTS):
-            if not _carry_out(Path(os.fsdecode(message)), descriptors):
-                break
-            starter.send(b".")
+        left = _ATTEMPTS
+        while message and _carry_out(Path(os.fsdecode(message)), descriptors) and (left := left - 1):
+            starter.send(b".")  # before the lock is let go: whoever sees that knows that the starter knows
             os.close(descriptors[0])
             message, descriptors, _, _ = socket.recv_fds(starter, _MESSAGE, 2)
-            if not message:
-                break
         status = 0
     except ConnectionError:
         status = 0  # the starter is gone, and with it the house

@@ -61,14 +61,14 @@ def supervise(
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.set_inheritable(lock, False)
     if (own / "exit.json").exists() or (own / "running.json").exists():
-        return True
+        return False
     with contextlib.closing(Watch(folder, own, order, rank)) as watch:
         if (folder / "cancel").exists():
             watch.leave_word("cancelled", None)
-            return True
+            return False
         watch.listen()  # before anybody can know whom to signal
         if not files.claim(own / "running.json", watch.said):
-            return True  # another supervisor was first, where the lock told nothing
+            return False  # another supervisor was first, where the lock told nothing
         tree.become_subreaper()
         try:
             watch.run(_handed_on(own, secrets), host, address)

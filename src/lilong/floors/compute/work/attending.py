@@ -20,6 +20,7 @@ from lilong.floors.compute.contract import (
     JobReady,
     JobStarted,
     JobState,
+    Mode,
     Output,
     Phase,
     ReasonCode,
@@ -34,6 +35,7 @@ from lilong.floors.compute.rules.asking import ARRAY_INDEX
 from lilong.floors.compute.rules.settings import TenantSettings
 from lilong.floors.compute.store import Entry, attempts
 from lilong.floors.compute.store import settings as declared
+from lilong.floors.compute.store.waiting import Tally
 from lilong.floors.compute.work.sites import Sites
 from lilong.floors.compute.work.snapshotting import tenant
 from lilong.ground.access import SYSTEM
@@ -58,8 +60,18 @@ class NotYet(Exception):
 class _Step:
     """What is to be written down of an attempt, and what is to be done once it is."""
 
-    write: Callable[[Tx], None]
+    write: Callable[[Tx, Tally], None]
     after: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    verdict: Verdict
+    sight: Sight
+    told: Exit
+    outputs: tuple[Output, ...]
+    usage: Usage | None
+    began: bool
 
 
 class Attendant:
@@ -133,7 +145,7 @@ class Attendant:
             accelerator=way.get("accelerator", ""),
             devices=way.get("devices", 0),
             milli=way.get("milli", 1000),
-            placed=entry.job.placement,
+            placed=entry.job.placement if self.site(entry).mode is Mode.OWNED else (),  # where others place, nothing is pinned
             env=env,
             secrets=self._house.db.read(lambda tx: secrets.opened(self._house, tx, entry.job.id, ask)) if ask.secrets else {},
             image=ask.image,
@@ -159,20 +171,22 @@ class Attendant:
             words = sight.waits_for or ""
             told = entry.job.reason is ReasonCode.ENGINE and (entry.job.waits_for or "").endswith(words)
             if starting and not told:
-                return _Step(lambda tx: attempts.pending(tx, entry, words))
+                return _Step(lambda tx, _: attempts.pending(tx, entry, words))
         elif sight.phase is Phase.RUNNING:
             if starting and sight.sandbox is None:
                 raise NotYet
             if starting or (sight.address is not None and entry.job.state is not JobState.READY):
-                return _Step(lambda tx: self._runs(tx, entry, sight))
+                return _Step(lambda tx, _: self._runs(tx, entry, sight))
         else:
             return self._end(entry, sight, began=starting and sight.ending is not Ending.UNABLE)
         return None
 
     def _take(self, steps: Sequence[_Step]) -> None:
         def write(tx: Tx) -> None:
+            tally = Tally()
             for step in steps:
-                step.write(tx)
+                step.write(tx, tally)
+            tally.write(tx)
 
         if steps:
             self._house.db.write(write)
@@ -224,10 +238,8 @@ class Attendant:
         usage = site.usage(entry.token) if sight.exit is not None and (began or entry.job.state is not JobState.STARTING) else None
         news: list[bool] = []
 
-        def write(tx: Tx) -> None:
-            if began:
-                self._started(tx, entry, sight)
-            news.append(self._settled(tx, entry, verdict, sight, told, outputs, usage))
+        def write(tx: Tx, tally: Tally) -> None:
+            news.append(self._settled(tx, entry, _End(verdict, sight, told, outputs, usage, began), tally))
 
         def after() -> None:
             if news[-1]:
@@ -237,21 +249,22 @@ class Attendant:
 
         return _Step(write, after)
 
-    def _settled(
-        self, tx: Tx, entry: Entry, verdict: Verdict, sight: Sight, told: Exit, outputs: tuple[Output, ...], usage: Usage | None
-    ) -> bool:
+    def _settled(self, tx: Tx, entry: Entry, end: _End, tally: Tally) -> bool:
         now: datetime = self._house.clock.now()
         ask = entry.job.ask
-        if not attempts.settled(tx, entry, verdict, sight, told, outputs, now, usage):
+        if not attempts.settled(tx, entry, end.verdict, end.sight, end.told, end.outputs, now, end.usage, tally, began=end.began):
             return False
+        if end.began:
+            level = end.sight.sandbox or "none"
+            self._house.events.append(tx, SYSTEM, JobStarted(entry.job.id, ask.organisation, ask.kind, entry.job.attempt, level))
         _, settings = declared.current(tx)
         name = tenant(settings, ask.organisation, ask.project)
         attempts.used(tx, entry.token, settings.tenants.get(name, TenantSettings(name)).half_life_s, now)
-        if verdict.state in FINISHED:
+        if end.verdict.state in FINISHED:
             from lilong.floors.compute.service import ending
 
-            self._house.events.append(tx, SYSTEM, JobFinished(entry.job.id, ask.organisation, ask.kind, verdict.state.value))
-            ending.followed(self._house, tx, entry.job.id, verdict.state)
+            self._house.events.append(tx, SYSTEM, JobFinished(entry.job.id, ask.organisation, ask.kind, end.verdict.state.value))
+            ending.followed(self._house, tx, entry.job.id, end.verdict.state)
         return True
 
     def cancelled_in_queue(self, entry: Entry) -> None:
@@ -259,15 +272,13 @@ class Attendant:
 
         self._house.db.write(lambda tx: ending.end_queued(self._house, tx, SYSTEM, entry.job.id, "it was cancelled"))
 
-    def tidy(self, entry: Entry) -> None:
-        self.tidy_all([entry])
-
-    def tidy_all(self, entries: Sequence[Entry]) -> None:
-        there = self._sites.all()
-        for entry in entries:
-            if entry.job.attempt > 0 and entry.job.site in there:
-                self.site(entry).tidy(entry.token, last=True)
-        self._house.db.write(lambda tx: store.tidied(tx, [entry.job.id for entry in entries]))
+    def tidy(self, site: str, tokens: Sequence[str]) -> None:
+        """Of jobs that are over, whose last attempts those were."""
+        there = self._sites.all().get(site)
+        for token in tokens:
+            if there is not None and not token.endswith(".0"):
+                there.tidy(token, last=True)
+        self._house.db.write(lambda tx: store.tidied(tx, [token.rpartition(".")[0] for token in tokens]))
 
     def _keep(self, file: IO[bytes]) -> tuple[str, int]:
         blob = self._house.blobs.put(iter(lambda: file.read(1 << 20), b""))

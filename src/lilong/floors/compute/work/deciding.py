@@ -45,7 +45,7 @@ class Decider:
         self._due_at = 0.0
 
     def decide(self) -> list[str]:
-        """Decide if anything has changed, or if it is time. The jobs of which an attempt begins."""
+        """Decide if anything has changed, or if it is time. The attempts that begin."""
         now = self._house.clock.now()
         known = self._sites.known()
         changes = self._house.db.read(changes_of)
@@ -86,20 +86,21 @@ class Decider:
         number = self._journal(tx, view, decision, now)
         jobs = {job.id: job for job in view.snapshot.jobs}
         room = dict(view.windows)
-        begun = []
+        begun: dict[str, str] = {}
         for job_id, begin in decision.starts.items():
             site = jobs[job_id].ways[begin.way].site
             if site in room:
                 if room[site] <= 0:
                     continue
                 room[site] -= 1
-            if attempts.intend(tx, job_id, site, stamp(now), chosen(jobs[job_id], begin, view.snapshot.now, number)):
-                begun.append(job_id)
+            token = attempts.intend(tx, job_id, site, stamp(now), chosen(jobs[job_id], begin, view.snapshot.now, number))
+            if token is not None:
+                begun[job_id] = token
         for victim in decision.preemptions:
             if attempts.preempt(tx, victim):
                 log.info("asked to make room", job=victim, decision=number)
         self._explain(tx, view, decision, set(begun))
-        return begun, len(begun)
+        return list(begun.values()), len(begun)
 
     def _explain(self, tx: Tx, view: View, decision: Decision, begun: set[str]) -> None:
         codes = {

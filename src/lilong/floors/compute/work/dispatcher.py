@@ -8,6 +8,7 @@ on: an attempt's row is there before its site is asked, and the site can tell wh
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +21,6 @@ import structlog
 from lilong.floors.compute import store
 from lilong.floors.compute.contract import JobState, Mode, Phase, Sight, SiteDown
 from lilong.floors.compute.store import Entry, attempts
-from lilong.floors.compute.store import queue as rows
 from lilong.floors.compute.work.attending import Attendant, NotYet
 from lilong.floors.compute.work.deciding import Decider
 from lilong.floors.compute.work.sites import Sites
@@ -40,7 +40,7 @@ _REPEAT_S = 10.0  # before a site is told again to end an attempt
 _DOUBT_S = 1.0  # before something that went wrong is tried again
 _HANDS = 4  # threads for each site
 _SHARE = 4  # times as long as a decision took, until the next one is made
-_FEW, _MANY = 4, 50  # attempts that one of them takes on together, at least and at most
+_FEW, _MANY = 16, 50  # attempts that one of them takes on together, at least and at most
 
 
 class Dispatcher:
@@ -92,6 +92,11 @@ class Dispatcher:
         for hands in self._hands.values():
             hands.shutdown(wait=True, cancel_futures=True)
 
+    @property
+    def warming(self) -> bool:
+        """Whether decisions are being compiled."""
+        return self._decider.warming.busy
+
     def _wake(self) -> None:
         for event in list(self._wakes.values()):
             event.set()
@@ -137,7 +142,10 @@ class Dispatcher:
         """One look at everything; whether there is anything to look after."""
         self.sites.refresh()
         watched = [self._watch(name) for name in self.sites.all()]
-        return self._turn() or any(watched)
+        active = self._turn()
+        if active:  # what was handed over runs already, or even has ended
+            watched += [self._watch(name) for name in self.sites.all()]
+        return active or any(watched)
 
     # --- sites -------------------------------------------------------------------------------------------------------------
 
@@ -193,7 +201,7 @@ class Dispatcher:
     def _ask_after(self, name: str, tokens: Iterable[str]) -> None:
         now = self._house.clock.monotonic()
         with self._guard:
-            due = [token for token in tokens if self._doubts.get(token, now + 1) <= now and token not in self._busy]
+            due = sorted(token for token in tokens if self._doubts.get(token, now + 1) <= now and token not in self._busy)
             for token in due:
                 del self._doubts[token]
         site = self.sites.named(name)
@@ -218,23 +226,26 @@ class Dispatcher:
 
     def _turn(self) -> bool:
         """Whatever the queue itself has to do; whether there is anything to look after."""
-        stops, starting, untidied = self._house.db.read(lambda tx: (store.to_stop(tx), rows.starting(tx), store.untidied(tx)))
+        stops, untidied = self._house.db.read(lambda tx: (store.to_stop(tx), store.untidied(tx)))
         for entry in stops:
             self._end(entry)
-        self._tidy(untidied)
+        for site in sorted(set(untidied.values())):
+            here = [token for token, at in untidied.items() if at == site]
+            self._give_all(site, here, partial(self._attendant.tidy, site), again=False)
         begun = self._decide()
-        if begun:
-            starting = self._house.db.read(rows.starting)
         with self._guard:
-            self._mine |= {entry.token for entry in starting if entry.job.id in begun}
-            due = [entry for entry in starting if entry.token in self._mine - self._handed]
-        for site in {entry.job.site or "" for entry in due}:
-            here = {entry.token: entry for entry in due if entry.job.site == site}
-            self._give_all(site, here, partial(self._submit_all, site=site, entries=here), self._submit)
-        return bool(stops or starting or untidied or self._house.db.read(_any))
+            self._mine |= begun
+            due = self._mine - self._handed
+        entries = self._attendant.all_current(sorted(due)) if due else {}
+        with self._guard:
+            self._mine -= due - entries.keys()
+        for site in sorted({entry.job.site or "" for entry in entries.values()}):
+            there = {token: entry for token, entry in entries.items() if entry.job.site == site and entry.job.state is JobState.STARTING}
+            self._give_all(site, there, partial(self._submit_all, site, there), self._submit)
+        return bool(stops or begun or untidied or self._house.db.read(_any))
 
     def _decide(self) -> set[str]:
-        """The jobs of which an attempt begins. Never too often: decisions that take long are to take a part of the time, not all of it."""
+        """The attempts that begin. Never too often: decisions that take long are to take a part of the time, not all of it."""
         now = self._house.clock.monotonic()
         if now < self._decide_at:
             return set()
@@ -248,26 +259,26 @@ class Dispatcher:
             if self._running:
                 self._decide_at = now + min(_SHARE * (time.perf_counter() - began), LOOK_S)
 
-    def _tidy(self, entries: Sequence[Entry]) -> None:
-        for site in {entry.job.site or "" for entry in entries}:
-            here = {entry.token: entry for entry in entries if (entry.job.site or "") == site}
-
-            def together(tokens: Sequence[str], here: Mapping[str, Entry] = here) -> None:
-                self._attendant.tidy_all([here[token] for token in tokens])
-
-            self._give_all(site, here, together, self._attendant.tidy, here)
-
-    def _submit_all(self, tokens: Sequence[str], site: str, entries: Mapping[str, Entry]) -> None:
+    def _submit_all(self, site: str, entries: Mapping[str, Entry], tokens: Sequence[str]) -> None:
         """Those are as they were read: whoever would have changed them since would have had to be about them too."""
         stopping = self._attendant.stopping(site)
         for token in tokens:
             if token not in self._handed:
-                self._attendant.submit(entries[token], stopping)
+                try:
+                    self._attendant.submit(entries[token], stopping)
+                except NotYet:
+                    raise
+                except Exception:  # it may have come there all the same
+                    with self._guard:
+                        self._mine.discard(token)
+                    raise
                 with self._guard:
                     self._handed.add(token)
 
     def _submit(self, entry: Entry) -> None:
-        if entry.job.state is JobState.STARTING and entry.token not in self._handed:
+        if entry.token not in self._mine:
+            self._saw(entry, self.sites.named(entry.job.site or "").find(entry.token))
+        elif entry.job.state is JobState.STARTING and entry.token not in self._handed:
             self._attendant.submit(entry)
             self._submitted(entry)
 
@@ -300,12 +311,16 @@ class Dispatcher:
         site: str,
         tokens: Iterable[str],
         together: Callable[[Sequence[str]], None],
-        alone: Callable[[Entry], None],
-        entries: Mapping[str, Entry] | None = None,
+        alone: Callable[[Entry], None] | None = None,
+        *,
+        again: bool = True,
     ) -> None:
-        """Do the same about many attempts, some at a time. If it does not work out for some together, each of them is tried `alone`."""
+        """Do the same about many attempts, some at a time. If it does not work out for some together, each of them is tried `alone`.
+
+        `again`: those about whose jobs somebody is busy are asked after later.
+        """
         with self._guard:
-            free = [token for token in tokens if not self._taken(token, entries is None)]
+            free = [token for token in tokens if not self._taken(token, again)]
             self._busy.update(token.rpartition(".")[0] for token in free)
 
         def act(some: Sequence[str]) -> None:
@@ -314,12 +329,13 @@ class Dispatcher:
                 together(some)
             except Exception as problem:
                 failed = True
-                log.debug("not all together", site=site, error=repr(problem))
+                log.log(logging.DEBUG if alone else logging.ERROR, "not done together", site=site, error=repr(problem), exc_info=problem)
             finally:
                 with self._guard:
                     self._busy.difference_update(token.rpartition(".")[0] for token in some)
-            for token in some if failed else ():
-                self._give(token, site, alone, entries[token] if entries else None)
+            for token in some if failed and alone else ():
+                assert alone is not None
+                self._give(token, site, alone)
 
         share = min(max(-(-len(free) // _HANDS), _FEW), _MANY)
         for at in range(0, len(free), share):

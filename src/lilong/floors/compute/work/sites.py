@@ -54,6 +54,7 @@ class Sites:
         self._cursors: dict[str, str] = {}
         self._version = -1
         self._guard = threading.RLock()
+        self._unseen: set[str] = set()  # declared otherwise than when they were looked at
         self.changes = 0  # grows whenever something is otherwise that decisions look at
         self.aside: Mapping[str, str] = {}  # jobs about which no decision could be made for them, and why
 
@@ -77,7 +78,11 @@ class Sites:
 
     def inventories(self) -> Mapping[str, Inventory]:
         """Of the sites that take new jobs, as far as it is known. Looks at nothing, so it may be asked within a transaction."""
-        return {name: known.inventory for name, known in self.known().items() if known.declared and known.inventory is not None}
+        return {
+            name: known.inventory
+            for name, known in self.known().items()
+            if known.declared and known.inventory is not None and name not in self._unseen
+        }
 
     def refresh(self) -> None:
         """Open and leave sites as the newest settings say. Not to be called within a transaction."""
@@ -88,7 +93,7 @@ class Sites:
             if version == self._version and not due:
                 return
             rows, gone = self._house.db.read(
-                lambda tx: (places.rows(tx), [(n, earlier(tx, n)) for n in places.in_use(tx) - settings.sites.keys()])
+                lambda tx: (places.rows(tx), [(n, earlier(tx, n)) for n in sorted(places.in_use(tx) - settings.sites.keys())])
             )
             specs = {**settings.sites, **{name: spec for name, spec in gone if spec is not None}}
             for name, spec in specs.items():
@@ -117,7 +122,10 @@ class Sites:
         inventory = row.inventory if row else None
         if before is None:
             self._cursors[name] = row.cursor if row else ""
+            self._drained[name] = set(row.drained) if row else set()
         self._seen_at.pop(name, None)
+        if before is not None:
+            self._unseen.add(name)
         self._known[name] = Known(site, spec, is_declared, inventory, place(name, site.mode, inventory), row.problem if row else None)
 
     def _opened(self, name: str, spec: SiteSettings) -> Site:
@@ -152,16 +160,22 @@ class Sites:
             self._seen_at[name] = now
             self._drain(name, found.site)
             self.saw(name, inventory)
+            self._unseen.discard(name)
 
     def _drain(self, name: str, site: Site) -> None:
         """Let an engine know itself which of its nodes take no new work; decisions heed it already."""
         wanted = {node for at, node in self._house.db.read(places.drains) if at == name}
         before = self._drained.get(name, set())
+        if wanted == before:
+            return
+        # Written down first: a server that dies in between is followed by one that knows what to take back.
+        self._house.db.write(lambda tx: places.told_to_drain(tx, name, before | wanted))
         for node in sorted(wanted ^ before):
             try:
                 site.drain(node, on=node in wanted)
             except NotFound:
                 log.warning("no such node to drain", site=name, node=node)
+        self._house.db.write(lambda tx: places.told_to_drain(tx, name, wanted))
         self._drained[name] = wanted
 
     def saw(self, name: str, inventory: Inventory) -> None:

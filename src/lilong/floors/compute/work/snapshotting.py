@@ -93,7 +93,8 @@ class Viewer:
                     continue
                 if row["submitted_by"] not in expected:
                     expected[row["submitted_by"]] = waiting.expected(tx, row["submitted_by"])
-                job = replace(job, predicted=expected[row["submitted_by"]])
+                attained = attempts.attained(tx, row["id"]) if int(row["attempt"]) else 0
+                job = replace(job, predicted=expected[row["submitted_by"]], attained=attained, stops=int(row["stops"]))
                 before = (key, job, text(job))
             kept[row["id"]] = before
             job = before[1]
@@ -113,17 +114,17 @@ class Viewer:
         tenants = _tenants(tx, settings, found, held, second)
         texts |= {f"tenant/{one.name}": text(one) for one in tenants}
         number = declared_number(tx)
-        taken = Snapshot(
+        snap = Snapshot(
             second, settings.policy, (settings.seed + number) % (1 << 31), settings.levels, settings.reclaim_s, tuple(sorted(nodes, key=lambda node: node.name)),
             tenants, tuple(sorted(found, key=lambda job: job.id)), settings.ageing_s,
         )  # fmt: skip
-        texts |= taken.rules()
+        texts |= snap.rules()
         pause = waiting.next_pause(tx, stamp(now))
         times = [*again, *([int(parse_stamp(pause).timestamp()) + 1] if pause else [])]
         begun = attempts.waiting_at(tx)
         windows = {n: one.spec.window - begun.get(n, 0) for n, one in known.items() if one.site.mode is Mode.DELEGATED}
         return View(
-            taken, texts, {row["id"]: row for row in rows}, now, aside, tuple(homeless), frozenset(reachable), windows, cut, min(times, default=None), changes
+            snap, texts, {row["id"]: row for row in rows}, now, aside, tuple(homeless), frozenset(reachable), windows, cut, min(times, default=None), changes
         )  # fmt: skip
 
     @staticmethod

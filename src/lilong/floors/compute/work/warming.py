@@ -45,6 +45,11 @@ class Warming:
             self._begin(snapshot.policy)
         return self._warm.get(snapshot.policy, False)
 
+    @property
+    def busy(self) -> bool:
+        self._look()
+        return self._child is not None
+
     def _begin(self, policy: str) -> None:
         if find_spec("numba") is None:
             self._warm[policy] = False

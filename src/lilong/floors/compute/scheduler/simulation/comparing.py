@@ -89,7 +89,10 @@ def figured(case: Case, run: Run) -> dict[str, Any]:
         for at, name in enumerate(case.tenants)
         if (part := parts.get(name)) is not None
     }
-    shown["by_size"] = told["by_size"]
+    unknown = ("cost", "kwh", "kgco2")  # by size nobody has asked where it ran
+    shown["by_size"] = {
+        size: {what: value for what, value in part.items() if what not in unknown} for size, part in told["by_size"].items()
+    }
     return shown
 
 

@@ -147,6 +147,7 @@ def play(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules, 
 @compiled
 def take_note(b: Jobs, q: Queues, c: Clock) -> None:
     """Of who was stopped and who was started; one who was both has moved."""
+    b, q, c = borrowed(b), borrowed(q), borrowed(c)
     for k in range(q.cycles[3]):
         if b.job[q.stopped[k]].run < NEVER:
             remove(c, q.stopped[k])

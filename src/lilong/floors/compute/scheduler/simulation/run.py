@@ -15,13 +15,12 @@ from lilong.floors.compute.scheduler.decide import Queue
 from lilong.floors.compute.scheduler.fragmentation import typical
 from lilong.floors.compute.scheduler.gavel import UNRANKED, Rounds
 from lilong.floors.compute.scheduler.jobs import ABSENT, FINISHED, NEVER, RUNNING, WAITING, Book, Job, book, width
-from lilong.floors.compute.scheduler.order import Queues, add_running, enqueue, queues
-from lilong.floors.compute.scheduler.place import take
+from lilong.floors.compute.scheduler.order import queues
 from lilong.floors.compute.scheduler.policy import Policy
 from lilong.floors.compute.scheduler.simulation.loop import Clock, clock, play, take_note
-from lilong.floors.compute.scheduler.start import ends
+from lilong.floors.compute.scheduler.start import fill
 from lilong.floors.compute.scheduler.state import WHOLE, Ints, Node, Site, copied, ordered, site
-from lilong.floors.compute.scheduler.tenants import Tenant, Tenants, hold_job, totals
+from lilong.floors.compute.scheduler.tenants import Tenant, Tenants, totals
 from lilong.floors.compute.scheduler.tenants import tenants as make_tenants
 
 STEPS = 20_000  # moments of the clock between two words to the caller
@@ -75,13 +74,10 @@ def opened(
         who = Tenants(*(part.copy() for part in tenants))
     if (tenants is not None or policy.order == "fair") and rows.tenant.max(initial=0) >= who.tenant.size:
         raise ValueError(f"a job is of tenant {rows.tenant.max()}, and there are {who.tenant.size}")
-    order = {name: at for at, name in enumerate(made.names)} if held else {}
-    for one in held:
-        _hold(empty, made, lines, who, order[one.job.id], one, 0 if now is None else now)
-    if now is not None:
-        come = np.flatnonzero((rows.submit[:-1] <= now) & np.isin(rows.state[:-1], (ABSENT, WAITING)))
-        for job in come.tolist():
-            enqueue(lines, made.jobs, job, policy.backfill == "easy-sjbf")
+    running = _hold(made, held, now or 0)
+    come = np.flatnonzero((rows.submit[:-1] <= now) & np.isin(rows.state[:-1], (ABSENT, WAITING))) if now is not None else running[:0]
+    if running.size or come.size:
+        fill(empty, made.shapes, made.jobs, lines, who, running, come, policy.backfill == "easy-sjbf", now or 0)
     return empty, Queue(made, lines, usual, who)
 
 
@@ -98,26 +94,27 @@ def _alike(nodes: Sequence[Node], rows: Any, policy: Policy) -> Tenants:
     return make_tenants(tree, kinds, totals(nodes, kinds))
 
 
-def _hold(s: Site, made: Book, lines: Queues, who: Tenants, at: int, one: Held, now: int) -> None:
-    b, way = made.jobs, int(made.jobs.job.first[at]) + one.option
-    option = b.option[way]
-    needs = [option.need] * option.tasks + ([option.rest] if option.rest >= 0 else [])
-    if len(needs) != len(one.places):
-        raise ValueError(f"job {one.job.id} holds {len(one.places)} places, and its option has {len(needs)} tasks")
-    room = b.job.room[at]
-    for k, (need, (node, devices)) in enumerate(zip(needs, one.places, strict=True)):
-        b.place.node[room + k], b.place.need[room + k], b.place.devices[room + k] = node, need, devices
-    b.job.placed[at], b.job.option[at], b.job.width[at] = len(needs), way, option.width
-    if one.start > now:
-        b.job.state[at], b.job.reserved[at] = WAITING, one.start
-        return
-    for need, (node, devices) in zip(needs, one.places, strict=True):
-        take(s, made.shapes, b.job.pool[at], node, need, devices, 1)
-    b.job.state[at], b.job.start[at] = RUNNING, one.start
-    b.job.end[at] = max(ends(b.job[at], option, one.start), now + 1)
-    if who.tenant.size > 1:
-        hold_job(who, s, made.shapes, b, at, 1)
-    add_running(lines, b, at)
+def _hold(made: Book, held: Sequence[Held], now: int) -> Ints:
+    """Give the held jobs their places, those that start later as a promise; the numbers of those that run."""
+    rows, option = made.jobs.job, made.jobs.option
+    number = {name: at for at, name in enumerate(made.names)} if held else {}
+    jobs = np.array([number[one.job.id] for one in held], np.int64)
+    ways = rows.first[jobs] + np.array([one.option for one in held], np.int64)
+    tasks, need, rest, room = (part.tolist() for part in (option.tasks[ways], option.need[ways], option.rest[ways], rows.room[jobs]))
+    places: list[tuple[int, int, int, int]] = []
+    for at, one in enumerate(held):
+        needs = [need[at]] * tasks[at] + ([rest[at]] if rest[at] >= 0 else [])
+        if len(needs) != len(one.places):
+            raise ValueError(f"job {one.job.id} holds {len(one.places)} places, and its option has {len(needs)} tasks")
+        places += [(room[at] + k, node, what, devices) for k, (what, (node, devices)) in enumerate(zip(needs, one.places, strict=True))]
+    where, node, what, devices = np.array(places, np.int64).reshape(-1, 4).T
+    made.jobs.place.node[where], made.jobs.place.need[where], made.jobs.place.devices[where] = node, what, devices
+    rows.placed[jobs], rows.option[jobs], rows.width[jobs] = [len(one.places) for one in held], ways, option.width[ways]
+    start = np.array([one.start for one in held], np.int64)
+    runs, later = jobs[start <= now], jobs[start > now]
+    rows.state[runs], rows.start[runs] = RUNNING, start[start <= now]
+    rows.state[later], rows.reserved[later] = WAITING, start[start > now]
+    return np.sort(runs)
 
 
 def simulate(
