@@ -63,7 +63,8 @@ def rank(q: Queues, b: Jobs, r: Rules, pool: int, now: int) -> None:
 @compiled
 def may_be_stopped(b: Jobs, r: Rules, job: int, now: int) -> bool:
     ran, turns = now - b.job[job].start, (1 << min(b.job[job].stops, DOUBLINGS)) - 1
-    willing = r.preempts == LATER or b.job[job].preemptible != 0
+    # what has no end of its own, a service or what others than the house hold of a node, gives way only if it says so
+    willing = b.job[job].preemptible != 0 or (r.preempts == LATER and b.job[job].limit < NEVER)
     return b.job[job].state == RUNNING and willing and ran > 0 and ran >= r.least_run + r.backoff * turns
 
 
@@ -199,7 +200,12 @@ def stopped(q: Queues, b: Jobs, r: Rules, job: int, now: int, to: int) -> None:
     if r.preempts == BORROWERS:
         kept = ran // b.job[job].checkpoint * b.job[job].checkpoint if b.job[job].checkpoint > 0 else 0
     overhead = r.overhead if b.job[job].width <= 8 * WHOLE else r.overhead_large
-    b.job[job].done = max(b.job[job].done + work(b, job, kept) - overhead, 0)
+    gain = work(b, job, kept)
+    if r.preempts == LATER:  # or two who take turns more often than starting again costs would never end
+        gain = max(gain - overhead, min(gain, 1))
+    else:
+        gain -= overhead
+    b.job[job].done = max(b.job[job].done + gain, 0)
     b.job[job].attained += b.job[job].width * ran
     b.job[job].stops += 1
     b.job[job].placed, b.job[job].end = 0, NEVER
