@@ -166,10 +166,10 @@ def test_a_floor_with_a_mistake_is_found_out(
     mistake: Callable[[pytest.MonkeyPatch], None], bed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mistake(monkeypatch)
-    for number in range(10):
+    for number in range(25):
         try:
-            played(1000 + number, bed, wild=4.0)
+            played(1000 + number, bed, wild=8.0)
         except Broken as found:
             assert f"seed {1000 + number}" in str(found)
             return
-    pytest.fail("nobody noticed in 10 worlds")
+    pytest.fail("nobody noticed in 25 worlds")

@@ -55,7 +55,9 @@ def _look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules,
     same = q.seen_in[pool] == q.cycles[2]
     fresh = q.seen[pool] if same else 0
     started, victims = 0, -1
-    claims = np.zeros((1 + (q.waits[pool] if T.terms[0].bounds != 0 else 0), 2), np.int64)  # from row 1 on: job, amount; [0, 0]: how many
+    # from row 1 on: job, amount; [0, 0]: how many. Who is preempted waits too, and may have pushed back one who was looked at
+    most = q.waits[pool] + 2 * q.runs[pool] if T.terms[0].bounds != 0 else 0
+    claims = np.zeros((1 + most, 2), np.int64)
     at = fresh if r.backfill == SKIP else 0
     while at < q.waits[pool] and (at > 0 or fresh == 0 or r.backfill == SKIP):
         job = q.waiting[base + at]

@@ -148,7 +148,7 @@ class Viewer:
             if one.site in delegated:
                 spots = tuple((f"{one.site}/{spot.node}", at) for spot, (_, at) in zip(one.placed, base.places, strict=True))
                 if way.devices and way.milli == 1000:
-                    spots = tuple((node, _lowest(taken, node, way.devices)) for node, _ in spots)
+                    spots = tuple(_somewhere(taken, nodes, node, way.devices) for node, _ in spots)
             job = replace(
                 base, tenant=tenant(settings, one.organisation, one.project), places=spots,
                 preemptible=base.preemptible and one.state != "ready",
@@ -264,16 +264,25 @@ def _waiting(row: Row, ask: str, here: Sequence[Place], settings: ComputeSetting
     )
 
 
-def _lowest(taken: dict[str, int], node: str, devices: int) -> int:
-    """Which devices a job of ours has on a node only its engine knows: any that no other of ours has."""
-    found, used, device = 0, taken.get(node, 0), 0
+def _somewhere(taken: dict[str, int], nodes: Sequence[SnapNode], name: str, devices: int) -> tuple[str, int]:
+    """Where a job of ours is whose engine places: on its node any devices that no other of ours has, or, if there are not as many, on one like it.
+
+    An attempt that the engine has not begun is expected where a decision would have put it, and the engine may have put others there.
+    """
+    here = next((node for node in nodes if node.name == name), None)
+    alike = [node for node in nodes if here is not None and (node.site, node.accelerator) == (here.site, here.accelerator)]
+    for node in ([here] if here is not None else []) + alike:
+        if taken.get(node.name, 0).bit_count() + devices + node.foreign[2] <= node.devices:
+            name = node.name
+            break
+    found, used, device = 0, taken.get(name, 0), 0
     while devices:
         if not (used >> device) & 1:
             found |= 1 << device
             devices -= 1
         device += 1
-    taken[node] = used | found
-    return found
+    taken[name] = used | found
+    return name, found
 
 
 def _widened(nodes: list[SnapNode], taken: Mapping[str, int], texts: dict[str, str]) -> list[SnapNode]:
