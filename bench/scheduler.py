@@ -21,14 +21,17 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
+
 from lilong.floors.compute.scheduler.cycle import look
 from lilong.floors.compute.scheduler.decide import decide
-from lilong.floors.compute.scheduler.jobs import FINISHED, REFUSED, Job, Option, Shape
-from lilong.floors.compute.scheduler.order import drop_running, enqueue
-from lilong.floors.compute.scheduler.place import lift
+from lilong.floors.compute.scheduler.jobs import FINISHED, REFUSED, RUNNING, Job, Option, Shape
+from lilong.floors.compute.scheduler.order import enqueue
 from lilong.floors.compute.scheduler.policy import policies
-from lilong.floors.compute.scheduler.simulation.run import opened, simulate
+from lilong.floors.compute.scheduler.simulation.run import forward, opened, simulate
+from lilong.floors.compute.scheduler.start import release
 from lilong.floors.compute.scheduler.state import Node
+from lilong.floors.compute.scheduler.tenants import Tenant, tenants, totals
 from lilong.floors.compute.traces import swf
 from lilong.floors.compute.traces.playing import Ask, play
 
@@ -70,7 +73,7 @@ def published(traces: Path) -> None:
 
 
 def whole_philly(traces: Path) -> None:
-    for policy in ("fifo", "sjf", "easy", "easy-sjbf"):
+    for policy in ("fifo", "sjf", "qssf", "easy", "easy-4", "easy-sjbf", "drf-tree", "srtf", "las2q"):
         told = play(Ask(traces / "philly.csv.gz", "philly", policy))
         row(f"Philly, all {told['jobs']:,} jobs, {policy}", f"{told['mean_completion_s']:.0f} s", "≤ 10 s", told["cpu_s"])
 
@@ -85,27 +88,39 @@ def million(traces: Path) -> None:
 
 
 def large() -> None:
-    """12,500 nodes of eight devices and 10,000 waiting jobs: all looked at for the first time, and again after one job has ended."""
+    """12,500 nodes of eight devices and 10,000 waiting jobs: all looked at for the first time, and again after one job has ended; and
+    when each of those who wait then would start, if jobs ran as long as 20 draws say.
+    """
     nodes = [Node(str(at), devices=8, cpu=128_000, memory=1 << 20) for at in range(12_500)]
-    jobs = [Job(str(at), (Option(Shape(1 << at % 4, cpu=4000 * (1 + at % 7)), 1 + at % 8 * (at % 4 == 3)),), 0, 3600 + at % 977 * 60) for at in range(60_000)]  # fmt: skip
-    for name in ("easy", "fgd"):
+    jobs = [
+        Job(str(at), (Option(Shape(1 << at % 4, cpu=4000 * (1 + at % 7)), 1 + at % 8 * (at % 4 == 3)),), 0, 3600 + at % 977 * 60,
+            tenant=1 + at % 50, preemptible=at % 2 == 0)
+        for at in range(60_000)
+    ]  # fmt: skip
+    quota = 100_000_000 // 50
+    tree = [Tenant("city"), *(Tenant(str(at), 0, (quota,), weight=1 + at % 3, half_life=604_800) for at in range(50))]
+    who = tenants(tree, 1, totals(nodes, 1))
+    for name in ("easy", "fgd", "drf-tree"):
         policy = policies()[name]
-        state, queue = opened(nodes, jobs, policy, 0)
-        b, q, h = queue.book.jobs, queue.lines, queue.book.shapes
+        state, queue = opened(nodes, jobs, policy, 0, tenants=who if name == "drf-tree" else None)
+        b, q, h, T = queue.book.jobs, queue.lines, queue.book.shapes, queue.tenants
         coming = iter([job for job in range(len(jobs)) if b.job.state[job] != REFUSED])
         for turn in ("full cycle", "another, the cluster filling up", "after one job has ended"):
             while q.waits[0] < 10_000:
                 enqueue(q, b, next(coming), False)
             if turn.startswith("after"):
-                ended = int(q.running[0])
-                lift(state, h, b, ended)
-                drop_running(q, b, ended)
+                ended = int(b.job.state.tolist().index(RUNNING))
+                release(state, h, b, q, T, ended)
                 b.job.state[ended] = FINISHED
             took, plan = _timed(lambda state=state, queue=queue, policy=policy: decide(state, queue, policy, 0, 0))
             limit = "≤ 0.05 s" if turn.startswith("after") else "≤ 1 s"
             row(f"12,500 nodes, 10,000 waiting, {name}: {turn}", f"{len(plan.starts)} starts", limit, took)
-            look(state, h, b, q, queue.usual, policy.rules(), 0, 0)
-            q.cycles[1] = 0
+            look(state, h, b, q, queue.usual, T, policy.rules(), 0, 0)
+            q.cycles[1] = q.cycles[3] = 0
+        chance = np.random.default_rng(1)
+        runs = np.maximum((b.job.limit[:-1] * chance.uniform(0.05, 1, (20, len(jobs)))).astype(np.int64), 1)
+        took, found = _timed(lambda state=state, queue=queue, policy=policy, runs=runs: forward(state, queue, policy, 0, runs, [(1 << 60, 600)]))
+        row(f"20 runs forward, {name}", f"{(found < 1 << 60).sum() // 20} started", "≤ 2 s", took)
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:

@@ -45,7 +45,7 @@ class Demo:
     chain: Path
 
     def start(self) -> subprocess.Popen[str]:
-        argv = [sys.executable, "-m", "lilong.cli", "demo", "--house", str(self.house), "--chain", str(self.chain)]
+        argv = [sys.executable, "-m", "lilong.cli", "demo", "--house", str(self.house), "--chain", str(self.chain), "--port", "0"]
         return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "CI": "true"}, start_new_session=True)
 
     def states(self) -> dict[str, str]:

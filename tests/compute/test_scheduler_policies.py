@@ -57,9 +57,11 @@ def crowds(draw: st.DrawFn) -> tuple[list[Node], list[Job]]:
     return nodes, jobs
 
 
-def moments(nodes: Sequence[Node], jobs: Sequence[Job], policy: Policy, check: Callable[[Site, Queue, int], None]) -> Queue:
+def moments(
+    nodes: Sequence[Node], jobs: Sequence[Job], policy: Policy, check: Callable[[Site, Queue, int], None], who: Tenants | None
+) -> Queue:
     """Play it all, with a check after every moment of the clock (or every round)."""
-    s, queue = opened(nodes, jobs, policy, 3, tenants=tree(nodes))
+    s, queue = opened(nodes, jobs, policy, 3, tenants=who)
     c = begun(s, queue, policy, None)
     if policy.round:
         in_rounds(s, queue, policy, c, lambda *_: check(s, queue, int(c.at[0])))
@@ -98,13 +100,13 @@ def test_with_preemption_nothing_is_given_twice_and_gangs_are_whole(name: str, c
         assert (free == s.free).all()
         assert (rows.placed[rows.state == WAITING] == 0).all()
 
-    moments(nodes, jobs, hasty(name), check)
+    moments(nodes, jobs, hasty(name), check, tree(nodes))
 
 
 @given(name=st.sampled_from(PREEMPTING), case=crowds())
 @settings(max_examples=30, deadline=None)
 def test_who_was_preempted_does_all_of_the_work_in_the_end(name: str, case: tuple[list[Node], list[Job]]) -> None:
-    queue = moments(*case, hasty(name), lambda *_: None)
+    queue = moments(*case, hasty(name), lambda *_: None, tree(case[0]))
     rows = queue.book.jobs.job
     for at, row in enumerate(rows[:-1]):
         # a tenant that may hold nothing of the kind never starts; everybody else ends
@@ -135,7 +137,7 @@ def test_no_promise_of_conservative_backfilling_is_ever_delayed(case: tuple[list
             if at < NEVER:
                 promised[job] = at
 
-    queue = moments(*case, policies()["conservative"], check)
+    queue = moments(*case, policies()["conservative"], check, None)  # a promise is of nodes; a quota may be used up until then
     assert set(queue.book.jobs.job.state[:-1].tolist()) <= {FINISHED, REFUSED} or promised
 
 

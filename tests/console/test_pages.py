@@ -17,6 +17,7 @@ from tests.conftest import FinishedDemo
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 HERE = Path(__file__).parent
+OPERATORS = ("/compute/what-if", "/compute/what-if?since=1d&set=policy%3Deasy")  # pages of the whole queue
 LOOKS = (("en", "light", 1280), ("zh", "dark", 390), ("en", "dark", 1600), ("zh", "light", 800))
 
 
@@ -55,13 +56,19 @@ def pages(demo: FinishedDemo) -> list[str]:
         "/datasets/lantern-works/handbooks", "/models", "/models/lantern-works/handbook-model", "/models/lantern-works/smollm2-135m-instruct",
         f"/reports/{demo.outputs['evaluation']['id']}", f"/evidence/{corpus['statement']}", "/no/such/page/here",
         "/lantern-works", "/lantern-works/handbook-model", "/lantern-works/handbook-model/tree/main", "/lantern-works/handbook-model/activity",
-        "/compute", "/compute/tenants", "/compute/estimates", "/compute/what-if", "/compute/what-if?since=1d&set=policy%3Deasy", "/datasets/lantern-works/handbooks/tree/main", "/corpora", "/corpora/lantern-works/handbooks", "/settings/tokens",
+        "/compute", "/compute/tenants", "/compute/estimates", "/datasets/lantern-works/handbooks/tree/main", "/corpora", "/corpora/lantern-works/handbooks", "/settings/tokens",
     ]  # fmt: skip
 
 
 def test_every_page_is_accessible_keeps_to_itself_and_fits(demo: FinishedDemo, browser: str, tmp_path: Path) -> None:
     plan: list[dict[str, Any]] = [
         {"path": path, "language": language, "theme": theme, "width": width} for path in pages(demo) for language, theme, width in LOOKS
+    ]
+    operator = session_of(demo, "operator")
+    plan += [
+        {"path": path, "language": language, "theme": theme, "width": width, "session": operator}
+        for path in OPERATORS
+        for language, theme, width in LOOKS
     ]
     plan += [{"path": "/sign-in", "language": "en", "theme": "light", "width": 390, "anonymous": True}]
     (tmp_path / "plan.json").write_text(json.dumps(plan))
@@ -80,7 +87,7 @@ def test_every_page_is_accessible_keeps_to_itself_and_fits(demo: FinishedDemo, b
         or result["overflow"] > 0
         or (result["errors"] and result["status"] == 200)
     ]
-    assert wrong == []
+    assert wrong == [], json.dumps(wrong, indent=1)[:4000]
 
 
 def test_arrow_keys_move_through_the_tower(demo: FinishedDemo, browser: str, tmp_path: Path) -> None:

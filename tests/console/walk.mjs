@@ -1,5 +1,5 @@
 // Opens pages in a real Chromium and tells of each: axe violations, requests that left the host, script errors, sideways overflow.
-// node walk.mjs BASE SESSION_COOKIE CHROMIUM OUT_FOLDER PLAN.json   (plan: [{path, language, theme, width, name}])
+// node walk.mjs BASE SESSION_COOKIE CHROMIUM OUT_FOLDER PLAN.json   (plan: [{path, language, theme, width, name, session, anonymous}])
 import { chromium } from "playwright-core";
 import { createRequire } from "node:module";
 import { mkdtempSync, readFileSync } from "node:fs";
@@ -16,7 +16,7 @@ const results = [];
 for (const step of JSON.parse(readFileSync(planFile, "utf8"))) {
   await context.clearCookies();
   await context.addCookies([
-    ...(session && !step.anonymous ? [{ name: "lilong_session", value: session, url: base }] : []),
+    ...(session && !step.anonymous ? [{ name: "lilong_session", value: step.session ?? session, url: base }] : []),
     { name: "lilong_language", value: step.language, url: base },
     { name: "lilong_theme", value: step.theme, url: base },
   ]);

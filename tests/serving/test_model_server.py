@@ -145,7 +145,7 @@ def test_a_file_that_is_no_model_ends_with_one_clear_line(tmp_path: Path) -> Non
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(200))
     server = ModelServer(tmp_path / "job").start(broken)
-    _, said = server.process.communicate(timeout=60)
+    _, said = server.process.communicate(timeout=240)
     assert server.process.returncode == 7
     assert "model-not-loaded: llama.cpp could not load broken.gguf" in said.splitlines()[-1]
 
