@@ -8,5 +8,8 @@ floor = Floor(
     api="lilong.floors.corpus.api:routes",
     pages="lilong.floors.corpus.pages:routes",
     rooms="lilong.floors.corpus.pages:rooms",
-    commands=(("dataset", "lilong.floors.corpus.commands:dataset", "Corpus versions: sources, licences, what was dropped and why."),),
+    commands=(
+        ("dataset", "lilong.floors.corpus.commands:dataset", "Corpus versions: sources, licences, what was dropped and why."),
+        ("corpus", "lilong.floors.corpus.commands:corpus", "Curation: texts in, kept documents out, every decision explained."),
+    ),
 )

@@ -1,4 +1,4 @@
-"""`lilong dataset …`"""
+"""`lilong dataset …` and `lilong corpus …`"""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from lilong.cli_kit import common, show
+from lilong.floors.corpus.commands.comparing import contains, decontaminate, dedup, make_index
+from lilong.floors.corpus.commands.curation import corpus
 
 if TYPE_CHECKING:
     from lilong.client import Client
+
+__all__ = ["corpus", "dataset"]
+
+for _command in (contains, decontaminate, dedup, make_index):
+    corpus.add_command(_command)
 
 _COLUMNS = (("DATASET", "repository"), ("COMMIT", "commit"), ("STATE", "state"), ("DOCUMENTS", "figures.documents.kept"),
             ("BYTES", "figures.bytes.kept"), ("HELD OUT", "figures.documents.held_out"), ("DROPPED", "figures.documents.dropped"), ("AT", "created_at"))  # fmt: skip

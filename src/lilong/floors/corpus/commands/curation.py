@@ -1,0 +1,216 @@
+"""`lilong corpus …`: curation of local files, without a server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lilong.cli_kit import harmless, show
+from lilong.ground.errors import BadInput, Corrupt
+
+_PATH = click.Path(path_type=Path)
+_REASONS = (("STEP", "step"), ("REASON", "reason"), ("DOCUMENTS", "documents"))
+_SOURCES = (("SOURCE", "source"), ("DOCUMENTS", "documents"), ("KEPT", "kept"), ("PASS RATE", "pass_rate"), ("BYTES", "bytes"), ("KEPT BYTES", "kept_bytes"), ("MOST DROPPED FOR", "most"))  # fmt: skip
+_RULES = (("STEP", "step"), ("REASON", "reason"), ("VALUE", "value"), ("DROPPED IF", "drop"), ("WHEN", "when"), ("DROPS IT", "drops"))
+_READINGS = (("SOURCE", "source"), ("URI", "uri"), ("KEPT", "keep"), ("STEP", "step"), ("REASON", "reason"), ("DETAIL", "detail"))
+_CHANGES = (("BEFORE", "before"), ("AFTER", "after"), ("DOCUMENTS", "documents"), ("FOR EXAMPLE", "example"))
+_BY_SOURCE = (("SOURCE", "source"), ("DOCUMENTS", "documents"), ("KEPT BEFORE", "kept_before"), ("KEPT AFTER", "kept_after"))
+_LIMITS = (("LIMIT", "limit"), ("THE RULE ALONE DROPS", "caught"), ("THE POLICY KEEPS", "kept"))
+
+
+class LostFiles(Corrupt):
+    """{lost} files or parts of files could not be read, the first one {first}: {problem}. All else is curated; {report} names every one."""
+
+
+def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(command)
+
+
+def of_run(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--run", "folder", type=_PATH, default=Path(), help="The --out folder of a finished run (default: this one).")(
+        command
+    )
+
+
+@click.group()
+def corpus() -> None:
+    """Curation of local files: what is kept, what is dropped, and why."""
+
+
+@corpus.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT…")
+@click.option("--profile", required=True, help="What is measured: fineweb, gopher-zh, docs or code.")
+@click.option("--out", type=_PATH, required=True, help="Folder for the result; new, or of the same run that was interrupted.")
+@click.option("--policy", type=_PATH, help="A policy file (default: the profile's own).")
+@click.option(
+    "--classifier", "classifiers", multiple=True, metavar="NAME=FILE", help="Also score with a fastText model; its labels become signals."
+)
+@click.option(
+    "--mask", multiple=True, metavar="KIND", help="Mask this kind of personal data in what is kept (email, phone …); may be repeated."
+)
+@click.option("--workers", type=click.IntRange(1, 1024), help="Processes (default: one per processor). The result does not depend on it.")
+@as_json
+def curate(
+    inputs: tuple[str, ...], profile: str, out: Path, policy: Path | None, classifiers: tuple[str, ...], mask: tuple[str, ...],
+    workers: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure the documents in files and folders, decide about each, find duplicates, and write the tables.
+
+    INPUT is a file, a folder, or NAME=PATH; NAME is then the documents' source. Interrupted, the same command goes on where it was.
+    """
+    from lilong.floors.corpus.curation.runs import engine, profiles, progress
+
+    setup = profiles.Setup(profile, tuple(map(_classifier, classifiers)), tuple(sorted(set(mask))))
+    ask = engine.Ask(inputs, setup, out, policy, workers or len(os.sched_getaffinity(0)))
+    with progress.shown() as told:
+        report = engine.curate(ask, told)
+    if as_json:
+        show(report, True)
+    else:
+        _show_report(report)
+    problems = report["problems"]
+    if problems["lost"]:
+        worst = problems["named"][0]
+        raise LostFiles(
+            lost=problems["lost"], first=f"{worst['source']}: {worst['uri']}", problem=worst["problem"], report=out / "problems.parquet"
+        )
+
+
+def _most(dropped: dict[str, int]) -> str:
+    first = sorted(dropped.items(), key=lambda item: (-item[1], item[0]))[:3]
+    return ", ".join(f"{reason} {number:,}" for reason, number in first)
+
+
+def _classifier(given: str) -> tuple[str, Path]:
+    name, equals, file = given.partition("=")
+    if not equals or not name.isidentifier():
+        raise BadInput(field="--classifier", problem=f"{given!r} is not NAME=FILE", way_out="Write --classifier quality=model.ftz.")
+    return name, Path(file)
+
+
+def _show_report(report: dict[str, Any]) -> None:
+    documents, problems = report["documents"], report["problems"]
+    show([one for one in report["dropped"] if one["documents"]], False, _REASONS)
+    click.echo()
+    show([{**one, "most": _most(one["dropped"])} for one in report["sources"]], False, _SOURCES)
+    for one in problems["named"][:10]:
+        click.echo(harmless(f"{one['source']}: {one['uri']} {one['problem']}"), err=True)
+    told = {
+        "broken records": problems["broken"],
+        "damaged files": problems["lost"],
+        "files and records that are no documents": problems["skipped"],
+    }
+    counted = ", ".join(f"{number:,} {name}" for name, number in told.items() if number)
+    click.echo(f"\n{documents['kept']:,} of {documents['read']:,} documents kept, {report['bytes']['kept'] / 1e6:,.1f} of {report['bytes']['read'] / 1e6:,.1f} MB.")  # fmt: skip
+    if counted:
+        click.echo(f"Not read: {counted} (all are named in problems.parquet).")
+
+
+@corpus.command()
+@click.argument("name", metavar="ID")
+@of_run
+@as_json
+def explain(name: str, folder: Path, as_json: bool) -> None:
+    """Why a document was kept or dropped. ID is its id, the first digits of it, or its uri."""
+    from lilong.floors.corpus.curation.runs.results import Results
+
+    found = Results.open(folder).explain(name)
+    if as_json:
+        show(found, True)
+        return
+    click.echo(f"{found['id']}\n")
+    show(found["readings"], False, _READINGS)
+    click.echo()
+    show([{**one, "when": " and ".join(one.get("when", ()))} for one in found["rules"]], False, _RULES)
+    if found["cluster"]:
+        click.echo(f"\nIt is one of {found['cluster']['documents']} near duplicates; {found['cluster']['representative']} stands for them.")
+    if found["excerpt"]:
+        click.echo(harmless(f"\n{found['excerpt']}"))
+
+
+@corpus.group()
+def policy() -> None:
+    """Policies: which signals' values drop a document."""
+
+
+@policy.command("show")
+@click.argument("profile")
+def show_policy(profile: str) -> None:
+    """The policy that comes with a profile, as a file to start one's own from."""
+    from lilong.floors.corpus.curation.runs import profiles
+
+    click.echo(profiles.profile(profiles.Setup(profile)).policy_file.read_text(encoding="utf-8"), nl=False)
+
+
+@policy.command("try")
+@click.argument("file", type=_PATH)
+@of_run
+@click.option("--limits", multiple=True, metavar="REASON=A,B,…", help="Also try other limits of the rule with this reason.")
+@as_json
+def try_policy(file: Path, folder: Path, limits: tuple[str, ...], as_json: bool) -> None:
+    """What the policy in FILE would change in a finished run. Nothing is measured again, and nothing is written."""
+    from dataclasses import asdict
+
+    from lilong.floors.corpus.curation.runs.results import Results
+
+    asked = dict(map(_limits, limits))
+    run = Results.open(folder)
+    found = run.compare(file).as_json()
+    found["limits"] = {reason: [asdict(one) for one in run.explore(reason, values, file)] for reason, values in asked.items()}
+    if as_json:
+        show(found, True)
+        return
+    click.echo(f"{found['kept_before']:,} of {found['documents']:,} different texts pass now, {found['kept_after']:,} would: "
+               f"{found['newly_kept']:,} more, {found['newly_dropped']:,} fewer.\n")  # fmt: skip
+    show([_change(one) for one in found["reasons"]], False, _CHANGES)
+    click.echo()
+    show(found["sources"], False, _BY_SOURCE)
+    for reason, tried in found["limits"].items():
+        click.echo(f"\n{reason}")
+        show(tried, False, _LIMITS)
+
+
+def _change(one: dict[str, Any]) -> dict[str, Any]:
+    sample = one["samples"][0]
+    return {
+        **one,
+        "before": one["before"] or "kept",
+        "after": one["after"] or "kept",
+        "example": f"{sample['id'][:12]} {sample['after'] or sample['before']}",
+    }
+
+
+def _limits(given: str) -> tuple[str, list[float]]:
+    reason, _, values = given.partition("=")
+    try:
+        return reason, [float(value) for value in values.split(",")]
+    except ValueError:
+        raise BadInput(
+            field="--limits", problem=f"{given!r} is not REASON=NUMBER,NUMBER,…", way_out="Write --limits words=20,50,100."
+        ) from None
+
+
+@corpus.command()
+@click.argument("table", type=_PATH, metavar="FILE")
+@click.option("--tokenizer", type=_PATH, required=True, help="A model's tokenizer.json, or the folder that holds it.")
+@click.option("--out", type=_PATH, required=True, help="Folder for the shards.")
+@click.option("--separator", help="The token that ends each document (default: the tokenizer's end-of-text token).")
+@click.option("--workers", type=click.IntRange(1, 1024), default=1, show_default=True)
+@as_json
+def tokenise(table: Path, tokenizer: Path, out: Path, separator: str | None, workers: int, as_json: bool) -> None:
+    """Write the texts of a run's documents.parquet as token shards that training maps into memory."""
+    from lilong.floors.corpus.curation.runs import progress
+    from lilong.floors.corpus.curation.writing import tokens
+
+    file = table / "documents.parquet" if table.is_dir() else table
+    if not file.is_file():
+        raise BadInput(field="FILE", problem=f"there is no file {file}", way_out="Give a Parquet file with a column `text`.")
+    with progress.shown() as told:
+        told.begin("tokenising", tokens.text_bytes(file))
+        index = tokens.tokenise(file, tokenizer, out, workers=workers, separator=separator, told=lambda size: told.advance(size, 0))
+    shown = {key: index[key] for key in ("documents", "tokens", "dtype", "separator_text", "tokenizer")}
+    show(index if as_json else {**shown, "shards": len(index["shards"])}, as_json)

@@ -1,0 +1,228 @@
+"""Files cut into parts of bounded size. Where a cut falls depends on a file's bytes alone, so a part can be known again by its digest."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import io
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from lilong.floors.corpus.curation.formats import MAX_FILE
+from lilong.floors.corpus.curation.reading import warc
+from lilong.floors.corpus.curation.reading.inputs import File
+
+PART_BYTES = 8 << 20
+"""Unpacked bytes of a part, roughly."""
+MAX_RECORD = 64 << 20
+"""Bytes; a longer line or record is no document."""
+MAX_CONVERTED = 256 << 20
+_READ = 1 << 18
+_PACKED = 4  # how many times smaller packed text is, roughly; only how progress is told depends on it
+_PARQUET_ROWS = 2_048
+_DAMAGE = (zlib.error, EOFError, OSError, lzma.LZMAError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What could not be read, and why. `lost`: the rest of a whole file is missing, not one record of it; `skipped`: it is no document."""
+
+    source: str
+    uri: str
+    problem: str
+    lost: bool = False
+    skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of a file: whole lines of JSON, whole WARC records, rows of a Parquet file as an Arrow stream, or all of a file.
+    `first` is the number of its first record."""
+
+    kind: str
+    source: str
+    uri: str
+    first: int
+    data: bytes
+
+
+@dataclass(slots=True)
+class Batch:
+    """Parts that are measured together. `key` is the digest of their names and contents; `read`: bytes of the input files behind them."""
+
+    parts: list[Part] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    read: int = 0
+
+    @property
+    def size(self) -> int:
+        return sum(len(part.data) for part in self.parts)
+
+    def key(self) -> str:
+        digest = hashlib.sha256()
+        for part in self.parts:
+            head = f"{part.kind}\0{part.source}\0{part.uri}\0{part.first}\0{len(part.data)}\0"
+            digest.update(head.encode())
+            digest.update(part.data)
+        for problem in self.problems:
+            digest.update(repr(problem).encode())
+        return digest.hexdigest()
+
+
+def batches(files: list[File]) -> Iterator[Batch]:
+    """All files as batches of about PART_BYTES. Big files are parted; small ones share a batch, in the order given."""
+    batch = Batch()
+    for file in files:
+        left = file.size
+        for one in cut(file):
+            if isinstance(one, Problem):
+                batch.problems.append(one)
+                continue
+            if batch.parts and batch.size + len(one.data) > PART_BYTES:
+                yield batch
+                batch = Batch()
+            batch.parts.append(one)
+            read = min(left, len(one.data) // (_PACKED if file.packed else 1))
+            batch.read += read
+            left -= read
+        batch.read += left
+    if batch.parts or batch.problems:
+        yield batch
+
+
+def cut(file: File) -> Iterator[Part | Problem]:
+    """The parts of one file, in order. Damage is a Problem that is `lost`; what came before it is still a part."""
+    if not file.kind:
+        yield Problem(file.source, file.uri, "is in no format that is known here", skipped=True)
+        return
+    try:
+        yield from _CUT[file.kind](file)
+    except _DAMAGE as damage:
+        yield Problem(file.source, file.uri, f"cannot be read on: {_said(damage)}", lost=True)
+
+
+def _said(damage: Exception) -> str:
+    return " ".join(str(damage).split())[:200] or type(damage).__name__
+
+
+def _whole(file: File) -> Iterator[Part | Problem]:
+    most = MAX_CONVERTED if file.kind == "converted" else MAX_FILE
+    if file.size > most:
+        yield Problem(file.source, file.uri, f"has {file.size} bytes, more than {most}", skipped=True)
+        return
+    yield Part(file.kind, file.source, file.uri, 0, file.path.read_bytes())
+
+
+def _lines(file: File) -> Iterator[Part | Problem]:
+    """Whole lines, about PART_BYTES at a time."""
+    number, too_long = 0, False
+    held = bytearray()
+    for block, damage in _unpacked(file):
+        held += block
+        if too_long:  # the rest of a line that was given up
+            found = held.find(b"\n") + 1
+            del held[: found or len(held)]
+            too_long, number = not found, number + bool(found)
+        end = held.rfind(b"\n") + 1
+        if end and (len(held) >= PART_BYTES or len(held) - end > MAX_RECORD or damage):
+            yield Part("jsonl", file.source, file.uri, number, bytes(held[:end]))
+            number += held.count(b"\n", 0, end)
+            del held[:end]
+        if len(held) > MAX_RECORD and b"\n" not in held:
+            yield Problem(file.source, f"{file.uri}#{number + 1}", f"is a line of more than {MAX_RECORD} bytes")
+            held.clear()
+            too_long = True
+        if damage:
+            yield Problem(file.source, file.uri, f"cannot be read on: {_said(damage)}", lost=True)
+            return
+    if held and not too_long:
+        yield Part("jsonl", file.source, file.uri, number, bytes(held))
+
+
+def _warc(file: File) -> Iterator[Part | Problem]:
+    number = 0
+    held = bytearray()
+    skip = 0
+    for block, damage in _unpacked(file):
+        taken = min(skip, len(block))
+        skip -= taken
+        held += block[taken:]
+        if len(held) < PART_BYTES and not damage:
+            continue
+        count, end = warc.whole_records(held)
+        if count:
+            yield Part("warc", file.source, file.uri, number, bytes(held[:end]))
+            number += count
+            del held[:end]
+        elif not damage and (size := warc.record_size(held)) > MAX_RECORD:
+            yield Problem(file.source, f"{file.uri}#{number + 1}", f"is a record of {size} bytes")
+            number, skip = number + 1, max(0, size - len(held))
+            held.clear()
+        if damage:
+            yield Problem(file.source, file.uri, f"cannot be read on: {_said(damage)}", lost=True)
+            return
+    count, end = warc.whole_records(held)
+    if count:
+        yield Part("warc", file.source, file.uri, number, bytes(held[:end]))
+    if held[end:].strip():
+        yield Problem(file.source, f"{file.uri}#{number + count + 1}", "ends in the middle of a record", lost=True)
+
+
+def _parquet(file: File) -> Iterator[Part | Problem]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from lilong.floors.corpus.curation.reading.records import WANTED
+
+    try:
+        opened = pq.ParquetFile(file.path)
+    except (pa.ArrowException, OSError) as damage:
+        yield Problem(file.source, file.uri, f"is no Parquet file: {_said(damage)}", lost=True)
+        return
+    columns = [name for name in opened.schema_arrow.names if name in WANTED]
+    first = 0
+    for group in range(opened.num_row_groups):
+        rows, start = opened.metadata.row_group(group).num_rows, first
+        try:
+            for batch in opened.iter_batches(_PARQUET_ROWS, row_groups=[group], columns=columns, use_threads=False):
+                sink = io.BytesIO()
+                with pa.ipc.new_stream(sink, batch.schema) as stream:
+                    stream.write_batch(batch)
+                yield Part("parquet", file.source, file.uri, start, sink.getvalue())
+                start += batch.num_rows
+        except (pa.ArrowException, OSError) as damage:
+            yield Problem(
+                file.source, f"{file.uri}#{start + 1}-{first + rows}", f"row group {group} cannot be read: {_said(damage)}", lost=True
+            )
+        first += rows
+
+
+def _unpacked(file: File) -> Iterator[tuple[bytes, Exception | None]]:
+    """Blocks of the file as it was before packing. Damage comes with the last block, so that what was read before it is not lost."""
+    try:
+        with _opened(file) as stream:
+            while block := stream.read1(_READ) if hasattr(stream, "read1") else stream.read(_READ):
+                yield block, None
+    except _DAMAGE as damage:
+        yield b"", damage
+
+
+def _opened(file: File) -> Any:
+    for ending, opener in _OPENERS.items():
+        if file.uri.endswith(ending):
+            return opener(str(file.path))
+    return file.path.open("rb")
+
+
+def _zstd(path: str) -> Any:
+    import pyarrow as pa
+
+    return pa.CompressedInputStream(pa.OSFile(path), "zstd")
+
+
+_OPENERS: dict[str, Callable[[str], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zst": _zstd}
+_CUT = {"jsonl": _lines, "warc": _warc, "parquet": _parquet, "text": _whole, "epub": _whole, "converted": _whole}

@@ -1,0 +1,146 @@
+"""What a run has done so far, so that a power cut or `kill -9` at any moment loses at most the batches in flight."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from lilong.ground.errors import Conflict
+
+_TEMPORARY = ".part-"
+
+
+class AlreadyRunning(Conflict):
+    """Another process is curating into {folder}. Wait for it, or end it first."""
+
+
+def write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
+    """Make or replace a file whole: written beside, synced, renamed, and the folder synced."""
+    beside = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        with beside.open("wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_named(folder: Path, fill: Callable[[IO[bytes]], None]) -> str:
+    """Write a file that is called by the sha256 of its bytes; answers that name."""
+    beside = folder / f"{_TEMPORARY}{os.getpid()}"
+    try:
+        with beside.open("w+b") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+            file.seek(0)
+            name = hashlib.file_digest(file, "sha256").hexdigest()
+        os.replace(beside, folder / name)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+    sync_folder(folder)
+    return name
+
+
+def sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what an interrupted write left."""
+    for file in folder.glob(f"{_TEMPORARY}*"):
+        file.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Only one process at a time. Raises AlreadyRunning. The lock goes with the process, however it ends."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(folder=folder) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A measured batch: its files by what they hold, and how much was in it."""
+
+    key: str
+    files: dict[str, str]
+    documents: int
+    problems: int
+
+
+@dataclass(slots=True)
+class Journal:
+    """The batches that are done, a line of JSON each. A last line that was not finished does not count."""
+
+    path: Path
+    files: Path
+    done: dict[str, Done] = field(default_factory=dict)
+    _end: int = 0
+
+    @classmethod
+    def open(cls, folder: Path) -> Journal:
+        """What is listed and still there, whole. Files that no line lists are left alone: they may be listed again."""
+        journal = cls(folder / "journal.jsonl", folder / "batches")
+        journal.files.mkdir(parents=True, exist_ok=True)
+        sweep(journal.files)
+        lines = journal.path.read_bytes().splitlines(keepends=True) if journal.path.exists() else []
+        for line in lines:
+            try:
+                one = Done(**json.loads(line))
+            except (ValueError, TypeError):
+                break
+            if not line.endswith(b"\n"):
+                break
+            journal._end += len(line)
+            if all(_intact(journal.files / name, name) for name in one.files.values()):
+                journal.done[one.key] = one
+        return journal
+
+    def add(self, one: Done) -> None:
+        line = json.dumps({"key": one.key, "files": one.files, "documents": one.documents, "problems": one.problems}) + "\n"
+        with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+            file.truncate(self._end)
+            file.seek(self._end)
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        self._end += len(line)
+        self.done[one.key] = one
+
+
+def _intact(path: Path, name: str) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == name
+
+
+def digest(value: Any) -> str:
+    """sha256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,248 @@
+"""`curate`: from inputs to a folder of tables, in as many processes as are wanted, resumed where it was interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lilong.floors.corpus.curation.policies.policy import Policy
+from lilong.floors.corpus.curation.reading import cutting, inputs
+from lilong.floors.corpus.curation.runs import batch, durable, gather, profiles
+from lilong.floors.corpus.curation.runs.progress import Progress, Silent
+from lilong.ground.errors import Conflict, LilongError, Unavailable
+
+_HERE = Path(__file__).parent.parent
+_BUCKET_BYTES = 16 << 20
+_MOST_BUCKETS = 4_096
+_ALL_FAIL = 8  # where so many fail and none has gone well, more would only say the same
+_WORK = "work"
+_RUN = "run.json"
+REPORT = "report.json"
+
+
+class AnotherRun(Conflict):
+    """The folder {folder} holds another run: its {differs} differ. Give another --out, or remove the folder."""
+
+
+class NotARun(Conflict):
+    """The folder {folder} is not empty and holds no curation run. Give another --out."""
+
+
+class NoRoom(Unavailable):
+    """There is no room left in {folder}: {what} could not be written. All else that was done is kept: make room and give the same command again."""
+
+
+class Incomplete(LilongError):
+    """{failed} of {batches} batches failed, the first one at {first}: {problem}. The others are kept; the same command tries these again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What to curate. The result depends on nothing else: not on `workers`, nor on the order of the inputs."""
+
+    inputs: Sequence[str]
+    setup: profiles.Setup
+    out: Path
+    policy: Path | None = None
+    workers: int = 1
+
+
+@dataclass(slots=True)
+class _State:
+    journal: durable.Journal
+    task: batch.Task
+    progress: Progress
+    keys: dict[str, None] = field(default_factory=dict)  # of this run's batches, in order
+    failed: list[batch.Failed] = field(default_factory=list)
+
+
+def curate(ask: Ask, progress: Progress | None = None) -> dict[str, Any]:
+    """Carry out a run; answers what stands in its report.json. Where the same run is finished already, nothing is done again.
+
+    Raises NoSuchInput, NothingToRead, SameName, UnknownProfile, BadPolicy, AnotherRun, NotARun, AlreadyRunning, NoRoom, Incomplete.
+    """
+    progress = progress or Silent()
+    profile = profiles.profile(ask.setup)
+    policy = profile.policy(ask.policy)
+    files = inputs.find(ask.inputs)
+    run = _identity(ask.setup, profile, policy, files)
+    ask.out.mkdir(parents=True, exist_ok=True)
+    with durable.alone(ask.out):
+        _claim(ask.out, run)
+        work = ask.out / _WORK
+        if not (ask.out / REPORT).exists():
+            _measure(ask, run, files, work, profile, policy, progress)
+        shutil.rmtree(work, ignore_errors=True)
+    report: dict[str, Any] = json.loads((ask.out / REPORT).read_bytes())
+    return report
+
+
+def code_digest() -> str:
+    """sha256 over every module and data file of the engine: a batch that other code measured is measured again."""
+    files = sorted(
+        path for path in _HERE.rglob("*") if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".nbi", ".nbc")
+    )
+    lines = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(_HERE).as_posix()}\n" for path in files)
+    return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+
+
+def _identity(setup: profiles.Setup, profile: profiles.Profile, policy: Policy, files: list[inputs.File]) -> dict[str, Any]:
+    listed = sorted((file.source, file.uri, file.size) for file in files)
+    return {
+        "profile": profile.name,
+        "classifiers": {name: _file_digest(path) for name, path in sorted(setup.classifiers)},
+        "mask": sorted(setup.mask),
+        "policy": {**policy.as_json(), "digest": policy.digest()},
+        "inputs": {"files": len(files), "bytes": sum(file.size for file in files), "digest": f"sha256:{durable.digest(listed)}"},
+        "code": code_digest(),
+    }
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _claim(out: Path, run: dict[str, Any]) -> None:
+    """The folder belongs to this run from here on. Raises AnotherRun, NotARun."""
+    path = out / _RUN
+    if path.exists():
+        before = json.loads(path.read_bytes())
+        differs = [key for key in run if before.get(key) != run[key]]
+        if differs:
+            raise AnotherRun(folder=out, differs=", ".join(differs))
+        return
+    durable.sweep(out)
+    if any(out.iterdir()):
+        raise NotARun(folder=out)
+    durable.write(path, lambda file: _put(file, run))
+
+
+def _put(file: Any, value: Any) -> None:
+    file.write(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+
+
+def _measure(
+    ask: Ask, run: dict[str, Any], files: list[inputs.File], work: Path, profile: profiles.Profile, policy: Policy, progress: Progress
+) -> None:
+    total = sum(file.size for file in files)
+    buckets = 1
+    while buckets * _BUCKET_BYTES < total and buckets < _MOST_BUCKETS:
+        buckets *= 2
+    work.mkdir(exist_ok=True)
+    state = _State(durable.Journal.open(work), batch.Task(ask.setup, work, buckets), progress)
+    progress.begin("measuring", total)
+    if ask.workers > 1:
+        batch.measurer(ask.setup)  # what is compiled is compiled once, here, before the workers start
+        _side_by_side(state, files, ask.workers)
+    else:
+        for one, key in _to_do(state, files):
+            _finished(state, batch.carry_out(one, key, state.task), one)
+    if state.failed:
+        _give_up(state, ask.out)
+    done = [state.journal.done[key] for key in state.keys]
+    try:
+        gather.gather(gather.Job(work, ask.out, buckets, profile, policy, run), done, progress)
+    except OSError as problem:
+        if problem.errno not in batch.NO_ROOM:
+            raise
+        raise NoRoom(folder=ask.out, what="the tables of the result") from None
+
+
+def _to_do(state: _State, files: list[inputs.File]) -> Iterator[tuple[cutting.Batch, str]]:
+    """The batches that are not done yet, each once."""
+    for one in cutting.batches(files):
+        key = one.key()
+        if key in state.keys:
+            continue
+        state.keys[key] = None
+        before = state.journal.done.get(key)
+        if before is None:
+            yield one, key
+        else:
+            state.progress.advance(one.read, before.documents)
+
+
+def _finished(state: _State, outcome: durable.Done | batch.Failed, one: cutting.Batch) -> None:
+    if isinstance(outcome, durable.Done):
+        try:
+            state.journal.add(outcome)
+            state.progress.advance(one.read, outcome.documents)
+            return
+        except OSError as problem:
+            if problem.errno not in batch.NO_ROOM:
+                raise
+            outcome = batch.Failed(outcome.key, batch.first_of(one), str(problem.strerror), no_room=True)
+    state.failed.append(outcome)
+    state.progress.say(f"{outcome.first}: {outcome.problem}")
+    if len(state.failed) >= _ALL_FAIL and not state.journal.done:
+        _give_up(state, state.task.folder.parent)
+
+
+def _give_up(state: _State, out: Path) -> None:
+    counted: dict[str, Any] = {"failed": len(state.failed), "batches": len(state.keys), "first": state.failed[0].first}
+    if all(one.no_room for one in state.failed):
+        raise NoRoom(folder=out, what=f"{counted['failed']} of {counted['batches']} batches, the first one of {counted['first']},")
+    raise Incomplete(problem=next(one.problem for one in state.failed if not one.no_room), **counted)
+
+
+def _side_by_side(state: _State, files: list[inputs.File], workers: int) -> None:
+    """Batches in several processes. Where one dies, what it and the others had in hand is tried again, one at a time."""
+    suspects: list[tuple[cutting.Batch, str]] = []
+    flying: dict[Future[Any], tuple[cutting.Batch, str]] = {}
+    todo = _to_do(state, files)
+    while True:
+        with _pool(workers) as pool:
+            try:
+                for one, key in todo:
+                    flying[pool.submit(batch.carry_out, one, key, state.task)] = (one, key)
+                    if len(flying) > workers + 1:
+                        _collect(state, flying, suspects, FIRST_COMPLETED)
+                    if suspects:
+                        break
+            except BrokenProcessPool:
+                suspects.append((one, key))
+            _collect(state, flying, suspects, "ALL_COMPLETED")
+        if not suspects:
+            return
+        for one, key in suspects:
+            _alone(state, one, key)
+        suspects.clear()
+
+
+def _collect(
+    state: _State, flying: dict[Future[Any], tuple[cutting.Batch, str]], suspects: list[tuple[cutting.Batch, str]], until: str
+) -> None:
+    for future in wait(flying, return_when=until).done:
+        one, key = flying.pop(future)
+        try:
+            _finished(state, future.result(), one)
+        except BrokenProcessPool:
+            suspects.append((one, key))
+
+
+def _alone(state: _State, one: cutting.Batch, key: str) -> None:
+    with _pool(1) as pool:
+        try:
+            _finished(state, pool.submit(batch.carry_out, one, key, state.task).result(), one)
+        except BrokenProcessPool:
+            problem = "the process that measured it was killed, perhaps for want of memory"
+            _finished(state, batch.Failed(key, batch.first_of(one), problem, no_room=False), one)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=batch.outlive_nobody)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
