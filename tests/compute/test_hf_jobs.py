@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +81,8 @@ def test_a_detached_job_is_listed_inspected_followed_and_ended(hf, mei: HfApi) -
     job = mei.run_job(image="python:3.12", command=["python", "-c", program], labels={"tide": "low"}, timeout="20m")
     assert (job.owner.name, job.flavor, job.docker_image) == (ORGANISATION, "cpu-basic", "python:3.12")
     assert next(iter(mei.fetch_job_logs(job_id=job.id, follow=True))) == "begun"
+    while mei.inspect_job(job_id=job.id).status.stage != "RUNNING":  # it writes before the house has heard of its start
+        time.sleep(0.1)
     assert [each.id for each in mei.list_jobs(namespace="mei", status="RUNNING", labels={"tide": "low"})] == [job.id]
     assert list(mei.list_jobs(namespace="mei", labels={"tide": "high"})) == []
     assert job.id in hf("jobs", "ps")

@@ -7,7 +7,7 @@ from datetime import timedelta
 from lilong.floors.compute import store
 from lilong.floors.compute.contract import Compute, JobState
 from lilong.floors.compute.rules.settings import LOCAL
-from lilong.floors.compute.service import budget
+from lilong.floors.compute.service import budget, throughput
 from lilong.floors.compute.service.port import Jobs
 from lilong.floors.compute.store import journal, waiting
 from lilong.floors.compute.store import settings as declared
@@ -31,6 +31,7 @@ def start(house: House) -> None:
     house.provide(Dispatcher, dispatcher)
     house.provide(Compute, Jobs(house))  # type: ignore[type-abstract]
     budget.start(house)
+    throughput.start(house)
     house.metrics.append(lambda: _metrics(house))
     house.chore("compute-journal", _AN_HOUR_S, prune)
     house.chore("compute-estimates", _A_MINUTE_S, _say_starts)
