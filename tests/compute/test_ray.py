@@ -216,7 +216,7 @@ def test_what_a_head_forgets_is_lost_or_told_from_the_run_folder_and_never_submi
 
 
 def until_true(good: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while not good():
         assert time.monotonic() < end
         time.sleep(0.2)

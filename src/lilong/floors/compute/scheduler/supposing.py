@@ -19,7 +19,7 @@ import numpy as np
 from lilong.floors.compute.rules.counterfactuals import Change, Supposed, Turns, counterfactuals, suppose
 from lilong.floors.compute.rules.estimating import Ahead, History, drawn, quantile
 from lilong.floors.compute.scheduler.compiled import compiled
-from lilong.floors.compute.scheduler.decide import Queue, Reason, decided, planned, play_once
+from lilong.floors.compute.scheduler.decide import Queue, Reason, copy_into, decided, planned, play_once
 from lilong.floors.compute.scheduler.jobs import ABSENT, NEVER, RUNNING, WAITING, Book, Jobs
 from lilong.floors.compute.scheduler.opening import Opened, Words, opening, told
 from lilong.floors.compute.scheduler.order import enqueue
@@ -160,7 +160,7 @@ class Supposing:
         before the job are to be looked at again.
         """
         state, queue = (self._state, self._queue) if line else (self.opened.state, self.opened.queue)
-        _copy_into(self._scratch, state, queue)
+        copy_into(self._scratch, state, queue)
         state, queue = self._scratch
         if line:
             _keep(queue, line, seen=0 if fresh else len(line) - 1)
@@ -179,12 +179,8 @@ class Supposing:
         unknown = Ahead("", "", "", NEVER)
         drawings = drawn(history, [ahead.get(name, unknown) for name in names], runs, self.snapshot.seed)
         drawings[:, [ahead.get(name, unknown).limit >= NEVER for name in names]] = NEVER
-        queue, policy = self._queue.copied(), replace(self.opened.policy, preempts="nobody")
-        if policy.order == "fair":
-            policy, rows = replace(policy, order="submitted"), queue.book.jobs.job
-            rows.priority = 0
-            rows.key[list(self.line)] = np.arange(len(self.line))
-        grains = _grains(now, exact=len(self.line) * len(names) <= EXACT)
+        queue, policy = in_this_order(self._queue, self.opened.policy)
+        grains = grains_for(now, exact=len(self.line) * len(names) <= EXACT)
         starts = forward(self._state, queue, policy, now, drawings, grains)
         starts = _spread(starts, now, grains, self.snapshot.seed)
         found = {}
@@ -249,7 +245,18 @@ class Supposing:
             rows.room[at] = queue.book.jobs.place.size - ROOM
 
 
-def _grains(now: int, *, exact: bool) -> list[tuple[int, int]]:
+def in_this_order(queue: Queue, policy: Policy) -> tuple[Queue, Policy]:
+    """A queue and a policy that keeps the order of those who wait in it, and preempts nobody."""
+    queue, policy = queue.copied(), replace(policy, preempts="nobody")
+    if policy.order == "fair":
+        policy, rows, lines = replace(policy, order="submitted"), queue.book.jobs.job, queue.lines
+        rows.priority = 0
+        for base, many in zip(lines.base.tolist(), lines.waits.tolist(), strict=False):
+            rows.key[lines.waiting[base : base + many]] = np.arange(many)
+    return queue, policy
+
+
+def grains_for(now: int, *, exact: bool) -> list[tuple[int, int]]:
     """Every moment of small queues; of large ones, moments ever further apart."""
     if exact:
         return [(now + HORIZON, 1)]
@@ -266,20 +273,6 @@ def _spread(starts: Ints, now: int, grains: Sequence[tuple[int, int]], seed: int
             found[here] -= (chance[here] * grain).astype(np.int64)
         before = until
     return np.where(starts < NEVER, np.maximum(found, np.minimum(starts, now)), starts)
-
-
-def _copy_into(scratch: tuple[Site, Queue], state: Site, queue: Queue) -> None:
-    """Into arrays that are there already, which is much quicker than making new ones."""
-    s, mine = scratch
-    pairs = [*zip(s, state, strict=True), *zip(mine.book.jobs, queue.book.jobs, strict=True), (mine.book.shapes, queue.book.shapes)]
-    for to, of in [*pairs, *zip(mine.lines, queue.lines, strict=True), *zip(mine.tenants, queue.tenants, strict=True)]:
-        np.copyto(_bytes(to), _bytes(of))
-
-
-def _bytes(of: Any) -> Any:
-    """The array's own bytes: numpy copies records field by field, which takes ten times as long."""
-    assert of.flags.c_contiguous
-    return of.reshape(-1).view(np.uint8)
 
 
 def _decided(snapshot: Snapshot) -> Decision:
