@@ -111,10 +111,10 @@ def test_other_programs_than_python_run_too_and_get_their_secrets(mei: HfApi) ->
 
 
 def test_the_last_lines_of_a_log_and_a_long_one_whole(mei: HfApi) -> None:
-    job = mei.run_job(image="python", command=["python", "-c", "for i in range(50000): print('line', i)"])
+    job = mei.run_job(image="python", command=["python", "-c", "for i in range(150000): print('line', i)"])
     mei.wait_for_job(job_id=job.id)
-    assert list(mei.fetch_job_logs(job_id=job.id)) == [f"line {i}" for i in range(50000)]
-    assert list(mei.fetch_job_logs(job_id=job.id, tail=2)) == ["line 49998", "line 49999"]
+    assert list(mei.fetch_job_logs(job_id=job.id)) == [f"line {i}" for i in range(150000)]  # more than is read at once
+    assert list(mei.fetch_job_logs(job_id=job.id, tail=2)) == ["line 149998", "line 149999"]
 
 
 def test_a_script_of_uv_runs_with_what_is_here(hf, tmp_path: Path) -> None:
