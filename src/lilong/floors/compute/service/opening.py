@@ -50,12 +50,9 @@ def prune(house: House) -> None:
 
 def _say_starts(house: House) -> None:
     if any(line.waiting for line in house.db.read(waiting.lines)):
-        from lilong.floors.compute.scheduler.by_name import SMALL
-        from lilong.floors.compute.scheduler.compiled import plainly
         from lilong.floors.compute.service import estimate  # with the scheduler, which an idle house does without
 
-        with plainly(sum(len(one.nodes) for one in house.port(Sites).inventories().values()) <= SMALL):
-            estimate.say_starts(house)
+        estimate.say_starts(house)
 
 
 def _metrics(house: House) -> str:
