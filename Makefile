@@ -33,7 +33,7 @@ demo: $(STAMP)
 	@$(BIN)/lilong demo --house demo-house $(if $(TEXT),--texts "$(TEXT)")
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check src tests bench

@@ -13,7 +13,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -25,12 +25,13 @@ import numpy as np
 
 from lilong.floors.compute.scheduler.cycle import look
 from lilong.floors.compute.scheduler.decide import decide
-from lilong.floors.compute.scheduler.jobs import FINISHED, REFUSED, RUNNING, Job, Option, Shape
-from lilong.floors.compute.scheduler.order import enqueue
+from lilong.floors.compute.scheduler.jobs import FINISHED, REFUSED, RUNNING, Job, Jobs, Option, Shape
+from lilong.floors.compute.scheduler.order import Queues, enqueue
 from lilong.floors.compute.scheduler.policy import policies
 from lilong.floors.compute.scheduler.simulation.run import forward, opened, simulate
 from lilong.floors.compute.scheduler.start import release
 from lilong.floors.compute.scheduler.state import Node
+from lilong.floors.compute.scheduler.supposing import grains_for, in_this_order
 from lilong.floors.compute.scheduler.tenants import Tenant, tenants, totals
 from lilong.floors.compute.traces import swf
 from lilong.floors.compute.traces.playing import Ask, play
@@ -88,8 +89,9 @@ def million(traces: Path) -> None:
 
 
 def large() -> None:
-    """12,500 nodes of eight devices and 10,000 waiting jobs: all looked at for the first time, and again after one job has ended; and
-    when each of those who wait then would start, if jobs ran as long as 20 draws say.
+    """12,500 nodes of eight devices and 10,000 waiting jobs: all looked at for the first time; again on the full cluster, later, where some
+    may be preempted; and after one job has ended. Then when each of those who wait would start, if jobs ran as long as 20 draws say, in
+    steps of ten minutes, and in the steps that estimates are made with.
     """
     nodes = [Node(str(at), devices=8, cpu=128_000, memory=1 << 20) for at in range(12_500)]
     jobs = [
@@ -105,22 +107,33 @@ def large() -> None:
         state, queue = opened(nodes, jobs, policy, 0, tenants=who if name == "drf-tree" else None)
         b, q, h, T = queue.book.jobs, queue.lines, queue.book.shapes, queue.tenants
         coming = iter([job for job in range(len(jobs)) if b.job.state[job] != REFUSED])
-        for turn in ("full cycle", "another, the cluster filling up", "after one job has ended"):
+
+        def fill(q: Queues = q, b: Jobs = b, coming: Iterator[int] = coming) -> None:
             while q.waits[0] < 10_000:
                 enqueue(q, b, next(coming), False)
+
+        fill()
+        for now, turn in enumerate(("full cycle", "the cluster full", "after one job has ended")):
             if turn.startswith("after"):
                 ended = int(b.job.state.tolist().index(RUNNING))
                 release(state, h, b, q, T, ended)
                 b.job.state[ended] = FINISHED
-            took, plan = _timed(lambda state=state, queue=queue, policy=policy: decide(state, queue, policy, 0, 0))
+            took, plan = _timed(lambda state=state, queue=queue, policy=policy, now=now: decide(state, queue, policy, 60 * now, 0))
             limit = "≤ 0.05 s" if turn.startswith("after") else "≤ 1 s"
             row(f"12,500 nodes, 10,000 waiting, {name}: {turn}", f"{len(plan.starts)} starts", limit, took)
-            look(state, h, b, q, queue.usual, T, policy.rules(), 0, 0)
+            while look(state, h, b, q, queue.usual, T, policy.rules(), 0, 60 * now) > 100:
+                fill()
+                q.cycles[1] = q.cycles[3] = 0
+            fill()
             q.cycles[1] = q.cycles[3] = 0
         chance = np.random.default_rng(1)
         runs = np.maximum((b.job.limit[:-1] * chance.uniform(0.05, 1, (20, len(jobs)))).astype(np.int64), 1)
-        took, found = _timed(lambda state=state, queue=queue, policy=policy, runs=runs: forward(state, queue, policy, 0, runs, [(1 << 60, 600)]))
-        row(f"20 runs forward, {name}", f"{(found < 1 << 60).sum() // 20} started", "≤ 2 s", took)
+        kept, steady = in_this_order(queue, policy)
+        for steps, grains in (("of ten minutes", [(1 << 60, 600)]), ("of estimates", grains_for(120, exact=False))):
+            took, found = _timed(
+                lambda state=state, kept=kept, steady=steady, runs=runs, grains=grains: forward(state, kept, steady, 120, runs, grains)
+            )
+            row(f"20 runs forward, {name}, in steps {steps}", f"{(found < 1 << 60).sum() // 20} started", "≤ 2 s", took)
 
 
 def _timed(call: Callable[[], Any]) -> tuple[float, Any]:

@@ -28,12 +28,20 @@ from tests.chain.small import Demo, small_chain
 ORGANISATION = "lantern-works"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+FINISHED_CHAIN = ("tests/chain/test_demo.py", "tests/console/test_pages.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Where tests run side by side, those of one file stay together, and so do all that look at the one finished chain."""
-    for item in items:
-        together = "demo" if "demo" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(together))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):  # type: ignore[misc, unused-ignore]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return FINISHED_CHAIN[0] if file in FINISHED_CHAIN else file
+
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -92,6 +92,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # some hundred processes
 def test_every_report_is_json_with_and_without_a_server_and_by_url(furnished: LiveServer, tmp_path: Path) -> None:
     assert len(REPORTS) > 15
     token = tmp_path / "token"
@@ -109,6 +110,7 @@ def test_every_report_is_json_with_and_without_a_server_and_by_url(furnished: Li
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_tables_fit_a_terminal_of_80_columns(furnished: LiveServer) -> None:
     program = "import pty, sys, os; os.environ['COLUMNS'] = '80'; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
     for path in REPORTS:

@@ -315,19 +315,16 @@ def test_a_floor_names_its_events_and_no_others(floor: str) -> None:
 
 @floors
 def test_the_tests_that_a_floor_names_are_there(floor: str) -> None:
-    known = test_names()
+    known = names_of_tests()
     for name, cut in re.findall(r"\b(test_\w+)(…)?", page(floor)):
         found = any(other.startswith(name) for other in known) if cut else name in known
         assert found, f"{floor}/README.md names {name}"
 
 
 @cache
-def test_names() -> frozenset[str]:
+def names_of_tests() -> frozenset[str]:
     paths = sorted((ROOT / "tests").rglob("*.py"))
     return frozenset(name for path in paths for name in [path.stem, *re.findall(r"def (test_\w+)", text(path))])
-
-
-test_names.__test__ = False  # type: ignore[attr-defined]
 
 
 # --- what the documents show, run ----------------------------------------------------------------------------------------------
@@ -413,7 +410,9 @@ def gateway(tmp_path: Path) -> Iterator[LiveGateway]:
     """A real gateway over a model server that says what it is told to."""
     socket = tmp_path / "stub.sock"
     stub, _ = started(str(ROOT / "tests" / "serving" / "upstream_stub.py"), "--socket", str(socket))
-    known = Snapshot({hashed(TOKEN): GatewayKey("mei", "tok-1", ("my-team",))}, {"stub": deployment(f"unix:{socket}", organisation="my-team")})
+    known = Snapshot(
+        {hashed(TOKEN): GatewayKey("mei", "tok-1", ("my-team",))}, {"stub": deployment(f"unix:{socket}", organisation="my-team")}
+    )
     (tmp_path / "gateway").mkdir()
     opened = LiveGateway(tmp_path / "gateway", known).start()
     yield opened

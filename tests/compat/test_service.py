@@ -96,6 +96,12 @@ def test_events_that_come_twice_change_nothing(house: House, done: Examination) 
     assert service.examination(house, MEI, done.id) == done
 
 
+def test_an_examination_tells_how_fast_such_jobs_run_on_what_it_ran_on(house: House, done: Examination) -> None:
+    (row,) = house.db.read(lambda tx: tx.rows("SELECT * FROM compute_throughput"))
+    assert (row["family"], row["accelerator"]) == ("compat.examine", "")
+    assert row["rate"] > 0
+
+
 def test_a_model_without_weights_is_refused_when_it_is_asked_about(house: House) -> None:
     publish(house, Kind.MODEL, f"{ORGANISATION}/bare", {"config.json": house.blobs.put(b"{}").digest, "tokenizer.json": house.blobs.put(b"{}").digest})
     with pytest.raises(NothingToExamine, match="no safetensors"):

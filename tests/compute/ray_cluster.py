@@ -58,6 +58,7 @@ class RayCluster:
         env = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(self.folder), "RAY_USAGE_STATS_ENABLED": "0"}
         if token:
             (self.folder / "token").write_text(token)
+            (self.folder / "token").chmod(0o600)
             env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.folder / "token")}
         with (self.folder / "start.log").open("ab") as log:
             self.processes.append(subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from tests.compute.conftest import ORGANISATION
@@ -55,12 +56,26 @@ def test_one_alternative_that_fits_is_enough(mei: Client) -> None:
         ({"sites": ("moon",)}, "no site 'moon'"),
         ({"data_at": "moon"}, "no site 'moon'"),
         ({"within": "rak"}, "Did you mean 'rack'?"),
+        ({"within": "rack", "near": "zone"}, "'zone' is wider than 'rack'"),
+        ({"within": "node", "near": "site"}, "Name a level below it (there is none), or leave it out."),
+        ({"deadline": "2020-01-01T00:00:00Z"}, "2020-01-01T00:00:00Z has passed"),
         ({"secrets": {"TOKEN": ""}}, "secrets.TOKEN"),
         ({"revisions": {"data": "datasets/a/b"}}, "no floor of this house keeps repositories"),
     ],
 )
 def test_what_names_nothing_is_refused_with_its_field(given: dict[str, object], saying: str, mei: Client) -> None:
     assert saying in refused(mei, ask("pass", **given), 422)
+
+
+def test_a_job_that_was_taken_before_its_deadline_is_the_same_job_after_it(
+    mei: Client, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon = house.clock.now() + timedelta(hours=1)
+    wanted = ask("pass", key="once", deadline=soon.isoformat())
+    first = compute.submit(mei, wanted)
+    monkeypatch.setattr(type(house.clock), "now", lambda _: soon + timedelta(hours=1))
+    assert compute.submit(mei, wanted).id == first.id
+    assert "Give a later time" in refused(mei, replace(wanted, key="again"), 422)
 
 
 def test_a_container_image_needs_a_site_that_runs_containers(mei: Client) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.compute.memory_site import MemorySite, TestClock, opened, program, submitted
+from tests.compute.memory_site import MemorySite, TestClock, apply, opened, program, submitted
 
 from lilong.floors.compute import store
 from lilong.floors.compute.contract import Job, JobNotFound, JobState, Layout, ReasonCode, SiteNode
@@ -55,7 +55,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 def gang(house: House, seconds: float = 600, tasks: int = 1, devices: int = 8, organisation: str = "lantern-works", **given: object) -> Job:
     layout = Layout("h20", devices=devices, tasks=tasks, cpus=1, memory_mib=100)
-    return submitted(house, program(seconds, any_of=(layout,), organisation=organisation, **{"timeout_s": 3600, **given}))
+    return submitted(house, program(seconds, organisation=organisation, **{"any_of": (layout,), "timeout_s": 3600, **given}))
 
 
 def step(house: House, seconds: float = 0) -> None:
@@ -122,6 +122,22 @@ def test_jobs_that_do_not_wait_for_room_get_an_answer_too(house: House) -> None:
     assert "moment ago" in why(house, MEI, fresh.id).says
 
 
+def test_a_job_whose_only_site_is_declared_no_longer_is_told_so(house: House) -> None:
+    gang(house), gang(house)
+    late = gang(house, sites=("pudong",))
+    step(house)
+    apply(house, SETTINGS.replace("[sites.pudong]", "[sites.minhang]"))
+    step(house)
+    found = asked(house, late)
+    assert (found.code, found.needs) == (ReasonCode.IMPOSSIBLE, ("8 h20, 1 core and 100 MiB",))
+    assert (
+        found.says == "The only site that it may use is not declared any more: pudong. Cancel it, or ask an operator to declare it again."
+    )
+    apply(house, SETTINGS)
+    step(house, FRESH_S)
+    assert asked(house, late).code is ReasonCode.NO_ROOM
+
+
 def test_starts_are_said_once_and_judged_when_they_have_come(house: House) -> None:
     jobs = []
     for _ in range(6):
@@ -177,9 +193,31 @@ def test_quotas_weights_policies_and_sites_can_be_tried(past: House) -> None:
     assert losers["lantern-works"] == "loses"
     site = {"name": "minhang", "nodes": "4", "class": "h20", "devices": "8", "price": "1"}
     assert whatif.what_if(past, OLGA, WhatIf(add_sites=(site,))).after["mean_queue_s"] < one.before["mean_queue_s"]
-    gone = whatif.what_if(past, OLGA, WhatIf(remove_sites=("pudong",)))
-    assert gone.after["jobs"] == 0
     assert whatif.what_if(past, OLGA, WhatIf(set=("policy=sjf", "weight.other-yard=3"))).after["jobs"] == 12
+
+
+def test_without_its_only_site_a_job_is_refused_and_its_tenant_loses(past: House) -> None:
+    gone = whatif.what_if(past, OLGA, WhatIf(remove_sites=("pudong",)))
+    assert [(side["jobs"], side["refused"]) for side in (gone.before, gone.after)] == [(12, 0), (0, 12)]
+    assert {row["tenant"]: (row["verdict"], row["after"]["refused"]) for row in gone.tenants} == {
+        "lantern-works": ("loses", 6),
+        "other-yard": ("loses", 6),
+    }
+    assert gone.left_out == {}
+
+
+def test_a_job_that_no_quota_would_cover_is_refused_and_does_not_wait_for_ever(past: House) -> None:
+    less = whatif.what_if(past, OLGA, WhatIf(set=("quota.lantern-works.h20=4", "borrow.lantern-works.h20=0")))
+    assert (less.after["jobs"], less.after["finished"], less.after["refused"]) == (6, 6, 6)
+    assert {row["tenant"]: row["verdict"] for row in less.tenants} == {"lantern-works": "loses", "other-yard": "same"}
+
+
+def test_who_can_run_less_does_not_gain_by_it(past: House) -> None:
+    for seconds in (10, 20):
+        gang(past, seconds=seconds, devices=2, any_of=(Layout("910b", devices=2, cpus=1),))
+        step(past, 60)
+    gone = whatif.what_if(past, OLGA, WhatIf(remove_sites=("lingang",)))
+    assert {row["tenant"]: row["verdict"] for row in gone.tenants} == {"lantern-works": "loses", "other-yard": "same"}
 
 
 @pytest.mark.parametrize(
@@ -195,6 +233,8 @@ def test_quotas_weights_policies_and_sites_can_be_tried(past: House) -> None:
         (WhatIf(remove_sites=("mars",)), "--remove-site", "no site 'mars'"),
         (WhatIf(add_sites=({"name": "pudong"},)), "--add-site", "a site 'pudong' already"),
         (WhatIf(add_sites=({"name": "minhang", "colour": "red"},)), "--add-site colour", "no such key"),
+        (WhatIf(add_sites=({"name": "minhang", "class": "h21", "devices": "8"},)), "--add-site class", "Did you mean 'h20'?"),
+        (WhatIf(add_sites=({"name": "minhang", "nodes": "-1"},)), "--add-site nodes", "'-1' is no whole number from 1"),
         (WhatIf(since="yesterday"), "since", "no length of time"),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def test_an_array_is_named_when_it_is_submitted_and_its_jobs_by_their_numbers(me
     assert "Tide [4]" in listed
     for command in ("why", "logs"):
         assert f"--array {job.array}" in str(refused(run(command, job.array)))
+
+
+def test_lengths_of_time_and_memory_are_written_as_in_a_job_file(run: Run) -> None:
+    words = ("submit", "--organisation", "lantern-works", "--hold", "--json")
+    said = json.loads(run(*words, "--timeout", "8h", "--checkpoint", "10m", "--memory", "2G", "--", "python", "-c", "pass").output)["ask"]
+    assert (said["timeout_s"], said["checkpoint_s"], said["memory_mib"]) == (28_800, 600, 2048)
+    assert "--timeout" in str(refused(run(*words, "--timeout", "8x", "--", "python", "-c", "pass")))
 
 
 def test_an_id_is_never_a_path(run: Run) -> None:

@@ -8,12 +8,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from lilong.floors.compute import rules
-from lilong.floors.compute.contract import JobAsk, Layout
+from lilong.floors.compute.commands.job import submit
+from lilong.floors.compute.contract import JobAsk, Layout, ReasonCode
 from lilong.floors.compute.rules import job_file, settings
 from lilong.floors.compute.rules.asking import MOST_OF_AN_ARRAY, ask_of, indices
 from lilong.ground.errors import BadInput
@@ -217,7 +219,7 @@ def test_what_the_guide_shows_is_taken(source: str) -> None:
         for each in job_file.read(source).values():
             rules.check(each)
     else:
-        settings.read(source)
+        settings.check_classes(settings.read(source))
 
 
 @pytest.mark.parametrize(("heading", "read"), [("A job file", job_file.read), ("For operators: sites, quotas, prices", settings.read)])
@@ -229,6 +231,24 @@ def test_the_guide_tells_every_key_and_no_other(heading: str, read: Callable[[st
         read('organisation = "a"\ncommand = ["python"]\nzzzzzzzzz = 1\n' if read is job_file.read else "zzzzzzzzz = 1\n")
     known = set(re.findall(r"\w+", str(refused.value).split("Known: ")[1]))
     assert told == known
+
+
+def test_the_guide_tells_every_option_of_submit_and_no_other() -> None:
+    section = GUIDE.read_text(encoding="utf-8").split("\n## A job file\n")[1].split("\n## ")[0]
+    table = section.split("\n| key |")[1].split("\n\n")[0].split("\n")[2:]
+    told = {name for line in table for name in re.findall(r"--[a-z-]{2,}", line.split("|")[2])}
+    options = {name for option in submit.params if isinstance(option, click.Option) for name in option.opts if name.startswith("--")}
+    assert told == options - {"--file", "--memory-mib", "--house", "--url", "--token-file", "--json", "--help"}
+
+
+def test_the_guide_tells_every_reason_in_order() -> None:
+    section = GUIDE.read_text(encoding="utf-8").split("\n## Why it waits\n")[1].split("\n## ")[0]
+    told = [
+        name
+        for line in section.split("\n| code |")[1].split("\n")[2:]
+        for name in re.findall(r"`([a-z-]+)`", line.partition("|")[2].partition("|")[0])
+    ]
+    assert told == [code.value for code in ReasonCode]
 
 
 @pytest.mark.parametrize(

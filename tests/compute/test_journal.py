@@ -127,6 +127,18 @@ def test_bytes_that_are_no_snapshot_are_named(house: House) -> None:
     assert all_of(house).differences[0].what == "snapshot"
 
 
+def test_a_span_that_ends_before_it_begins_is_refused(house: House) -> None:
+    with pytest.raises(BadInput, match=r"9 is greater than 3, which is to be the last\. Give the smaller number first\."):
+        replay.replay(house, SYSTEM, 9, 3)
+
+
+def test_a_span_that_has_not_come_yet_is_refused_with_what_is_kept(house: House) -> None:
+    busy(house, 1)
+    last = house.db.read(journal.span)[1]
+    with pytest.raises(BadInput, match=rf"there is no decision 9000 yet\. Those from 1 to {last} are kept\."):
+        replay.replay(house, SYSTEM, 9000)
+
+
 def test_old_decisions_go_and_what_is_left_can_still_be_replayed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "WHOLE_EVERY", 4)
     busy(house, 6)

@@ -61,6 +61,7 @@ def kubeconfig(folder: Path, url: str, **user: object) -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / "kubeconfig"
     path.write_text(yaml.safe_dump(told))
+    path.chmod(0o600)
     return path
 
 
@@ -122,9 +123,13 @@ def test_a_house_runs_jobs_on_a_cluster_that_its_settings_declare(cluster: str, 
         "python": sys.executable,
     }
     options = "".join(f'{key} = "{value}"\n' for key, value in told.items()) + 'devices = { h20 = "nvidia.com/gpu" }\n'
-    before = call(cluster, "GET", "/apis/batch/v1/jobs", None)["items"]
+
+    def kept() -> set[str]:
+        return {one["metadata"]["name"] for one in call(cluster, "GET", "/apis/batch/v1/jobs", None)["items"]}
+
+    before = kept()
     check_a_house_runs_jobs_there(tmp_path, "suzhou", "kubernetes", options)
-    assert call(cluster, "GET", "/apis/batch/v1/jobs", None)["items"] == before
+    assert kept() == before
 
 
 def test_one_failing_rank_ends_the_gang(site: KubernetesSite) -> None:
@@ -312,6 +317,9 @@ def test_options_that_are_wrong_are_named(change: dict[str, object], field: str)
 
 def test_a_kubeconfig_signs_in_by_token_file_or_by_a_program_and_else_says_what_it_lacks(cluster: str, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("one\n")
+    with pytest.raises(BadInput, match=r"chmod 600 .*/token"):
+        from_kubeconfig("suzhou", kubeconfig(tmp_path, cluster, tokenFile="token"))
+    (tmp_path / "token").chmod(0o600)
     rest = from_kubeconfig("suzhou", kubeconfig(tmp_path, cluster, tokenFile="token")).rest
     assert rest._credential() == "Bearer one"
     (tmp_path / "token").write_text("two\n")
@@ -330,6 +338,19 @@ def test_a_kubeconfig_signs_in_by_token_file_or_by_a_program_and_else_says_what_
             from_kubeconfig("suzhou", kubeconfig(tmp_path, cluster, **user), context)
     with pytest.raises(BadInput):
         from_kubeconfig("suzhou", tmp_path / "there-is-none")
+
+
+def test_a_kubeconfig_with_a_credential_that_others_may_read_is_refused_and_one_without_is_not(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path, "http://cluster.example:6443")
+    path.chmod(0o644)
+    with pytest.raises(BadInput, match=r"its mode is 644.* Run `chmod 600"):
+        from_kubeconfig("suzhou", path)
+    path = kubeconfig(tmp_path, "http://cluster.example:6443", exec={"command": "/bin/true"})
+    path.chmod(0o644)
+    assert from_kubeconfig("suzhou", path).namespace == "lantern-works"
+    with pytest.raises(BadInput) as caught:
+        from_kubeconfig("suzhou", kubeconfig(tmp_path, "https://mei:kept-secret@cluster.example:6443"))
+    assert "kept-secret" not in str(caught.value)
 
 
 def test_inside_a_pod_its_service_account_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,14 @@ def test_every_reason_has_a_code_and_every_code_a_sentence() -> None:
     assert code("quota", reserved=False, reachable=False) is ReasonCode.SITE_DOWN
 
 
+def test_of_two_reasons_the_graver_one_is_told() -> None:
+    """The first goes first, with a start reserved for it or without."""
+    order = list(ReasonCode)
+    for reason in Reason:
+        plain, reserved = (code(reason.name.lower(), reserved=given, reachable=True) for given in (False, True))
+        assert reserved is min((plain, ReasonCode.RESERVED), key=order.index) or plain is ReasonCode.NOT_LOOKED_AT
+
+
 def test_a_service_that_ends_by_itself_has_failed_even_with_status_zero() -> None:
     assert verdict(ended(0), service=True).state is JobState.FAILED
 

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lilong.floors.compute.scheduler.compiled import plainly
+from lilong.floors.compute.scheduler.decide import decide
 from lilong.floors.compute.scheduler.fair import fairly
 from lilong.floors.compute.scheduler.jobs import Job, Jobs, Option, Shape, book
 from lilong.floors.compute.scheduler.order import enqueue, queues
 from lilong.floors.compute.scheduler.policy import policies
-from lilong.floors.compute.scheduler.simulation.run import simulate
+from lilong.floors.compute.scheduler.simulation.run import Held, opened, simulate
 from lilong.floors.compute.scheduler.state import Node
 from lilong.floors.compute.scheduler.tenants import (
     Tenant,
@@ -463,6 +464,22 @@ def test_who_lends_has_its_own_quota_back_as_soon_as_what_it_lent_ends() -> None
     for moment in (161, 221, 281):
         held = {who: sum(2 for name, (start, end) in begun.items() if name[0] == who and start <= moment < end) for who in "hl"}
         assert held["l"] >= 8, (moment, held)
+
+
+@pytest.mark.parametrize("policy", ["easy-4", "conservative", "easy"])
+def test_what_has_come_back_of_its_own_quota_is_kept_for_who_waits_for_all_of_it(policy: str) -> None:
+    nodes = [Node(name, devices=8) for name in "ab"]
+    tree = [Tenant("city", nominal=(16_000,)), Tenant("borrower", 0, (8000,)), Tenant("owner", 0, (8000,))]
+
+    def small(name: str, submit: int) -> Job:
+        return Job(name, (Option(Shape(2, classes=1)),), submit, 60, tenant=1)
+
+    runs = [Held(small(f"r{at}", 0), 0, 0, ((at // 4, 3 << at % 4 * 2),)) for at in range(7)]
+    waits = [Job("wide", (Option(Shape(4, classes=1)),), 1, 60, tenant=2), small("more", 2)]
+    with plainly():
+        T = tenants(tree, 1, totals(nodes, 1), reclaim=120)
+        state, queue = opened(nodes, waits, policies()[policy], 0, runs, 10, T)
+        assert decide(state, queue, policies()[policy], 10, 0).starts == ()
 
 
 def test_waiting_long_lifts_a_job_to_the_highest_priority_and_no_further() -> None:

@@ -199,6 +199,24 @@ def test_an_option_that_the_driver_does_not_know_is_refused_before_anything_is_a
     assert compute.settings(olga)["version"] == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ('nodes = [{ name = "a" }, { name = "b", accelerator = "h21", devices = 8 }]', "nodes[1].accelerator"),
+        ('devices = { h20 = "GPU", h21 = "GPU:H21" }', "devices.h21"),
+    ],
+)
+def test_a_class_that_nobody_declares_is_refused_where_a_site_names_it(options: str, field: str, olga: Client) -> None:
+    with pytest.raises(ServerError) as refused:
+        compute.apply_settings(olga, f"[classes.h20]\n[sites.local]\noptions = {{ {options} }}\n")
+    said = str(refused.value)
+    assert (
+        f"sites.local.options.{field}" in said
+        and "there is no class 'h21'. Did you mean 'h20'? Another is declared with [classes.h21]." in said
+    )
+    assert compute.settings(olga)["version"] == 0
+
+
 def test_a_node_is_drained_and_opened_again(olga: Client) -> None:
     [site] = compute.sites(olga)
     assert (site["name"], site["problem"], site["nodes"], site["closed"]) == ("local", None, 1, 0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lilong.floors.compute.contract import Inventory, JobAsk, Layout, Mode, SiteNode
 from lilong.floors.compute.rules import settings as declared
-from lilong.floors.compute.rules.ways import NEVER, laid_out, place, ways
+from lilong.floors.compute.rules.ways import NEVER, blended, laid_out, place, speeds, ways
 
 ASK = JobAsk("test.run", "lantern-works", ("python",), cpus=2, memory_mib=512, timeout_s=3600)
 SETTINGS = declared.read(
@@ -69,6 +70,31 @@ def test_a_slower_class_gets_more_time_in_proportion_and_a_faster_one_no_less() 
     assert limits == {"h20": 3600, "b910": 7200}
     turned = replace(either, any_of=either.any_of[::-1])
     assert {way.limit for way in ways(turned, [NORTH], SETTINGS, rates)} == {3600}
+
+
+def test_where_no_family_is_named_jobs_of_one_kind_are_alike() -> None:
+    either = replace(ASK, any_of=(Layout("h20", devices=8), Layout("b910", devices=8)))
+    rates = {("test.run", "h20"): 3.0, ("test.run", "b910"): 1.5}
+    assert {way.accelerator: way.limit for way in ways(either, [NORTH], SETTINGS, rates)} == {"h20": 3600, "b910": 7200}
+
+
+def test_measures_go_before_what_is_declared_on_the_scale_of_the_classes_that_have_both() -> None:
+    declared = {"translator": {"h20": 2.0, "b910": 1.0, "cpu": 0.01}}
+    assert speeds(declared, {("translator", "h20"): 600.0, ("translator", "b910"): 150.0}) == pytest.approx(
+        {("translator", "h20"): 2.0 * 2**0.5, ("translator", "b910"): 2.0**0.5 / 2, ("translator", ""): 0.01}
+    )
+    assert speeds(declared, {("translator", "h20"): 600.0})["translator", "h20"] == pytest.approx(2.0)
+    assert speeds({}, {("reader", "h20"): 600.0}) == {("reader", "h20"): 600.0}
+    assert speeds(declared, {("translator", "mlu"): 600.0}) == speeds(declared, {})
+    several = {("translator", "mlu"): 600.0, ("translator", "dcu"): 300.0}
+    assert speeds(declared, several) == several
+
+
+def test_one_measure_that_is_out_of_line_moves_the_speed_a_little() -> None:
+    assert blended(None, 123.456) == 123.0
+    assert blended(100.0, 100.0) == 100.0
+    assert blended(100.0, 200.0) == 123.0
+    assert blended(100.0, 50.0) == pytest.approx(10_000 / 123.0, rel=0.01)
 
 
 @given(most=st.integers(1, 300), least=st.integers(0, 300))

@@ -12,7 +12,9 @@ from tests.compute.snapshots import houses, node, snapshot, way, ways
 
 from lilong.floors.compute.contract import ReasonCode
 from lilong.floors.compute.rules.counterfactuals import Change, Supposed, duration, largest, suppose
-from lilong.floors.compute.rules.explaining import Explained, code_of, explained, gravest
+from lilong.floors.compute.rules.explaining import Explained, explained
+from lilong.floors.compute.rules.scene import Scene
+from lilong.floors.compute.rules.telling import code
 from lilong.floors.compute.scheduler.compiled import plainly
 from lilong.floors.compute.scheduler.decide import Reason
 from lilong.floors.compute.scheduler.opening import decided
@@ -39,7 +41,7 @@ def asked(found: Snapshot, job: str, others: tuple[Way, ...] = ()) -> dict[str, 
 
 def told(found: Snapshot, job: str, mine: set[str]) -> Explained:
     supposing = Supposing(found)
-    return explained(found, supposing.decision, job, supposing.order, mine)
+    return explained(Scene(found, supposing.decision, supposing.order), job, mine)
 
 
 # --- what is stated is so --------------------------------------------------------------------------------------------------
@@ -191,6 +193,68 @@ def test_the_sentence_tells_what_is_needed_what_is_free_and_who_has_the_rest() -
     assert why.reserved_start == 20_000
 
 
+def test_nodes_that_take_no_new_work_are_not_free() -> None:
+    waits = SnapJob("job-3", "lantern-works", 20, (way(limit=7200),))
+    shut = snapshot((node("a0", closes=0), node("a1", closes=0)), (waits,))
+    assert (
+        "; free: nothing at pudong: 2 nodes of h20 take no new work, drained, closed or under maintenance."
+        in told(shut, "job-3", set()).says
+    )
+    half = snapshot((node("a0"), node("a1", closes=0)), (LONG, waits))
+    assert "; free: 0 h20 at pudong (1 node of h20 takes no new work). Held by" in told(half, "job-3", set()).says
+
+
+def test_whose_promised_start_would_be_delayed_is_told_of_ones_own_jobs_only() -> None:
+    late = SnapJob("job-3", "lantern-works", 20, (way(limit=72_000),), 2)
+    found = two_nodes(LONG, WIDE, late)
+    assert "which would delay the start promised to another for 10:00 UTC." in told(found, "job-3", {"job-1", "job-3"}).says
+    mine = two_nodes(LONG, replace(WIDE, tenant="lantern-works"), late)
+    assert "which would delay the start promised to job-2 for 10:00 UTC." in told(mine, "job-3", {"job-1", "job-2", "job-3"}).says
+
+
+CITY = (
+    SnapTenant("city", nominal={"h20": 16_000}, borrow={"h20": 0}),
+    SnapTenant("lantern-works", "city", nominal={"h20": 8000}),
+    SnapTenant("harbour-lab", "city", nominal={"h20": 8000}),
+)
+
+
+def test_who_is_within_its_quota_is_told_that_others_have_borrowed_the_rest() -> None:
+    """What was lent is being used by a job that runs beyond its time, so that nothing can be had back at once."""
+    theirs = SnapJob("job-1", "lantern-works", 0, (way(limit=3000),), started=0, places=(("pudong/a0", 255),))
+    more = SnapJob("job-2", "lantern-works", 0, (way(devices=2, limit=3000),), 1, started=0, places=(("pudong/a1", 3),))
+    mine = SnapJob("job-3", "harbour-lab", 0, (way(devices=6, limit=9000),), 2, started=0, places=(("pudong/a1", 252),))
+    waits = SnapJob("job-4", "harbour-lab", 20, (way(devices=2, limit=9000),), 3)
+    found = snapshot((node("a0"), node("a1"), node("a2")), (theirs, more, mine, waits), CITY, policy="drf-tree")
+    why = told(found, "job-4", {"job-3", "job-4"})
+    assert why.code is ReasonCode.QUOTA
+    assert why.says == (
+        "It needs 2 h20; harbour-lab holds 6 of its quota of 8 h20; others have borrowed the rest, which comes back within 1 h."
+    )
+
+
+@pytest.mark.parametrize(
+    ("borrow", "says"),
+    [
+        ({"h20": 2000}, "lantern-works holds 8 of its quota of 8 h20 and may borrow no more than 2."),
+        ({"h20": 4000}, "lantern-works holds 8 of its quota of 8 h20 and may borrow 4, but nobody lends as much now."),
+        ({}, "lantern-works holds 8 of its quota of 8 h20 and may borrow, but nobody lends as much now."),
+    ],
+)
+def test_who_would_have_to_borrow_is_told_what_stands_against_it(borrow: dict[str, int], says: str) -> None:
+    lends = replace(CITY[2], lend={"h20": 2000})
+    waits = SnapJob("job-3", "lantern-works", 20, (way(devices=4, limit=600),))
+    found = two_nodes(LONG, waits, tenants=(CITY[0], replace(CITY[1], borrow=borrow), lends), policy="drf-tree")
+    assert told(found, "job-3", {"job-1", "job-3"}).says.endswith(says)
+
+
+def test_what_parts_of_a_tenant_have_for_themselves_is_told() -> None:
+    part = SnapTenant("lantern-works/tide", "lantern-works", nominal={"h20": 6000}, lend={"h20": 0})
+    waits = SnapJob("job-3", "lantern-works", 20, (way(devices=4, limit=600),))
+    found = two_nodes(waits, tenants=(*CITY[:2], part, replace(CITY[2], lend={"h20": 0})), policy="drf-tree")
+    assert told(found, "job-3", {"job-3"}).says.endswith("lantern-works holds 0 of its quota of 8 h20, of which 6 are for its parts first.")
+
+
 def test_who_is_ahead_is_counted_and_only_ones_own_are_named() -> None:
     jobs = (LONG, WIDE, *(SnapJob(f"job-{at}", TENANT_OF[at % 2], 20 + at, (way(tasks=2, limit=3600),), at) for at in range(3, 7)))
     why = told(two_nodes(*jobs), "job-6", {"job-1", "job-4", "job-6"})
@@ -210,18 +274,15 @@ def test_an_explanation_names_nobody_elses_jobs_or_tenants(found: Snapshot, data
     chosen = data.draw(st.sampled_from(supposing.order))
     job = next(one for one in found.jobs if one.id == chosen)
     mine = {one.id for one in found.jobs if one.tenant == job.tenant}
-    why = explained(supposing.snapshot, supposing.decision, job.id, supposing.order, mine)
+    why = explained(Scene(supposing.snapshot, supposing.decision, supposing.order), job.id, mine)
     text = repr(why) + repr([(one.says, one.value) for one in supposing.counterfactuals(job.id)])
     for other in found.jobs:
         assert other.tenant == job.tenant or (other.tenant not in text and f"'{other.id}'" not in text and f"{other.id} " not in text)
 
 
 def test_the_codes_are_in_one_total_order_and_every_reason_of_decide_has_one() -> None:
-    assert [code_of(reason.name.lower()) for reason in Reason] == sorted(
-        (code_of(r.name.lower()) for r in Reason), key=list(ReasonCode).index
-    )
-    assert gravest([ReasonCode.BEHIND, ReasonCode.QUOTA, ReasonCode.WOULD_DELAY]) is ReasonCode.QUOTA
-    assert gravest(list(ReasonCode)) is ReasonCode.HELD
+    codes = [code(reason.name.lower(), reserved=False, reachable=True) for reason in Reason]
+    assert codes == sorted(codes, key=list(ReasonCode).index)
 
 
 def test_durations_are_rounded_down_to_two_units() -> None:

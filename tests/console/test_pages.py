@@ -102,24 +102,34 @@ def test_arrow_keys_move_through_the_tower(demo: FinishedDemo, browser: str, tmp
 def test_asking_the_model_on_its_page_shows_the_answer_with_its_receipt(demo: FinishedDemo) -> None:
     import httpx
 
-    with httpx.Client(base_url=demo.server.url, cookies={"lilong_session": session_of(demo, "mei")}, headers={"accept": "text/html"}, timeout=120) as client:
+    with httpx.Client(
+        base_url=demo.server.url, cookies={"lilong_session": session_of(demo, "mei")}, headers={"accept": "text/html"}, timeout=120
+    ) as client:
         for _ in range(60):
             page = client.post("/models/lantern-works/handbook-model/ask", data={"served": "handbook-model", "question": "What is ls?"})
             if "rcpt-" in page.text:
                 break
         assert page.status_code == 200
         assert "rcpt-" in page.text
-        foreign = client.post("/models/lantern-works/handbook-model/ask", data={"served": "handbook-model", "question": "x"}, headers={"sec-fetch-site": "cross-site"})
+        foreign = client.post(
+            "/models/lantern-works/handbook-model/ask",
+            data={"served": "handbook-model", "question": "x"},
+            headers={"sec-fetch-site": "cross-site"},
+        )
         assert foreign.status_code == 403
 
 
 def test_pages_of_another_organisation_are_not_there(demo: FinishedDemo) -> None:
     import httpx
 
-    with httpx.Client(base_url=demo.server.url, cookies={"lilong_session": session_of(demo, "tomas")}, headers={"accept": "text/html"}) as client:
+    with httpx.Client(
+        base_url=demo.server.url, cookies={"lilong_session": session_of(demo, "tomas")}, headers={"accept": "text/html"}
+    ) as client:
         demo.server.client.post("/api/house/users", {"name": "stranger"})
         demo.server.client.post("/api/house/grants", {"user": "stranger", "role": "member", "organisation": "plum-lane"})
-    with httpx.Client(base_url=demo.server.url, cookies={"lilong_session": session_of(demo, "stranger")}, headers={"accept": "text/html"}) as client:
+    with httpx.Client(
+        base_url=demo.server.url, cookies={"lilong_session": session_of(demo, "stranger")}, headers={"accept": "text/html"}
+    ) as client:
         for path in pages(demo)[3:13]:
             answer = client.get(path)
             listing = path in ("/jobs", "/datasets", "/models", "/chains")

@@ -36,6 +36,18 @@ def test_every_state_has_its_chinese_words() -> None:
     assert states - set(catalogue()) == set()
 
 
+def test_every_reason_to_wait_has_its_chinese_words() -> None:
+    from lilong.floors.compute.rules.telling import SENTENCES
+
+    assert set(SENTENCES.values()) - set(catalogue()) == set()
+
+
+def test_every_text_of_a_picture_has_its_chinese_words() -> None:
+    for module in SRC.glob("floors/*/pages/**/*.py"):
+        texts = set(re.findall(r"""(?<![\w.])_\("([^"]+)"[,)]""", module.read_text(encoding="utf-8")))
+        assert texts - set(catalogue()) == set(), module
+
+
 def test_translations_keep_their_placeholders() -> None:
     for english, chinese in catalogue().items():
         assert set(re.findall(r"\{\w+\}", english)) == set(re.findall(r"\{\w+\}", chinese)), english

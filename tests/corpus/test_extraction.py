@@ -118,4 +118,4 @@ def test_any_bytes_get_an_answer(data: bytes, path: str) -> None:
 
 @given(st.text(alphabet="\\.fB[](){}\"'*|-ab n\n", max_size=200))
 def test_any_roff_gets_an_answer(source: str) -> None:
-    extract("man1/a.1", source.encode())
+    assert isinstance(extract("man1/a.1", source.encode()), Unreadable | Extracted)

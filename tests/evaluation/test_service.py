@@ -123,6 +123,12 @@ def test_an_event_that_comes_twice_changes_nothing(house: House, done: Evaluatio
     assert service.evaluation(house, MEI, done.id) == done
 
 
+def test_a_run_tells_how_fast_such_jobs_run_on_what_it_ran_on(house: House, done: EvaluationRun) -> None:
+    (row,) = house.db.read(lambda tx: tx.rows("SELECT * FROM compute_throughput"))
+    assert (row["family"], row["accelerator"]) == ("evaluation.score", "")
+    assert row["rate"] > 0
+
+
 def test_a_stranger_sees_nothing_of_it(house: House, protocol: PlannedProtocol, done: EvaluationRun) -> None:
     assert service.protocols(house, STRANGER) == service.evaluations(house, STRANGER) == service.reports(house, STRANGER) == []
     with pytest.raises(ProtocolNotFound):

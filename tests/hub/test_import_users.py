@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lilong.floors.hub.rules.people import fine_grained, parse
@@ -145,6 +145,7 @@ JSON = st.recursive(
 FIELDS = st.sampled_from(["name", "fullname", "email", "orgs", "tokens", "org", "default_visibility", "role", "value", "fineGrained"])
 
 
+@example(line={"name": "a", "orgs": [{"name": "b", "role": []}]})
 @given(line=st.dictionaries(FIELDS, JSON | st.lists(st.dictionaries(FIELDS, JSON, max_size=3), max_size=2), max_size=6))
 def test_any_line_is_taken_or_named(line: dict[str, Any]) -> None:
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
@@ -69,8 +69,8 @@ def theme(request: Request) -> str:
     return chosen if chosen in THEMES else "auto"
 
 
-def page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
-    """Render a template in the reader's language. `_("…")` in templates looks the English text up in the catalogue."""
+def words(request: Request) -> Callable[..., str]:
+    """What `_("…")` is in templates: the English text in the reader's language, with {placeholders} filled in."""
     made: Shell = request.app.state.shell
     lang = language(request)
     catalogue = made.words.get(lang, {})
@@ -81,8 +81,14 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
             said = _PLURAL.sub(r"{n} \1", said)
         return said.format(**values) if values else said
 
+    return translate
+
+
+def page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
+    """Render a template in the reader's language."""
+    made: Shell = request.app.state.shell
     html = made.environment.get_template(template).render(
-        _=translate, lang=lang, theme=theme(request), languages=LANGUAGES, path=request.url.path, house_name=request.app.state.house.settings.name,
+        _=words(request), lang=language(request), theme=theme(request), languages=LANGUAGES, path=request.url.path, house_name=request.app.state.house.settings.name,
         actor=getattr(request.state, "actor", None), query=request.query_params, **context,
     )  # fmt: skip
     return HTMLResponse(html, status, {"cache-control": "no-store", "vary": "Cookie, Accept-Language"})
@@ -90,7 +96,11 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
 
 def wants_page(request: Request) -> bool:
     """Whether a person with a browser asks, not a program."""
-    return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(("/api/", "/v1/")) and request.headers.get("hx-request") != "true"
+    return (
+        "text/html" in request.headers.get("accept", "")
+        and not request.url.path.startswith(("/api/", "/v1/"))
+        and request.headers.get("hx-request") != "true"
+    )
 
 
 def to_sign_in(request: Request) -> Response:
@@ -156,5 +166,7 @@ def _markdown(text: str, below: int = 2) -> Markup:
     for level in (4, 3, 2, 1):
         made = made.replace(f"<h{level}>", f"<h{level + below}>").replace(f"</h{level}>", f"</h{level + below}>")
     made = made.replace("<th></th>", "<td></td>")  # the empty corner of a table heads nothing
-    made = made.replace("<table>", '<div class="wide" tabindex="0" role="group" aria-label="table"><table>').replace("</table>", "</table></div>")
+    made = made.replace("<table>", '<div class="wide" tabindex="0" role="group" aria-label="table"><table>').replace(
+        "</table>", "</table></div>"
+    )
     return Markup(made)  # noqa: S704 - the renderer escapes everything it is given

@@ -258,6 +258,11 @@ def unlike(content: Mapping[str, Any], files: Mapping[str, str]) -> str:
     return ""
 
 
+def work_done(content: Mapping[str, Any], weights: int) -> float:
+    """Bytes of weights times positions, over all stacks: the work of an examination, to be set beside the time that it took."""
+    return float(weights * sum((row.get("kl") or {}).get("n", 0) for row in content["rows"]))
+
+
 def flat(row: Mapping[str, Any]) -> MatrixRow:
     """A row of certificate.json as one flat line."""
     probe = row.get("probe") or {}

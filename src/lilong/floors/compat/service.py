@@ -25,7 +25,7 @@ from lilong.floors.compat.contract import (
     State,
     UnknownStack,
 )
-from lilong.floors.compute.contract import PYTHON, Compute, Job, JobAsk, JobFinished, JobStarted, JobState
+from lilong.floors.compute.contract import PYTHON, Compute, Job, JobAsk, JobFinished, JobStarted, JobState, WorkMeasured
 from lilong.floors.hub.contract import Hub, Kind, Revision
 from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.db import Tx
@@ -183,6 +183,8 @@ def _certify(house: House, tx: Tx, identity: str, job: Job, digests: dict[str, s
     passed = tuple(row["stack"] for row in rows if row["verdict"] == "pass")
     issued = CertificateIssued(digests["certificate"], one.organisation, identity, one.repository, one.commit, one.manifest, statement.id, passed)
     house.events.append(tx, SYSTEM, issued)
+    weights = sum(house.blobs.size(digest) for path, digest in files.items() if path.endswith(".safetensors"))
+    house.events.append(tx, SYSTEM, WorkMeasured(job.id, one.organisation, rules.work_done(content, weights), digests["certificate"]))
 
 
 # --- look --------------------------------------------------------------------------------------------------------------------

@@ -220,6 +220,20 @@ class JobFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkMeasured:
+    """A floor tells how much work a job of its own has done, so that the house learns how fast such jobs run on each class of device.
+
+    `units`: of a size that is the same for all jobs of the family (their `family`, or else their kind), such as bytes of weights times tokens.
+    """
+
+    kind: ClassVar[str] = "compute.work-measured"
+    subject: str  # the job's id; it has ended
+    organisation: str
+    units: float
+    source: str  # digest of what tells so: a report, a certificate
+
+
+@dataclass(frozen=True, slots=True)
 class SettingsApplied:
     kind: ClassVar[str] = "compute.settings-applied"
     subject: str  # the version

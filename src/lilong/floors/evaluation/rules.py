@@ -247,6 +247,11 @@ def run_figures(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def work_done(report: Mapping[str, Any], weights: Mapping[str, int]) -> float:
+    """Bytes of weights times items scored, over both models: the work of a run, to be set beside the time that it took."""
+    return float(sum(weights.values()) * sum(task["n"] for task in report["tasks"]))
+
+
 def task_figures(report: Mapping[str, Any]) -> tuple[TaskFigures, ...]:
     """A report's tasks, flat, as pages and tables show them."""
     overlaps = {each["task"]: each for each in report["overlap"]["tasks"]}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lilong.floors.compute.contract import PYTHON, Compute, Job, JobAsk, JobFinished, JobStarted, JobState
+from lilong.floors.compute.contract import PYTHON, Compute, Job, JobAsk, JobFinished, JobStarted, JobState, WorkMeasured
 from lilong.floors.evaluation import rules, store
 from lilong.floors.evaluation.contract import (
     BadEvaluationRecipe,
@@ -328,6 +328,11 @@ def _issue(house: House, tx: Tx, row: EvaluationRun, job: Job, report: Mapping[s
     house.events.append(
         tx, SYSTEM, ReportIssued(row.id, row.organisation, row.new_manifest, digests["report"], statement.id, report["answer"])
     )
+    sizes = {
+        name: sum(house.blobs.size(digest) for path, digest in job.ask.inputs[name].items() if path.endswith(".safetensors"))
+        for name in ("base", "new")
+    }
+    house.events.append(tx, SYSTEM, WorkMeasured(job.id, row.organisation, rules.work_done(report, sizes), digests["report"]))
 
 
 # --- look --------------------------------------------------------------------------------------------------------------------

@@ -129,16 +129,15 @@ async def _lines(request: Request, namespace: str, job_id: str, first: tuple[lis
     number, quiet, began = 0, 0.0, anyio.current_time()
     kept: list[tuple[int, str]] = []  # of a tail that is not told yet
     while True:
-        for line in lines:
-            if tail is None:
-                yield _event(job, number, line)
-            else:
-                kept = [*kept, (number, line)][-tail:] if tail else []
-            number += 1
-        if tail is not None and (not lines or job.state in FINISHED):
-            for at, line in kept:
-                yield _event(job, at, line)
-            tail = None
+        numbered = list(enumerate(lines, number))
+        number += len(lines)
+        if tail is not None:
+            kept = [*kept, *numbered][-tail:] if tail else []
+            numbered = []
+            if not lines:
+                numbered, tail = kept, None
+        if numbered:  # many at once: a client that does not follow waits five seconds for the next piece, no longer
+            yield "".join(_event(job, at, line) for at, line in numbered)
         if not lines:
             if job.state in FINISHED or anyio.current_time() - began > _LAST_OF_STREAM:
                 return

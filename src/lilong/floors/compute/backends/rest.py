@@ -55,10 +55,10 @@ class Rest:
         way_out: str,
     ) -> None:
         self.site = site
+        if problem := unfit(url):
+            raise BadInput(field=f"sites.{site}.options.url", problem=problem, way_out="Give http://host:port.")
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadInput(field=f"sites.{site}.options.url", problem=f"{url[:100]!r} is not an address", way_out="Give http://host:port.")
-        self._host, self._port, self._prefix = parts.hostname, parts.port, parts.path.rstrip("/")
+        self._host, self._port, self._prefix = parts.hostname or "", parts.port, parts.path.rstrip("/")
         self._tls = tls() if parts.scheme == "https" else None
         self._credential = credential
         self._timeout = timeout
@@ -109,6 +109,25 @@ class Rest:
 
     def _down(self, problem: str) -> SiteDown:
         return SiteDown(site=self.site, problem=problem[:300], way_out=self._way_out)
+
+
+def unfit(url: str) -> str | None:
+    """What is wrong with an engine's address, never repeating what may be secret in it; None if nothing is."""
+    try:
+        parts = urlsplit(url)
+        if "@" in url or parts.query:
+            return "it holds a name, a password or a token, and settings are kept and shown as they are"
+        return None if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 else f"{url[:100]!r} is not an address"
+    except ValueError:
+        return "it is not an address"
+
+
+def check_private(field: str, path: Path) -> None:
+    """That nobody but its owner may read a file with a credential. Raises BadInput."""
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        problem = f"others than its owner may use {path} (its mode is {mode:o}), and there is a credential in it"
+        raise BadInput(field=field, problem=problem, way_out=f"Run `chmod 600 {path}`.")
 
 
 def bearer(path: Path | None) -> Callable[[], str]:

@@ -19,13 +19,14 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _NAMED = 3  # jobs ahead that are named
 _SHOWN = (
     "jobs", "mean_completion_s", "median_completion_s", "p99_completion_s", "mean_queue_s", "p99_queue_s", "avg_bounded_slowdown",
-    "utilisation", "jain", "device_hours", "cost", "kwh", "kgco2", "energy_cost", "refused", "devices",
+    "utilisation", "jain", "device_hours", "cost", "kwh", "kgco2", "energy_cost", "finished", "refused", "devices",
 )  # fmt: skip
 _FIGURES = (("FIGURE", "figure"), ("BEFORE", "before"), ("AFTER", "after"), ("CHANGE %", "change"))
 _TENANTS = (
     ("TENANT", "tenant"), ("", "verdict"), ("CHANGE %", "change_pct"), ("COMPLETION BEFORE", "before.mean_completion_s"),
     ("AFTER", "after.mean_completion_s"), ("QUEUE BEFORE", "before.mean_queue_s"), ("AFTER", "after.mean_queue_s"),
 )  # fmt: skip
+_REFUSED = (("REFUSED BEFORE", "before.refused"), ("AFTER", "after.refused"))
 
 
 @click.command("why")
@@ -55,6 +56,8 @@ def why(client: Client, as_json: bool, job_id: str) -> None:
             f"Start estimated: by {_time(start['p50'])} (P50), {_time(start['p90'])} (P90), as of {_time(start['made_at'])};"
             " `lilong compute estimates` tells how well this holds."
         )
+    if found["would_start"]:
+        click.echo("With one of these changes:")
     for change in found["would_start"]:
         click.echo(f"  • {change['says']}")
 
@@ -126,7 +129,8 @@ def what_if(
             click.echo(f"{many} job{'' if many == 1 else 's'}: {reason}", err=True)
     show([{"figure": name, **{side: found[side][name] for side in ("before", "after", "change")}} for name in _SHOWN], as_json, _FIGURES)
     click.echo()
-    show(found["tenants"], as_json, _TENANTS)
+    refused = any(row[side].get("refused") for row in found["tenants"] for side in ("before", "after"))
+    show(found["tenants"], as_json, _TENANTS + _REFUSED if refused else _TENANTS)
 
 
 def _of_trace(

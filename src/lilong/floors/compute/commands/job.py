@@ -25,6 +25,19 @@ _WAY = re.compile(r"(?P<class>[^:]+):(?P<many>\d+(?:\.\d+)?)(?:x(?P<tasks>\d+))?
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
+class _Amount(click.ParamType[int]):
+    """An option that takes what the same key of a job file takes."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from lilong.floors.compute.rules.reading import mebibytes, seconds
+
+        text, read = str(value), seconds if self.name == "time" else mebibytes
+        return read(int(text) if text.isdecimal() else text, param.opts[0] if param else self.name)
+
+
 @click.group()
 def job() -> None:
     """Submit, follow and cancel jobs."""
@@ -40,8 +53,8 @@ job.add_command(why)
 @click.option("--kind", default="user.program", show_default=True)
 @click.option("--title", default="", help="What it is for, for people.")
 @click.option("--cpus", default=1, show_default=True, help="Cores of each task.")
-@click.option("--memory-mib", default=1024, show_default=True, help="MiB of each task.")
-@click.option("--timeout", "timeout_s", default=3600, show_default=True, help="Seconds.")
+@click.option("--memory-mib", "--memory", type=_Amount("memory"), default=1024, show_default=True, help="Of each task, MiB or such as 64G.")
+@click.option("--timeout", "timeout_s", type=_Amount("time"), default=3600, show_default=True, help="Seconds, or such as 30m, 8h, 7d.")
 @click.option("--attempts", default=1, show_default=True)
 @click.option("--priority", default=0, show_default=True)
 @click.option(
@@ -56,7 +69,7 @@ job.add_command(why)
 @click.option("--within", default="", help="Level of the topology in one domain of which all tasks lie.")
 @click.option("--near", default="", help="A narrower level that is tried first.")
 @click.option("--preemptible", is_flag=True, help="It may be ended for others and begins again later.")
-@click.option("--checkpoint", "checkpoint_s", default=0, help="Seconds between two of its checkpoints.")
+@click.option("--checkpoint", "checkpoint_s", type=_Amount("time"), default=0, help="Time between two of its checkpoints, such as 10m.")
 @click.option("--deadline", help="Such as 2026-12-01T08:00:00Z.")
 @click.option("--after", multiple=True, metavar="JOB", help="Start once this job has succeeded.")
 @click.option("--after-any", multiple=True, metavar="JOB", help="Start once this job has ended.")

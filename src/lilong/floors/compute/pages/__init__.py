@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import Request
@@ -18,7 +19,7 @@ from lilong.ground.draw import Interval, curve, intervals
 from lilong.ground.errors import BadInput, Refused
 from lilong.ground.floor import Room
 from lilong.ground.house import House
-from lilong.ground.pages import page
+from lilong.ground.pages import page, words
 from lilong.ground.seams import parse_stamp
 from lilong.ground.web import Routes, call
 
@@ -42,11 +43,12 @@ async def job(request: Request, job_id: str) -> Response:
     log = await call(service.logs, request, job_id, -_TAIL)
     story = await call(usage.story, request, job_id)
     waiting = await call(why.why, request, job_id) if shown.state is JobState.QUEUED else None
+    _ = words(request)
     points = [(float(line["step"]), float(line["loss"])) for line in progress if "loss" in line]
     return page(
         request, "compute/job.html", job=shown, working=shown.state not in FINISHED, progress=progress[-1] if progress else None,
-        log=log, points=points, chart=curve(points, title="Training loss by step", x_label="step", y_label="loss (nats a token)"),
-        asked=asked, why=waiting, story=story, timeline=_timeline(story), map=pictures.placement([pictures.Spot(one.node, one.domain, one.devices) for one in story.spots], title="Nodes and devices"),
+        log=log, points=points, chart=curve(points, title=_("Training loss by step"), x_label=_("step"), y_label=_("loss (nats a token)")),
+        asked=asked, why=waiting, story=story, timeline=_timeline(story, _), map=pictures.placement([pictures.Spot(one.node, one.domain, one.devices) for one in story.spots], title=_("Nodes and devices")),
     )  # fmt: skip
 
 
@@ -61,18 +63,20 @@ async def job_of(request: Request, organisation: str, job_id: str) -> Response:
 async def capacity(request: Request) -> Response:
     """How full each site was, hour by hour."""
     found = await call(usage.capacity, request)
-    chart = pictures.heatmap([(one.name, one.by_hour) for one in found.sites], found.hours, title="Share of each site held, by hour")
+    chart = pictures.heatmap(
+        [(one.name, one.by_hour) for one in found.sites], found.hours, title=words(request)("Share of each site held, by hour")
+    )
     return page(request, "compute/capacity.html", capacity=found, chart=chart, section="/jobs")
 
 
 @routes.get("/compute/tenants", allow="jobs.read")
 async def tenants(request: Request) -> Response:
     """What each tenant holds against its quota."""
-    parts = []
+    parts, _ = [], words(request)
     for one in await call(usage.tenants, request):
         rows = [pictures.Share(row.name, row.depth, row.used, row.borrowed, row.lent, row.nominal) for row in one.tenants]
-        unit = "devices" if one.accelerator else "cores"
-        chart = pictures.shares(rows, title=f"Held against quota: {one.accelerator or 'cores'}", unit=unit)
+        unit = _("devices" if one.accelerator else "cores")
+        chart = pictures.shares(rows, title=_("Held against quota: {kind}", kind=one.accelerator or unit), unit=unit)
         parts.append({"accelerator": one.accelerator, "rows": one.tenants, "chart": chart})
     return page(request, "compute/tenants.html", parts=parts, section="/jobs")
 
@@ -81,14 +85,15 @@ async def tenants(request: Request) -> Response:
 async def estimates(request: Request) -> Response:
     """How well what was said of starts has held."""
     found = await call(estimate.estimates_held, request)
+    _ = words(request)
     rows = [("all", found.all), *found.by_horizon.items()]
     told = [
-        Interval(f"{name}, {which}", 100 * share.share, 100 * share.low, 100 * share.high)
+        Interval(f"{_(name)}, {which}", 100 * share.share, 100 * share.low, 100 * share.high)
         for name, one in rows
         for which, share in (("P50", one.by_p50), ("P90", one.by_p90))
         if share.share is not None and share.low is not None and share.high is not None
     ]
-    chart = intervals(told, title="Jobs that had started by the time that was said", unit="% of jobs")
+    chart = intervals(told, title=_("Jobs that had started by the time that was said"), unit=_("% of jobs"))
     return page(request, "compute/estimates.html", found=found, rows=rows, chart=chart, section="/jobs")
 
 
@@ -96,7 +101,7 @@ async def estimates(request: Request) -> Response:
 async def what_if(request: Request, since: str = "7d", set: str = "") -> Response:
     """The house's jobs played again under other settings."""
     changes = tuple(line.strip() for line in set.splitlines() if line.strip())
-    told, problem, chart = None, "", None
+    told, problem, chart, _ = None, "", None, words(request)
     if "since" in request.query_params:
         try:
             told = await call(whatif.what_if, request, WhatIf(since, changes))
@@ -105,11 +110,13 @@ async def what_if(request: Request, since: str = "7d", set: str = "") -> Respons
     if told is not None:
         at = [(moment - told.curves["at_s"][0]) / 3600 for moment in told.curves["at_s"]]
         lines = [
-            pictures.Series(f"{what}, {when}", list(zip(at, told.curves[side][which], strict=True)))
+            pictures.Series(_(f"{what}, {when}"), list(zip(at, told.curves[side][which], strict=True)))
             for what, which in (("waiting", "waiting"), ("devices", "used"))
             for when, side in (("now", "before"), ("changed", "after"))
         ]
-        chart = pictures.curves(lines, title="The queue and the devices, before and after", x_label="hours", y_label="jobs, devices")
+        chart = pictures.curves(
+            lines, title=_("The queue and the devices, before and after"), x_label=_("hours"), y_label=_("jobs, devices")
+        )
     return page(
         request,
         "compute/what-if.html",
@@ -131,7 +138,7 @@ def asked(job: Job) -> str:
         if 0 < way.least_tasks < way.tasks:
             tasks = f"{way.least_tasks}–{way.tasks} × "
         share = f"{way.milli / 1000:g} of a" if way.milli < 1000 else f"{way.devices}"
-        what = f"{share} {way.accelerator}" if way.devices else f"{way.cpus} cores, {way.memory_mib} MiB"
+        what = f"{share} {way.accelerator}" if way.devices else f"{way.cpus} core{'' if way.cpus == 1 else 's'}, {way.memory_mib} MiB"
         told.append(tasks + what)
     return " | ".join(told)
 
@@ -141,11 +148,12 @@ def rooms(house: House, actor: Actor) -> list[Room]:
     return [Room(job.ask.kind, job.state.value, f"/jobs/{job.id}") for job in service.jobs(house, actor, limit=6)]
 
 
-def _timeline(story: usage.Story) -> Any:
+def _timeline(story: usage.Story, _: Callable[[str], str]) -> Any:
     if not story.stretches:
         return ""
     spans = [
-        pictures.Span(one.kind, parse_stamp(one.begin).timestamp(), parse_stamp(one.end).timestamp(), one.kind) for one in story.stretches
+        pictures.Span(one.kind, parse_stamp(one.begin).timestamp(), parse_stamp(one.end).timestamp(), _(one.kind))
+        for one in story.stretches
     ]
     first, last = story.stretches[0].begin, story.stretches[-1].end
-    return pictures.timeline(spans, title="The job's life", begin=first[:19].replace("T", " "), end=last[:19].replace("T", " "))
+    return pictures.timeline(spans, title=_("The job's life"), begin=first[:19].replace("T", " "), end=last[:19].replace("T", " "))

@@ -20,6 +20,7 @@ KEYS = (
     "price.CLASS", "watts.CLASS", "tariff.SITE", "kgco2.SITE", "nodes.SITE", "reclaim", "ageing",
 )  # fmt: skip
 _AMOUNTS = {"quota": "nominal", "borrow": "borrow", "lend": "lend"}
+_ADD = "--add-site"
 _SITE = {"name", "nodes", "class", "devices", "cpus", "memory_gib", "tariff", "kgco2", "price", "watts"}
 MOST_NODES = 100_000
 
@@ -44,15 +45,15 @@ def assignment(text: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def number(key: str, value: str, *, whole: bool = False, low: float = 0.0, high: float = 1e9) -> float:
-    """Raises BadInput."""
+def number(key: str, value: str, *, whole: bool = False, low: float = 0.0, high: float = 1e9, option: str = "--set") -> float:
+    """`option`: of the command line, at which the key was given. Raises BadInput."""
     try:
         found = int(value) if whole else float(value)
     except ValueError:
         found = float("nan")
     if not low <= found <= high:
         kind = "whole number" if whole else "number"
-        raise BadInput(field=f"--set {key}", problem=f"{value[:60]!r} is no {kind} from {low:g} to {high:g}", way_out="Give one.")
+        raise BadInput(field=f"{option} {key}", problem=f"{value[:60]!r} is no {kind} from {low:g} to {high:g}", way_out="Give one.")
     return found
 
 
@@ -173,8 +174,15 @@ def _site(given: Mapping[str, Any], document: dict[str, Any]) -> tuple[str, Inve
     name, kind = str(given.get("name", "")), str(given.get("class", ""))
     if not name:
         raise BadInput(field="--add-site name", problem="it is missing", way_out="Write name=lingang,nodes=12,class=h20,devices=8.")
+    known = document.get("classes", {})
+    if kind and kind not in known:
+        raise BadInput(
+            field=f"{_ADD} class",
+            problem=f"there is no class {kind[:100]!r}, so no job has asked for it",
+            way_out=f"{nearest(kind, known)} A new one is declared with `lilong compute apply`.",
+        )
     amount = {
-        key: int(number(f"{name}.{key}", str(given.get(key, default)), whole=True, low=low, high=high))
+        key: int(number(key, str(given.get(key, default)), whole=True, low=low, high=high, option=_ADD))
         for key, default, low, high in (
             ("nodes", 1, 1, MOST_NODES),
             ("devices", 8 if kind else 0, 0, 62),
@@ -187,12 +195,10 @@ def _site(given: Mapping[str, Any], document: dict[str, Any]) -> tuple[str, Inve
             field="--add-site", problem="devices have a class, and a class has devices", way_out="Give class and devices, or neither."
         )
     table: dict[str, Any] = {"driver": "slurm", "mode": "owned"}
-    table |= {key: number(f"{name}.{key}", str(given[key])) for key in ("tariff", "kgco2") if key in given}
+    table |= {key: number(key, str(given[key]), option=_ADD) for key in ("tariff", "kgco2") if key in given}
     document.setdefault("sites", {})[name] = table
     for key in ("price", "watts"):
         if key in given:
-            document.setdefault("classes", {}).setdefault(kind or CPU, {})[key] = number(f"{name}.{key}", str(given[key]))
-    if kind:
-        document.setdefault("classes", {}).setdefault(kind, {})
+            document.setdefault("classes", {}).setdefault(kind or CPU, {})[key] = number(key, str(given[key]), option=_ADD)
     node = SiteNode("", amount["cpus"], amount["memory_gib"] * 1024, kind, amount["devices"])
     return name, Inventory(tuple(replace(node, name=f"{name}-{at + 1}") for at in range(amount["nodes"])))

@@ -7,7 +7,7 @@ once, and leaves out the dimensions along which none does. Along each of them an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -73,10 +73,14 @@ def _with_quotas(tenant: SnapTenant, quotas: Mapping[tuple[str, str], int]) -> S
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """Where an answer may turn: promised starts, and what single nodes have free of "cpu", "memory" and "devices"."""
+    """Where an answer may turn: promised starts, what single nodes have free of "cpu", "memory" and "devices", and the priorities of
+    those who wait (with how many have each) and who run.
+    """
 
     reserved: tuple[int, ...] = ()
     free: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    waiting: Mapping[int, int] = field(default_factory=dict)
+    running: Collection[int] = ()
     maintenance: bool = True  # whether it may be that which holds the job up
     earliest: Callable[[Sequence[Way]], int | None] = lambda _: None  # unix second at which it would start if nobody else waited
 
@@ -201,9 +205,8 @@ def _preemptible(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple
 
 def _sooner(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], turns: Turns) -> Iterator[Change]:
     """With a higher priority: the lowest that does."""
-    above = {other.priority for other in snapshot.jobs if other.started is None and other.id != job.id and other.priority >= job.priority}
-    held = {other.priority for other in snapshot.jobs if other.started is not None and other.priority >= job.priority}
-    steps = sorted({at + more for at in above | held for more in (0, 1) if at + more > job.priority}, reverse=True)
+    rivals = {priority for priority, many in turns.waiting.items() if many > (priority == job.priority)} | set(turns.running)
+    steps = sorted({at + more for at in rivals for more in (0, 1) if at >= job.priority and at + more > job.priority}, reverse=True)
     found = largest(0, len(steps) - 1, lambda at: begins(Supposed(priority=steps[at])))
     if found is not None:
         says = f"It starts now with the priority {steps[found]} instead of {job.priority}."

@@ -5,19 +5,19 @@ Other tenants' jobs are shown by what they hold in all, never by name: `mine` sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lilong.floors.compute.contract import ReasonCode
+from lilong.floors.compute.rules import telling
 from lilong.floors.compute.rules.counterfactuals import FOR_EVER, WHOLE, amount, duration, measure
-from lilong.floors.compute.scheduler.snapshot import Decision, SnapJob, SnapNode, Snapshot, Way
+from lilong.floors.compute.rules.scene import Pool, Scene, ends
+from lilong.floors.compute.scheduler.snapshot import Decision, SnapJob, Snapshot, Way
 from lilong.ground.seams import stamp
 
 NAMED = 5  # jobs of one's own that a sentence names
 LISTED = 20  # and that an answer lists
-_CODES: Mapping[str, ReasonCode] = {code.value.replace("-", "_"): code for code in ReasonCode} | {"over_quota": ReasonCode.QUOTA}
-ORDER: Mapping[ReasonCode, int] = {code: at for at, code in enumerate(ReasonCode)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,126 +63,84 @@ class Explained:
     reserved_start: int | None
 
 
-def gravest(codes: Collection[ReasonCode]) -> ReasonCode:
-    """The one of several reasons that is told."""
-    return min(codes, key=ORDER.__getitem__)
-
-
-def code_of(word: str) -> ReasonCode:
-    """The stable code for a word of `decide.Reason`."""
-    return _CODES[word]
-
-
-def explained(snapshot: Snapshot, decision: Decision, job_id: str, order: Sequence[str], mine: Collection[str]) -> Explained:
-    """`order`: waiting jobs as they are looked at; `mine`: those that may be named. The job waits in the snapshot."""
-    jobs = {job.id: job for job in snapshot.jobs}
-    job = jobs[job_id]
-    ahead = _ahead([jobs[one] for one in order[: order.index(job_id)]], mine)
+def explained(scene: Scene, job_id: str, mine: Collection[str]) -> Explained:
+    """`mine`: the jobs that may be named. The job waits in the scene."""
+    snapshot, decision, job = scene.snapshot, scene.decision, scene.jobs[job_id]
+    ahead = _ahead(scene, job_id, mine)
     reserved = decision.reservations.get(job_id)
-    codes = {code_of(decision.reasons[job_id])} if job_id in decision.reasons else set()
-    if reserved is not None and codes <= {ReasonCode.WOULD_DELAY, ReasonCode.BEHIND}:
-        codes |= {ReasonCode.RESERVED}
-    code = gravest(codes or {ReasonCode.BEHIND})
-    quotas = _quotas(snapshot, job)
-    free, holders = _room(snapshot, job, mine)
+    code = telling.code(decision.reasons.get(job_id, "behind"), reserved=reserved is not None, reachable=True)
+    quotas = _quotas(scene, job)
+    pools = scene.pools(job.ways)
+    free = tuple(_free(scene, site, kind) for site, kind in sorted({(way.site, way.accelerator) for way in job.ways}))
+    holders = _holders(scene, pools, mine)
     needs = tuple(dict.fromkeys(amount(way) for way in job.ways))
     wants = " or ".join(needs[:3]) + (" or …" if len(needs) > 3 else "")
-    when = _when(snapshot, decision, reserved)
-    says = _SAYS[code](_Facts(snapshot, job, wants, "; ".join(free), tuple(holders), tuple(quotas), ahead, when))
-    return Explained(code, says, needs, tuple(free), tuple(holders), tuple(quotas), ahead, reserved)
+    whose, at = (job_id, reserved) if reserved is not None else _first_promised(decision)
+    when = "" if at is None else moment(at, snapshot.now)
+    closes = scene.room(pools).closes
+    other = whose if whose in mine else "another"
+    says = _SAYS[code](_Facts(snapshot, job, closes, wants, "; ".join(free), holders, quotas, ahead, when, other))
+    return Explained(code, says, needs, free, holders, quotas, ahead, reserved)
 
 
-def _when(snapshot: Snapshot, decision: Decision, reserved: int | None) -> str:
-    starts = [reserved] if reserved is not None else sorted(decision.reservations.values())
-    return moment(starts[0], snapshot.now) if starts else ""
+def _first_promised(decision: Decision) -> tuple[str, int | None]:
+    return min(decision.reservations.items(), key=lambda one: (one[1], one[0]), default=("", None))
 
 
 # --- the facts -------------------------------------------------------------------------------------------------------------
 
 
-def _ahead(jobs: Sequence[SnapJob], mine: Collection[str]) -> Ahead:
-    own = [job.id for job in jobs if job.id in mine]
-    hours = sum(measure(job.ways[0]) * job.ways[0].limit for job in jobs if job.ways[0].limit < FOR_EVER) / WHOLE / 3600
-    return Ahead(len(jobs), len(own), tuple(own[:LISTED]), round(hours, 2))
+def _ahead(scene: Scene, job_id: str, mine: Collection[str]) -> Ahead:
+    count = scene.place[job_id]
+    own = [one for one in scene.order[:count] if one in mine]
+    return Ahead(count, len(own), tuple(own[:LISTED]), round(scene.device_hours(count), 2))
 
 
-def _quotas(snapshot: Snapshot, job: SnapJob) -> list[Quota]:
-    tenants = {tenant.name: tenant for tenant in snapshot.tenants}
-    own = tenants.get(job.tenant)
+def _quotas(scene: Scene, job: SnapJob) -> tuple[Quota, ...]:
+    own = scene.tenants.get(job.tenant)
     if own is None:
-        return []
-    below = {own.name}
-    for tenant in snapshot.tenants:
-        path, at = [tenant.name], tenant.parent
-        while at is not None and at in tenants and len(path) <= len(tenants):
-            path.append(at)
-            at = tenants[at].parent
-        if own.name in path:
-            below.add(tenant.name)
+        return ()
+    below = scene.subtree(own.name)
     found = []
     for kind in dict.fromkeys(way.accelerator for way in job.ways):
-        running = [one.ways[one.way] for one in snapshot.jobs if one.started is not None and one.tenant in below]
-        held = sum(measure(way) for way in running if way.accelerator == kind)
         limits = [None if of.get(kind) is None else of[kind] / WHOLE for of in (own.nominal, own.borrow)]
-        found.append(Quota(own.name, kind, held / WHOLE, *limits))
-    return found
+        found.append(Quota(own.name, kind, scene.held(below, kind), *limits))
+    return tuple(found)
 
 
-def _room(snapshot: Snapshot, job: SnapJob, mine: Collection[str]) -> tuple[list[str], list[Holder]]:
-    """What is free where the job could go, and who holds the rest: one's own jobs, those that end first before others."""
-    where = {(way.site, way.accelerator) for way in job.ways}
-    nodes = {node.name: node for node in snapshot.nodes if _suits(node, job.ways)}
-    left = {
-        name: [node.cpu - node.foreign[0], node.memory - node.foreign[1], node.devices * WHOLE - node.foreign[2] * WHOLE]
-        for name, node in nodes.items()
-    }
-    own: list[tuple[int, Holder]] = []
-    others: dict[str, int] = {}
-    for other in snapshot.jobs:
-        if other.started is None:
-            continue
-        way, here = other.ways[other.way], False
-        for node, devices in other.places:
-            if node in left:
-                here = True
-                for at, used in enumerate((way.cpu, way.memory, devices.bit_count() * way.milli)):
-                    left[node][at] -= used
-        if here and other.id in mine:
-            end = other.started + way.limit
-            own.append(
-                (end, Holder("you", other.id, amount(way), stamp(datetime.fromtimestamp(end, UTC)) if way.limit < FOR_EVER else None))
-            )
-        elif here:
-            others[_kind(way)] = others.get(_kind(way), 0) + measure(way)
-    holders = [holder for _, holder in sorted(own, key=lambda pair: (pair[0], pair[1].job or ""))][:LISTED]
-    holders += [Holder("another tenant", None, f"{many / WHOLE:g} {kind}") for kind, many in sorted(others.items())]
-    foreign = sum(node.foreign[2] or node.foreign[0] / WHOLE for node in nodes.values())
-    if foreign:
-        holders.append(
-            Holder("others than the house", None, f"{foreign:g} {'devices' if any(n.foreign[2] for n in nodes.values()) else 'cores'}")
-        )
-    return [_free(site, kind, nodes, left, job) for site, kind in sorted(where)], holders
+def _holders(scene: Scene, pools: Collection[Pool], mine: Collection[str]) -> tuple[Holder, ...]:
+    """Who holds what is not free there: one's own jobs, all others together, and who does not belong to the house."""
+    own, others = scene.holders(pools, mine)
+    found = []
+    for job in own[:LISTED]:
+        way = job.ways[job.way]
+        end = stamp(datetime.fromtimestamp(ends(job), UTC)) if way.limit < FOR_EVER else None
+        found.append(Holder("you", job.id, amount(way), end))
+    found += [Holder("another tenant", None, f"{many / WHOLE:g} {kind}") for kind, many in others.items()]
+    room = scene.room(pools)
+    if room.foreign:
+        unit = "devices" if room.foreign_devices else "cores"
+        found.append(Holder("others than the house", None, f"{room.foreign:g} {unit}"))
+    return tuple(found)
 
 
-def _suits(node: SnapNode, ways: Sequence[Way]) -> bool:
-    return any(way.site == node.site and (not way.devices or way.accelerator == node.accelerator) for way in ways)
-
-
-def _free(site: str, kind: str, nodes: Mapping[str, SnapNode], left: Mapping[str, Sequence[int]], job: SnapJob) -> str:
-    here = [left[name] for name, node in nodes.items() if node.site == site and (not kind or node.accelerator == kind)]
-    if not here:
+def _free(scene: Scene, site: str, kind: str) -> str:
+    pools = scene.pools([Way(site, kind, 1 if kind else 0)])
+    if not pools:
         return f"{site} has no {kind or 'node'} now"
+    room = scene.room(pools)
+    if not room.nodes:
+        return f"nothing at {site}: {_nodes(room.shut, kind)}, drained, closed or under maintenance"
     at, unit = (2, kind) if kind else (0, "cores")
-    most = max(parts[at] for parts in here) / WHOLE
-    total = sum(max(parts[at], 0) for parts in here) / WHOLE
-    text = f"{max(total, 0):g} {unit} at {site}"
-    if len(here) > 1:
-        text += f", at most {max(most, 0):g} on one node"
-    return text if kind else f"{text}, {max(0, *(parts[1] for parts in here))} MiB of memory"
+    text = f"{room.free[at] / WHOLE:g} {unit} at {site}"
+    if room.nodes > 1:
+        text += f", at most {room.most[at] / WHOLE:g} on one node"
+    text = text if kind else f"{text}, {room.most[1]} MiB of memory"
+    return f"{text} ({_nodes(room.shut, kind)})" if room.shut else text
 
 
-def _kind(way: Way) -> str:
-    return way.accelerator or "cores"
+def _nodes(many: int, kind: str) -> str:
+    return f"{many} {'node' if many == 1 else 'nodes'}{f' of {kind}' if kind else ''} {'takes' if many == 1 else 'take'} no new work"
 
 
 # --- the sentences ---------------------------------------------------------------------------------------------------------
@@ -192,12 +150,14 @@ def _kind(way: Way) -> str:
 class _Facts:
     snapshot: Snapshot
     job: SnapJob
+    closes: int | None  # when the first node that it could go to closes for maintenance
     wants: str
     free: str
     holders: tuple[Holder, ...]
     quotas: tuple[Quota, ...]
     ahead: Ahead
     when: str  # the start reserved for it, or the first that is reserved for another; "" if there is none
+    other: str  # who that is
 
     @property
     def needs(self) -> str:
@@ -224,22 +184,42 @@ def _impossible(facts: _Facts) -> str:
 
 
 def _quota(facts: _Facts) -> str:
-    parts, bound = [], facts.snapshot.reclaim_s
+    bound = facts.snapshot.reclaim_s
     may_borrow = facts.job.preemptible or min(way.limit for way in facts.job.ways) <= bound
-    for quota in facts.quotas:
-        if quota.nominal is not None:
-            more = f" and may borrow {quota.borrow:g}, which nobody lends now" if quota.borrow and may_borrow else ""
-            parts.append(f"{quota.tenant} holds {quota.held:g} of its quota of {quota.nominal:g} {quota.kind or 'cores'}{more}")
-    own = "; ".join(parts) or "a tenant above yours holds all that it may"
+    bounded = [quota for quota in facts.quotas if quota.nominal is not None]
+    own = "; ".join(_binding(facts, quota, may_borrow) for quota in bounded) or "a tenant above yours holds all that it may"
     firm = ""
-    if not may_borrow:
+    if not may_borrow and any(not _is_within(facts, quota) for quota in bounded):
         firm = f" A job that may not be preempted and may run for more than {duration(bound)} cannot borrow."
     return f"It needs {facts.wants}; {own}.{firm}"
 
 
+def _asks(facts: _Facts, quota: Quota) -> float:
+    return min(measure(way) for way in facts.job.ways if way.accelerator == quota.kind) / WHOLE
+
+
+def _is_within(facts: _Facts, quota: Quota) -> bool:
+    """Whether the job would fit in its tenant's own quota beside what that holds, so that it is others who are in its way."""
+    return quota.nominal is not None and quota.held + _asks(facts, quota) <= quota.nominal
+
+
+def _binding(facts: _Facts, quota: Quota, may_borrow: bool) -> str:
+    assert quota.nominal is not None
+    text = f"{quota.tenant} holds {quota.held:g} of its quota of {quota.nominal:g} {quota.kind or 'cores'}"
+    if _is_within(facts, quota):
+        parts = sum(one.nominal.get(quota.kind, 0) for one in facts.snapshot.tenants if one.parent == quota.tenant) / WHOLE
+        if parts:
+            return f"{text}, of which {parts:g} are for its parts first"
+        return f"{text}; others have borrowed the rest, which comes back within {duration(facts.snapshot.reclaim_s)}"
+    if not may_borrow or quota.borrow == 0:
+        return text
+    if quota.borrow is not None and quota.held + _asks(facts, quota) > quota.nominal + quota.borrow:
+        return f"{text} and may borrow no more than {quota.borrow:g}"
+    return f"{text} and may borrow{'' if quota.borrow is None else f' {quota.borrow:g}'}, but nobody lends as much now"
+
+
 def _maintenance(facts: _Facts) -> str:
-    closing = [node.closes for node in facts.snapshot.nodes if node.closes and _suits(node, facts.job.ways)]
-    begins = f" at {moment(min(closing), facts.snapshot.now)}" if closing else ""
+    begins = f" at {moment(facts.closes, facts.snapshot.now)}" if facts.closes is not None else ""
     return f"It may run for {duration(min(way.limit for way in facts.job.ways))}, and maintenance begins{begins}."
 
 
@@ -254,7 +234,7 @@ def _reserved(facts: _Facts) -> str:
 
 
 def _would_delay(facts: _Facts) -> str:
-    promised = f"the start promised to another for {facts.when}" if facts.when else "a start promised to another"
+    promised = f"the start promised to {facts.other} for {facts.when}" if facts.when else "a start promised to another"
     return f"It needs {facts.wants} for up to {duration(facts.job.ways[0].limit)}, which would delay {promised}. {facts.others}."
 
 

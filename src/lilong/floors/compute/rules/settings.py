@@ -169,6 +169,26 @@ def changes(before: ComputeSettings, after: ComputeSettings) -> list[dict[str, A
     ]
 
 
+def check_classes(settings: ComputeSettings) -> None:
+    """That what sites say of classes they say of declared ones: jobs can ask for no others. Raises BadInput."""
+    for name, site in settings.sites.items():
+        named = [(f"{key}.{kind}", kind) for key in _BY_CLASS for kind in _table(site.options.get(key))]
+        nodes = site.options.get("nodes")
+        for at, node in enumerate(nodes if isinstance(nodes, list | tuple) else ()):
+            named += [(f"nodes[{at}].accelerator", _table(node)["accelerator"])] if _table(node).get("accelerator") else []
+        for key, kind in named:
+            if kind not in settings.classes:
+                way_out = f"{nearest(str(kind), settings.classes)} Another is declared with [classes.{kind}]."
+                raise BadInput(field=f"sites.{name}.options.{key}", problem=f"there is no class {kind!r}", way_out=way_out)
+
+
+_BY_CLASS = ("devices", "gres", "labels", "vendors")  # options of drivers that are tables by class
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}  # what it is instead, the driver says
+
+
 def plain(settings: ComputeSettings) -> dict[str, Any]:
     """As JSON shows them: amounts in devices and cores, times as text."""
     shown = asdict(settings)

@@ -18,7 +18,7 @@ SENTENCES: Mapping[ReasonCode, str] = MappingProxyType(
         ReasonCode.QUOTA: "its tenant, or one above, holds all that it may",
         ReasonCode.SITE_DOWN: "no site that could run it answers",
         ReasonCode.MAINTENANCE: "it would run into maintenance",
-        ReasonCode.NO_ROOM: "it goes first; what it needs is held by others",
+        ReasonCode.NO_ROOM: "it goes first; what it needs is not free",
         ReasonCode.RESERVED: "a start is reserved for it",
         ReasonCode.WOULD_DELAY: "it cannot start without delaying a reserved start",
         ReasonCode.BEHIND: "others go first",
@@ -39,8 +39,8 @@ _OF_THE_CORE = {
 
 
 def code(reason: str, *, reserved: bool, reachable: bool) -> ReasonCode:
-    """Of a word of `decide.Reason`. `reserved`: it has been promised a start. `reachable`: a site that could run it answers."""
+    """Of a word of `decide.Reason`, the gravest that applies. `reserved`: it has been promised a start. `reachable`: a site that could run it answers."""
     if not reachable:
         return ReasonCode.SITE_DOWN
     found = _OF_THE_CORE[reason]
-    return ReasonCode.RESERVED if reserved and found in (ReasonCode.NO_ROOM, ReasonCode.WOULD_DELAY, ReasonCode.BEHIND) else found
+    return ReasonCode.RESERVED if reserved and found in (ReasonCode.WOULD_DELAY, ReasonCode.BEHIND) else found

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 from lilong.floors.compute.contract import Inventory, JobAsk, Layout, Mode
 from lilong.floors.compute.rules.asking import layouts
-from lilong.floors.compute.rules.settings import LOCAL, ComputeSettings
+from lilong.floors.compute.rules.settings import CPU, LOCAL, ComputeSettings
 from lilong.floors.compute.scheduler.snapshot import Way
 
 CONTAINERS = "kubernetes"  # the driver whose sites run container images
 NEVER = 1 << 60  # the limit of a service, which ends when somebody ends it
 MOST_SIZES = 8  # of a gang that may have more or fewer tasks
-Rates = Mapping[tuple[str, str], float]  # (family of programs, class of device) -> speed; the slowest class that was measured is 1
+Rates = Mapping[tuple[str, str], float]  # (family of programs, or kind of job; class of device) -> speed of a device; only ratios count
+NEWEST = 0.3  # weight of the newest measure beside all before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,31 @@ def ways(ask: JobAsk, places: Sequence[Place], settings: ComputeSettings, rates:
     return tuple(way for _, way in sorted(found, key=lambda pair: pair[0]))
 
 
+def blended(before: float | None, rate: float) -> float:
+    """Three figures of the geometric mean of all measures, the newest the heaviest: the rest is chance, and would set every plan anew."""
+    return float(f"{rate if before is None else before ** (1 - NEWEST) * rate**NEWEST:.3g}")
+
+
+def speeds(declared: Mapping[str, Mapping[str, float]], measured: Rates) -> dict[tuple[str, str], float]:
+    """Of each family on each class. Measures go before what is declared, which is brought to their scale by the classes that have both.
+
+    Where no class has both the two cannot be compared: measures of one class alone then say nothing, those of several all that is known.
+    """
+    said = {family: {"" if kind == CPU else kind: rate for kind, rate in parts.items()} for family, parts in declared.items()}
+    found = {(family, kind): rate for family, parts in said.items() for kind, rate in parts.items()}
+    for family in {family for family, _ in measured}:
+        here = {kind: rate for (name, kind), rate in measured.items() if name == family}
+        told = said.get(family, {})
+        both = here.keys() & told.keys()
+        if both:
+            scale = math.exp(sum(math.log(told[kind] / here[kind]) for kind in sorted(both)) / len(both))
+            found |= {(family, kind): rate * scale for kind, rate in here.items()}
+        elif len(here) > 1 or not told:
+            found = {pair: rate for pair, rate in found.items() if pair[0] != family}
+            found |= {(family, kind): rate for kind, rate in here.items()}
+    return found
+
+
 def laid_out(way: Way) -> Layout:
     """The way as people see it. A service's cores at the local site, which are shared by time, are not told."""
     return Layout(way.accelerator, way.devices, way.milli, way.tasks, way.tasks, way.cpu // 1000, way.memory)
@@ -109,9 +135,10 @@ def _sizes(layout: Layout) -> Iterator[int]:
 
 def _limit(ask: JobAsk, layout: Layout, rates: Rates) -> int:
     """The time asked for is that of the first alternative's class; a slower class gets more in proportion, none gets less."""
-    first = rates.get((ask.family, layouts(ask)[0].accelerator))
-    here = rates.get((ask.family, layout.accelerator))
-    if not ask.family or first is None or here is None or here >= first:
+    family = ask.family or ask.kind
+    first = rates.get((family, layouts(ask)[0].accelerator))
+    here = rates.get((family, layout.accelerator))
+    if first is None or here is None or here >= first:
         return ask.timeout_s
     return math.ceil(ask.timeout_s * first / here)
 

@@ -9,25 +9,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from lilong.floors.compute.scheduler.compiled import compiled
 from lilong.floors.compute.scheduler.jobs import NEVER, Jobs
 from lilong.floors.compute.scheduler.order import Queues, settle
 from lilong.floors.compute.scheduler.place import take_later
 from lilong.floors.compute.scheduler.start import ends
-from lilong.floors.compute.scheduler.state import WHOLE, Site
-from lilong.floors.compute.scheduler.topology import domain_end, open_for
+from lilong.floors.compute.scheduler.state import WHOLE, Ints, Site
+from lilong.floors.compute.scheduler.topology import domain_end, open_for, tasks_in
 
 
 @compiled
 def look_ahead(s: Site, pool: int) -> None:
     """Start from what is free now."""
-    for part in range(3):
-        s.later_spare[pool, part] = s.spare[pool, part]
-    for node in range(s.bounds[pool], s.bounds[pool + 1]):
+    low, high = s.bounds[pool], s.bounds[pool + 1]
+    s.later_spare[pool] = s.spare[pool]
+    s.later_free[low:high] = s.free[low:high]
+    for node in range(low, high):
         s.node[node].later_cpu = s.node[node].cpu
         s.node[node].later_memory = s.node[node].memory
-        for d in range(s.node[node].devices):
-            s.later_free[node, d] = s.free[node, d]
 
 
 @compiled
@@ -42,11 +43,21 @@ def tasks_later(s: Site, h: Any, node: int, shape: int, enough: int) -> int:
     if h[shape].memory > 0:
         each = min(each, s.node[node].later_memory // h[shape].memory)
     if wanted > 0:
-        parts = 0
+        parts, milli = 0, h[shape].milli
         for d in range(s.node[node].devices):
-            parts += s.later_free[node, d] // h[shape].milli
+            parts += s.later_free[node, d] // milli if 2 * milli <= WHOLE else s.later_free[node, d] >= milli
         each = min(each, parts // wanted)
     return max(each, 0)
+
+
+@compiled
+def _room_now(s: Site, h: Any, pool: int, shape: int, enough: int) -> int:
+    """How many tasks of a shape there is room for in all, up to `enough` on each node, before anything is given back."""
+    room = 0
+    for slot in range(s.bounds[pool], s.top[pool]):
+        if s.group[slot].count > 0 and (h[shape].classes >> s.group[slot].kind) & 1:
+            room += s.group[slot].count * max(tasks_in(s, h[shape], slot, enough), 0)
+    return room
 
 
 @compiled
@@ -63,21 +74,34 @@ def lay_later(s: Site, h: Any, b: Jobs, job: int, option: int, until: int, kinds
 
 
 @compiled
-def _lay_later_within(s: Site, h: Any, b: Jobs, job: int, option: int, low: int, high: int, until: int, kinds: int) -> bool:
-    """On a stretch of nodes; each task where the fewest devices stay free."""
-    tasks, rest, base = b.option[option].tasks, b.option[option].rest, b.job[job].room
-    for k in range(tasks + (1 if rest >= 0 else 0)):
-        shape = b.option[option].need if k < tasks else rest
-        chosen, fewest = -1, 1 << 60
-        for node in range(low, high):
-            barred = h[shape].devices > 0 and not (kinds >> s.node[node].kind) & 1
-            if barred or not open_for(s, node, until) or tasks_later(s, h, node, shape, 1) == 0:
-                continue
+def _fullest_later(s: Site, h: Any, nodes: Ints, shape: int) -> int:
+    """Of those nodes that will have room for a task the one that will have the fewest devices free; or -1."""
+    chosen, fewest = -1, 1 << 60
+    for node in nodes:
+        if tasks_later(s, h, node, shape, 1) > 0:
             left = s.node[node].later_cpu // s.largest[0]
             for d in range(s.node[node].devices):
                 left += s.later_free[node, d] * WHOLE
             if left < fewest:
                 chosen, fewest = node, left
+    return chosen
+
+
+@compiled
+def _lay_later_within(s: Site, h: Any, b: Jobs, job: int, option: int, low: int, high: int, until: int, kinds: int) -> bool:
+    """On a stretch of nodes; each task where the fewest devices stay free."""
+    tasks, rest, base = b.option[option].tasks, b.option[option].rest, b.job[job].room
+    able, many = np.empty(high - low, np.int64), 0
+    for k in range(tasks + (1 if rest >= 0 else 0)):
+        shape = b.option[option].need if k < tasks else rest
+        if k in (0, tasks):
+            many = 0
+            for node in range(low, high):
+                barred = h[shape].devices > 0 and not (kinds >> s.node[node].kind) & 1
+                if not barred and open_for(s, node, until) and tasks_later(s, h, node, shape, 1) > 0:
+                    able[many] = node
+                    many += 1
+        chosen = _fullest_later(s, h, able[:many], shape)
         if chosen < 0:
             for back in range(k):
                 take_later(s, h, b.place[base + back].node, b.place[base + back].need, b.place[base + back].devices, -1)
@@ -105,10 +129,7 @@ def promise(s: Site, h: Any, b: Jobs, q: Queues, job: int, now: int) -> int:
     for option in range(b.job[job].first, b.job[job + 1].first):
         look_ahead(s, pool)
         shape, tasks = b.option[option].need, b.option[option].tasks
-        room = 0
-        for node in range(s.bounds[pool], s.bounds[pool + 1]):
-            room += tasks_later(s, h, node, shape, tasks)
-        at = 0
+        room, at = _room_now(s, h, pool, shape, tasks), 0
         while at < runs:
             time = b.job[q.running[base + at]].end
             if time >= best_time:

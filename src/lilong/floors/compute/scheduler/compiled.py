@@ -44,14 +44,20 @@ def plainly(wanted: bool = True) -> Iterator[None]:
 
 
 class _Kernel:
-    def __init__(self, plain: Callable[..., Any], compile: Callable[[Any], Any]) -> None:
-        self._plain, self._compile = plain, compile
+    """`part`: how it is compiled for the kernels that call it, if not as it is for Python."""
+
+    def __init__(self, plain: Callable[..., Any], compile: Callable[[Any], Any], part: Callable[[Any], Any] | None = None) -> None:
+        self._plain, self._compile, self._part = plain, compile, part or compile
         self._ready = False
         update_wrapper(self, plain)
 
     @cached_property
     def dispatcher(self) -> Any:
         return self._compile(_numba())(self._plain)
+
+    @cached_property
+    def part(self) -> Any:
+        return self._part(_numba())(self._plain)
 
     def __call__(self, *arguments: Any) -> Any:
         if not _mode.quick:
@@ -84,7 +90,7 @@ def _numba() -> Any:
 
     @typeof_impl.register(_Kernel)  # type: ignore[untyped-decorator]
     def _(kernel: _Kernel, context: Any) -> Any:
-        made = kernel.dispatcher
+        made = kernel.part
         cpu_target.typing_context.refresh()  # an intrinsic is known to it from then on
         return cpu_target.typing_context.resolve_value_type(made)
 
@@ -92,7 +98,19 @@ def _numba() -> Any:
 
 
 def compiled(function: F) -> F:
-    return cast(F, _Kernel(function, lambda numba: numba.njit(cache=True, nogil=True, error_model="numpy")))
+    return cast(F, _Kernel(function, _whole, _as_part))
+
+
+def _whole(numba: Any) -> Any:
+    return numba.njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
+
+
+def _as_part(numba: Any) -> Any:
+    if not numba.__version__.startswith("0.68."):  # whole.py stands on what numba does not promise; without it compiling takes longer
+        return _whole(numba)
+    from lilong.floors.compute.scheduler.whole import PartCompiler
+
+    return numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, no_cpython_wrapper=True, pipeline_class=PartCompiler)
 
 
 def _borrowed(arrays: Any) -> Any:

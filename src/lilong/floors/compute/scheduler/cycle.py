@@ -15,11 +15,11 @@ from lilong.floors.compute.scheduler.fragmentation import Typical
 from lilong.floors.compute.scheduler.jobs import NEVER, WAITING, Jobs
 from lilong.floors.compute.scheduler.order import Queues, sift
 from lilong.floors.compute.scheduler.policy import ATTAINED, BORROWERS, EASY, EASY_SHORT, FAIR, REMAINING, RESERVE, SKIP, STRICT, Rules
-from lilong.floors.compute.scheduler.preempt import list_victims, make_room, own_part, rank
+from lilong.floors.compute.scheduler.preempt import keep_its_own, let_go, list_victims, make_room, rank
 from lilong.floors.compute.scheduler.reserve import look_reserving
 from lilong.floors.compute.scheduler.start import BEHIND, FITS, NO_ROOM, NOT_LOOKED_AT, QUOTA, allowed, begin, hopeless, start_now
 from lilong.floors.compute.scheduler.state import Ints, Site
-from lilong.floors.compute.scheduler.tenants import Tenants, claim
+from lilong.floors.compute.scheduler.tenants import Tenants
 
 
 @compiled
@@ -55,7 +55,7 @@ def _look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules,
     same = q.seen_in[pool] == q.cycles[2]
     fresh = q.seen[pool] if same else 0
     started, victims = 0, -1
-    # from row 1 on: job, amount; [0, 0]: how many. Who is preempted waits too, and may have pushed back one who was looked at
+    # who is preempted waits too, and may have pushed back one who was looked at
     most = q.waits[pool] + 2 * q.runs[pool] if T.terms[0].bounds != 0 else 0
     claims = np.zeros((1 + most, 2), np.int64)
     at = fresh if r.backfill == SKIP else 0
@@ -73,7 +73,7 @@ def _look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules,
             why = QUOTA
         if why != FITS and r.preempts != 0:
             if victims < 0:
-                victims = list_victims(q, b, r, pool, now)
+                victims = list_victims(s, h, b, q, r, pool, now)
             if victims > 0 and make_room(s, h, b, q, t, T, r, job, now, victims):
                 why = FITS
         if why == FITS:
@@ -81,19 +81,19 @@ def _look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules,
         else:
             b.job[job].why = why
             if why == QUOTA:
-                _keep_its_own(T, h, b, job, claims)
+                keep_its_own(T, h, b, job, claims)
             elif r.backfill != SKIP:
                 break
         at += 1
     if at >= q.waits[pool]:
-        _let_go(T, b, claims)
+        let_go(T, b, claims)
         return started
     if r.backfill == STRICT:
         for k in range(max(at + 1, fresh), q.waits[pool]):
             b.job[q.waiting[base + k]].why = BEHIND
     elif r.backfill >= EASY:
         if r.preempts == BORROWERS:
-            victims = list_victims(q, b, r, pool, now) if victims < 0 else victims
+            victims = list_victims(s, h, b, q, r, pool, now) if victims < 0 else victims
             started += _reclaim(s, h, b, q, t, T, r, pool, now, at + 1, victims)
         head = q.waiting[base + at]
         known = same and q.seen_in[pool] == q.cycles[2] and q.head[pool] == head and b.job[head].reserved > now and r.backfill == EASY
@@ -103,27 +103,8 @@ def _look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules,
             q.head[pool], b.job[head].reserved = head, promise(s, h, b, q, head, now)
         after = max(at + 1, fresh) if known else at + 1
         started += _backfill(s, h, b, q, t, T, r, pool, now, head, after, claims)
-    _let_go(T, b, claims)
+    let_go(T, b, claims)
     return started
-
-
-@compiled
-def _keep_its_own(T: Tenants, h: Any, b: Jobs, job: int, claims: Ints) -> None:
-    """Who asks for no more than its own quota, which others have borrowed, keeps what has come back of it until all of it has: for the
-    rest of this look nobody else borrows that.
-    """
-    where, amount = own_part(T, h, b, job)
-    if amount > 0:
-        claim(T, b.job[job].tenant, where, amount)
-        claims[0, 0] += 1
-        claims[claims[0, 0], 0], claims[claims[0, 0], 1] = job * T.capacity.size + where, amount
-
-
-@compiled
-def _let_go(T: Tenants, b: Jobs, claims: Ints) -> None:
-    for at in range(1, claims[0, 0] + 1):
-        job, where = claims[at, 0] // T.capacity.size, claims[at, 0] % T.capacity.size
-        claim(T, b.job[job].tenant, where, -claims[at, 1])
 
 
 @compiled
@@ -143,6 +124,7 @@ def _backfill(
 ) -> int:
     """Start those behind the head that do not delay it; from place `after` of the queue, or from the shortest."""
     base, many, promised = q.base[pool], q.waits[pool], b.job[head].reserved
+    spare, later = s.spare[pool], s.later_spare[pool]
     started, tried = 0, 0
     by_length = r.backfill == EASY_SHORT
     for k in range(0 if by_length else after, many):
@@ -152,9 +134,7 @@ def _backfill(
         tried += 1
         why = NOT_LOOKED_AT
         if tried <= r.depth:
-            why = hopeless(
-                h, b.job[job], b.option, b.job[job + 1].first, now, promised, q.cycles[0], q.cycles[2], s.spare[pool], s.later_spare[pool]
-            )
+            why = hopeless(h, b.job[job], b.option, b.job[job + 1].first, now, promised, q.cycles[0], q.cycles[2], spare, later)
             if why == FITS:
                 why = start_now(s, h, b, q, t, T, r, job, now, promised)
             elif T.terms[0].bounds != 0 and not allowed(T, h, b, job):
@@ -165,5 +145,5 @@ def _backfill(
         else:
             b.job[job].why = BEHIND if why == NO_ROOM else why
             if why == QUOTA:
-                _keep_its_own(T, h, b, job, claims)
+                keep_its_own(T, h, b, job, claims)
     return started

@@ -77,7 +77,12 @@ def fairly(T: Tenants, h: Any, b: Jobs, q: Queues, pool: int, now: int, order: I
     """Put the waiting jobs of a pool in `order`; how many. A job costs the logarithm of the siblings on each level."""
     base, many = q.base[pool], q.waits[pool]
     keys = _keys(T, b, q.waiting[base : base + many], now)
-    _fill(T, h, b, _filling(T, many), keys, order)
+    alone = True
+    for at in range(many):
+        order[at] = keys[at] & JOB_PART
+        alone = alone and b.job[order[at]].tenant == b.job[order[0]].tenant
+    if not alone:
+        _fill(T, h, b, _filling(T, many), keys, order)
     return many
 
 

@@ -16,6 +16,11 @@ from lilong.floors.compute.scheduler.compiled import compiled
 from lilong.floors.compute.scheduler.jobs import NEVER, RUNNING, WAITING, Jobs
 from lilong.floors.compute.scheduler.state import Ints
 
+# Columns of a herd of victims (see preempt). KIND: that of the node of the first task; -1 if the task has no device. FIRST, in the row that
+# a tenant is found at: its first herd; NEXT: the next of those found there; 0: none.
+TENANT, KIND, PRIORITY, NEXT, CPU, MEMORY, DEVICES, FIRST = 0, 1, 2, 3, 4, 5, 6, 7
+HERD = 8
+
 
 class Queues(NamedTuple):
     """Per pool, in its own stretch of each array: who waits in order, who waits by length, who runs by planned end."""
@@ -23,7 +28,7 @@ class Queues(NamedTuple):
     base: Ints
     waiting: Ints
     short: Ints  # used where the shortest is backfilled first
-    running: Ints  # in order once `settle` was called; those that have ended are left out then
+    running: Ints  # in order once `settle` was called; those that have ended are left out now and then
     waits: Ints  # pool -> how many
     runs: Ints
     settled: Ints  # pool -> how many at the front of `running` are in order
@@ -36,6 +41,7 @@ class Queues(NamedTuple):
     stopped_for: Ints  # for whom; -1 for nobody
     victims: Ints  # room to list and
     worth: Ints  # to weigh jobs
+    herd: Ints  # [0, 0]: how many; from row 1 on what those victims hold together that are alike, see HERD
     cycles: Ints  # [looks so far, length of `fresh`, 1 + how often something was given back, length of `stopped`]
 
 
@@ -44,9 +50,10 @@ def queues(jobs: Jobs, pools: int) -> Queues:
     base = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     numbers = {name: np.zeros(pools, np.int64) for name in ("waits", "runs", "settled", "seen", "seen_in", "head")}
     lists = {name: np.zeros(jobs.job.size, np.int64) for name in Queues._fields if name not in numbers}
+    herd = np.zeros((1 + jobs.job.size, HERD), np.int64)
     head, wake = np.full(pools, -1, np.int64), np.full(pools, NEVER, np.int64)
     cycles = np.array([0, 0, 1, 0], np.int64)
-    return Queues(**{**lists, **numbers, "base": base, "head": head, "wake": wake, "cycles": cycles})
+    return Queues(**{**lists, **numbers, "base": base, "head": head, "wake": wake, "herd": herd, "cycles": cycles})
 
 
 @compiled
@@ -155,20 +162,28 @@ def strike_running(q: Queues, b: Jobs, job: int) -> None:
 
 
 @compiled
-def settle(q: Queues, b: Jobs, pool: int) -> None:
-    """Bring the running jobs in the order of their planned ends: those that were started lately are sorted and merged in."""
-    base, kept = q.base[pool], 0
-    for k in range(q.settled[pool]):
+def leave_out_ended(q: Queues, b: Jobs, pool: int) -> None:
+    """Leave only those among the running that still run."""
+    base, kept, settled = q.base[pool], 0, 0
+    for k in range(q.runs[pool]):
         job = q.running[base + k]
         if b.job[job].state == RUNNING:
             q.running[base + kept] = job
             kept += 1
-    late = 0
-    for k in range(q.settled[pool], q.runs[pool]):
+            if k < q.settled[pool]:
+                settled = kept
+    q.runs[pool], q.settled[pool] = kept, settled
+
+
+@compiled
+def settle(q: Queues, b: Jobs, pool: int) -> None:
+    """Bring the running jobs in the order of their planned ends: those that were started lately are sorted and merged in."""
+    leave_out_ended(q, b, pool)
+    base, kept, late = q.base[pool], q.settled[pool], 0
+    for k in range(kept, q.runs[pool]):
         job = q.running[base + k]
-        if b.job[job].state == RUNNING:
-            q.victims[late], q.worth[job] = job, b.job[job].end
-            late += 1
+        q.victims[late], q.worth[job] = job, b.job[job].end
+        late += 1
     sort_by(q.victims, late, q.worth)
     at, last = kept - 1, kept + late - 1
     q.runs[pool] = q.settled[pool] = kept + late

@@ -57,7 +57,7 @@ def best_node(s: Site, h: Any, t: Typical, way: int, pool: int, shape: int, besi
     if feasible == 0:
         return -1
     if beside:
-        return _best_beside(s, h, low, high, shape)
+        return _best_beside(s, h, low, high, shape, best, at)
     if way == RANDOM:
         nth = drawn(s, feasible)
         for node in range(low, high):
@@ -75,7 +75,17 @@ def best_node(s: Site, h: Any, t: Typical, way: int, pool: int, shape: int, besi
 
 
 @compiled
-def _best_beside(s: Site, h: Any, low: int, high: int, shape: int) -> int:
+def _best_beside(s: Site, h: Any, low: int, high: int, shape: int, best: int, first: int) -> int:
+    """`best`: the largest score of all; no node before `first` has it. Nearly always one of those that do leaves the promised place."""
+    before = True
+    for node in range(first, high):
+        slot = s.node[node].group
+        if s.group[slot].score != best:
+            continue
+        if before:
+            s.group[slot].first, before = node, False
+        if fits_beside(s, h, node, shape):
+            return node
     best, chosen = NO, -1
     for node in range(low, high):
         worth = s.group[s.node[node].group].score

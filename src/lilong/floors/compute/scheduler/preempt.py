@@ -16,12 +16,28 @@ from typing import Any
 from lilong.floors.compute.scheduler.compiled import borrowed, compiled
 from lilong.floors.compute.scheduler.fragmentation import Typical
 from lilong.floors.compute.scheduler.jobs import NEVER, RUNNING, WAITING, Jobs
-from lilong.floors.compute.scheduler.order import Queues, enqueue, goes_before, put_last, sort_by, strike_running
+from lilong.floors.compute.scheduler.order import (
+    CPU,
+    DEVICES,
+    FIRST,
+    KIND,
+    MEMORY,
+    NEXT,
+    PRIORITY,
+    TENANT,
+    Queues,
+    enqueue,
+    goes_before,
+    leave_out_ended,
+    put_last,
+    sort_by,
+    strike_running,
+)
 from lilong.floors.compute.scheduler.place import lift, take
 from lilong.floors.compute.scheduler.policy import ATTAINED, BORROWERS, FAIR, LATER, REMAINING, Rules
 from lilong.floors.compute.scheduler.start import FITS, begin, start_now
-from lilong.floors.compute.scheduler.state import WHOLE, Site
-from lilong.floors.compute.scheduler.tenants import Tenants, hold_job, open_kinds
+from lilong.floors.compute.scheduler.state import WHOLE, Ints, Site
+from lilong.floors.compute.scheduler.tenants import Tenants, claim, hold_job, open_kinds
 
 SECOND = 1 << 48  # keys of the second queue; in each queue whoever entered it first goes first
 MOST = 1 << 50
@@ -45,10 +61,9 @@ def remains(b: Jobs, job: int, now: int) -> int:
 def rank(q: Queues, b: Jobs, r: Rules, pool: int, now: int) -> None:
     """Give the running jobs of a pool the keys that they would have if they waited; and say when the next one's falls behind."""
     next_time = NEVER
+    leave_out_ended(q, b, pool)
     for k in range(q.base[pool], q.base[pool] + q.runs[pool]):
         job = q.running[k]
-        if b.job[job].state != RUNNING:
-            continue
         if r.order == REMAINING:
             b.job[job].key = remains(b, job, now)
         elif r.order == ATTAINED and b.job[job].key < SECOND:
@@ -78,9 +93,10 @@ def lost(b: Jobs, r: Rules, job: int, now: int) -> int:
 
 
 @compiled
-def list_victims(q: Queues, b: Jobs, r: Rules, pool: int, now: int) -> int:
+def list_victims(s: Site, h: Any, b: Jobs, q: Queues, r: Rules, pool: int, now: int) -> int:
     """Those that may be stopped, the first to go first: of the lowest priority, then the last in the order or the least of a loss."""
     many = 0
+    leave_out_ended(q, b, pool)
     for k in range(q.base[pool], q.base[pool] + q.runs[pool]):
         job = q.running[k]
         if may_be_stopped(b, r, job, now):
@@ -89,7 +105,86 @@ def list_victims(q: Queues, b: Jobs, r: Rules, pool: int, now: int) -> int:
             q.victims[many], q.worth[job] = job, priority * (MOST << 1) + min(max(last, 0), MOST)
             many += 1
     sort_by(q.victims, many, q.worth)
+    if r.preempts == BORROWERS:
+        _herd(s, h, b, q, now, many)
     return many
+
+
+@compiled
+def _herd(s: Site, h: Any, b: Jobs, q: Queues, now: int, victims: int) -> None:
+    """Count what the first `victims` of the list hold, by tenant, kind of node and priority: all of such a herd give way to a job, or none."""
+    herd = q.herd
+    herd[0, 0] = 0
+    for k in range(victims):
+        herd[_slot(q, b.job[q.victims[k]].tenant), FIRST] = 0
+    for k in range(victims):
+        if b.job[q.victims[k]].start < now:
+            _count_in(s, h, b, q, q.victims[k], 1)
+
+
+@compiled
+def _slot(q: Queues, tenant: int) -> int:
+    return 1 + tenant % (q.herd.shape[0] - 1)
+
+
+@compiled
+def _count_in(s: Site, h: Any, b: Jobs, q: Queues, victim: int, sign: int) -> None:
+    herd, place = q.herd, b.place[b.job[victim].room]
+    kind = s.node[place.node].kind if h[place.need].devices > 0 else -1
+    tenant, priority = b.job[victim].tenant, b.job[victim].priority
+    first = _slot(q, tenant)
+    at = herd[first, FIRST]
+    while at > 0 and not (herd[at, TENANT] == tenant and herd[at, KIND] == kind and herd[at, PRIORITY] == priority):
+        at = herd[at, NEXT]
+    if at == 0:
+        herd[0, 0] += 1
+        at = herd[0, 0]
+        herd[at, TENANT], herd[at, KIND], herd[at, PRIORITY] = tenant, kind, priority
+        herd[at, CPU] = herd[at, MEMORY] = herd[at, DEVICES] = 0
+        herd[at, NEXT], herd[first, FIRST] = herd[first, FIRST], at
+    for k in range(b.job[victim].room, b.job[victim].room + b.job[victim].placed):
+        need = h[b.place[k].need]
+        herd[at, CPU] += sign * need.cpu
+        herd[at, MEMORY] += sign * need.memory
+        herd[at, DEVICES] += sign * need.devices * need.milli
+
+
+@compiled
+def _could_suffice(
+    s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, r: Rules, job: int, now: int, victims: int, classes: int, own: bool
+) -> bool:
+    """Whether there would be enough in all, wherever it is, with everybody gone who gives way."""
+    pool, herd = b.job[job].pool, q.herd
+    cpu, memory, devices = s.spare[pool, 0], s.spare[pool, 1], s.spare[pool, 2]
+    for k in range(victims if r.preempts == LATER else 0):
+        victim = q.victims[k]
+        if b.job[victim].state == RUNNING and b.job[victim].start < now and _gives_way(s, h, b, T, r, victim, job, classes, own):
+            for place in range(b.job[victim].room, b.job[victim].room + b.job[victim].placed):
+                need = h[b.place[place].need]
+                cpu, memory, devices = cpu + need.cpu, memory + need.memory, devices + need.devices * need.milli
+            if _enough(h, b, job, cpu, memory, devices):
+                return True
+    if r.preempts == LATER or herd[0, 0] == 0:
+        return False
+    # who does not stay within its own has only its tenant's lower priorities to take from
+    at = herd[0, 0] if own else herd[_slot(q, b.job[job].tenant), FIRST]
+    while 0 < at <= herd[0, 0]:  # what is said of a tenant without victims may be of an earlier look
+        if _herd_gives_way(b, q, T, at, job, classes, own):
+            cpu, memory, devices = cpu + herd[at, CPU], memory + herd[at, MEMORY], devices + herd[at, DEVICES]
+            if _enough(h, b, job, cpu, memory, devices):
+                return True
+        at = at - 1 if own else herd[at, NEXT]
+    return False
+
+
+@compiled
+def _herd_gives_way(b: Jobs, q: Queues, T: Tenants, at: int, job: int, classes: int, own: bool) -> bool:
+    kind, debtor = q.herd[at, KIND], q.herd[at, TENANT]
+    if kind >= 0 and not (classes >> kind) & 1:
+        return False
+    if debtor == b.job[job].tenant and q.herd[at, PRIORITY] < b.job[job].priority:
+        return True
+    return own and owes(T, debtor, b.job[job].tenant, T.column[kind] if kind >= 0 else T.capacity.size - 1)
 
 
 @compiled
@@ -113,6 +208,25 @@ def own_part(T: Tenants, h: Any, b: Jobs, job: int) -> tuple[int, int]:
 @compiled
 def within_own(T: Tenants, h: Any, b: Jobs, job: int) -> bool:
     return own_part(T, h, b, job)[1] > 0
+
+
+@compiled
+def keep_its_own(T: Tenants, h: Any, b: Jobs, job: int, claims: Ints) -> None:
+    """Who asks for no more than its own quota, which others have borrowed, keeps what has come back of it until all of it has: for the
+    rest of this look nobody else borrows that. `claims`: how many there are in [0, 0]; from row 1 on job and column in one, and amount.
+    """
+    where, amount = own_part(T, h, b, job)
+    if amount > 0:
+        claim(T, b.job[job].tenant, where, amount)
+        claims[0, 0] += 1
+        claims[claims[0, 0], 0], claims[claims[0, 0], 1] = job * T.capacity.size + where, amount
+
+
+@compiled
+def let_go(T: Tenants, b: Jobs, claims: Ints) -> None:
+    for at in range(1, claims[0, 0] + 1):
+        job, where = claims[at, 0] // T.capacity.size, claims[at, 0] % T.capacity.size
+        claim(T, b.job[job].tenant, where, -claims[at, 1])
 
 
 @compiled
@@ -238,20 +352,9 @@ def make_room(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Ru
     classes = 0
     for at in range(b.job[job].first, b.job[job + 1].first):
         classes |= h[b.option[at].need].classes
-    cpu, memory, devices = s.spare[b.job[job].pool, 0], s.spare[b.job[job].pool, 1], s.spare[b.job[job].pool, 2]
-    possible = False
-    for k in range(victims):
-        victim = q.victims[k]
-        if b.job[victim].state == RUNNING and b.job[victim].start < now and _gives_way(s, h, b, T, r, victim, job, classes, own):
-            for at in range(b.job[victim].room, b.job[victim].room + b.job[victim].placed):
-                need = h[b.place[at].need]
-                cpu, memory, devices = cpu + need.cpu, memory + need.memory, devices + need.devices * need.milli
-            if _enough(h, b, job, cpu, memory, devices):
-                possible = True
-                break
     fits, lifted = False, 0
     base = q.cycles[3]  # those lifted are listed behind those that are stopped for good
-    for k in range(victims if possible else 0):
+    for k in range(victims if _could_suffice(s, h, b, q, T, r, job, now, victims, classes, own) else 0):
         victim = q.victims[k]
         if not (b.job[victim].state == RUNNING and b.job[victim].start < now and _gives_way(s, h, b, T, r, victim, job, classes, own)):
             continue
@@ -292,6 +395,8 @@ def _settle_victims(
     for k in range(lifted):
         victim = q.stopped[base + k]
         if victim >= 0:
+            if r.preempts == BORROWERS:
+                _count_in(s, h, b, q, victim, -1)
             stopped(q, b, r, victim, now, job)
 
 

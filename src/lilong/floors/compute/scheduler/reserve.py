@@ -19,7 +19,7 @@ from lilong.floors.compute.scheduler.jobs import NEVER, RUNNING, WAITING, Jobs
 from lilong.floors.compute.scheduler.order import Queues, settle, sort_by
 from lilong.floors.compute.scheduler.place import lift
 from lilong.floors.compute.scheduler.policy import Rules
-from lilong.floors.compute.scheduler.preempt import put_back
+from lilong.floors.compute.scheduler.preempt import keep_its_own, let_go, put_back
 from lilong.floors.compute.scheduler.start import (
     BEHIND,
     FITS,
@@ -50,17 +50,12 @@ class Course(NamedTuple):
 
 
 @compiled
-def course(s: Site, b: Jobs, q: Queues, pool: int, but: int) -> Course:
-    """Without the promise that `but` has."""
+def course(s: Site, b: Jobs, q: Queues, pool: int, promised: Ints, but: int) -> Course:
+    """Of those that were `promised` a start and still wait for it, without that of `but`."""
     settle(q, b, pool)
-    base, many = q.base[pool], q.waits[pool]
-    held = 0
-    for k in range(many):
-        held += b.job[q.waiting[base + k]].reserved < NEVER
-    starting, ending = np.zeros(held, np.int64), np.zeros(held + q.runs[pool], np.int64)
+    starting, ending = np.zeros(promised.size, np.int64), np.zeros(promised.size + q.runs[pool], np.int64)
     at = last = 0
-    for k in range(many):
-        job = q.waiting[base + k]
+    for job in promised:
         if b.job[job].reserved < NEVER and b.job[job].state == WAITING and job != but:
             starting[at] = ending[last] = job
             q.worth[job] = b.job[job].reserved
@@ -69,7 +64,7 @@ def course(s: Site, b: Jobs, q: Queues, pool: int, but: int) -> Course:
     for k in range(at):
         q.worth[ending[k]] = promised_end(b, ending[k])
     for k in range(q.runs[pool]):
-        job = q.running[base + k]
+        job = q.running[q.base[pool] + k]
         if b.job[job].state == RUNNING:
             ending[last] = job
             q.worth[job] = b.job[job].end
@@ -175,10 +170,10 @@ def _count(h: Any, b: Jobs, left: Ints, job: int, sign: int) -> None:
 
 
 @compiled
-def earliest(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, job: int, now: int, before: int) -> int:
+def earliest(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, promised: Ints, job: int, now: int, before: int) -> int:
     """The first moment before `before` from which on the job has a place, which it gets; NEVER and the place it had, if there is none."""
     pool, room = b.job[job].pool, b.job[job].room
-    c = course(s, b, q, pool, job)
+    c = course(s, b, q, pool, promised, job)
     had, option = b.place[room : b.job[job + 1].room].copy(), b.job[job].option
     best, best_option = before, -1
     placed = b.job[job].placed
@@ -213,30 +208,37 @@ def look_reserving(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, r: Rules, po
     base, many = q.base[pool], q.waits[pool]
     again = q.seen_in[pool] != q.cycles[2]  # something was given back: promises may move forward
     started, promises, tried = 0, 0, 0
+    spare = s.spare[pool]
+    promised, held = np.empty(many, np.int64), 0
+    claims = np.zeros((1 + many if T.terms[0].bounds != 0 else 1, 2), np.int64)
     for k in range(many):
         job = q.waiting[base + k]
         if not r.lasting:
             b.job[job].reserved, b.job[job].placed = NEVER, 0
+        elif b.job[job].reserved < NEVER:
+            promised[held] = job
+            held += 1
     wake = NEVER
     for k in range(many):
         job = q.waiting[base + k]
         had, why = b.job[job].reserved, NO_ROOM
+        listed = had < NEVER
         time = had
         if had <= now and put_back(s, h, b, job):
             time = now
         else:
             if had <= now:  # somebody ran over: it is promised anew
                 b.job[job].reserved = had = time = NEVER
-            if had == NEVER and not allowed(T, h, b, job):
+            if had == NEVER and T.terms[0].bounds != 0 and not allowed(T, h, b, job):
                 why = QUOTA
             elif had < NEVER or promises < r.reservations:
                 if had == NEVER or again:
-                    time = min(earliest(s, h, b, q, T, job, now, had), had)
+                    time = min(earliest(s, h, b, q, T, promised[:held], job, now, had), had)
             elif tried < r.depth:
-                why = hopeless(h, b.job[job], b.option, b.job[job + 1].first, now, NEVER, 0, q.cycles[2], s.spare[pool], s.spare[pool])
+                why = hopeless(h, b.job[job], b.option, b.job[job + 1].first, now, NEVER, 0, q.cycles[2], spare, spare)
                 if why == FITS:
                     tried += 1
-                    time, why = earliest(s, h, b, q, T, job, now, now + 1), WOULD_DELAY
+                    time, why = earliest(s, h, b, q, T, promised[:held], job, now, now + 1), WOULD_DELAY
             else:
                 why = NOT_LOOKED_AT
             if time <= now and not put_back(s, h, b, job):
@@ -253,8 +255,14 @@ def look_reserving(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, r: Rules, po
             if why == NO_ROOM and not first:
                 why = RESERVED if time < NEVER else BEHIND
             b.job[job].reserved, b.job[job].why = time, why
+            if time < NEVER and not listed:
+                promised[held] = job
+                held += 1
             if time == NEVER:
                 b.job[job].placed = 0
+                if why == QUOTA:
+                    keep_its_own(T, h, b, job, claims)
             wake = min(wake, time)
+    let_go(T, b, claims)
     q.wake[pool] = wake
     return started

@@ -9,6 +9,7 @@ others could start too, they are asked with it; policies that order by length as
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 from lilong.floors.compute.rules.counterfactuals import Change, Supposed, Turns, counterfactuals, suppose
 from lilong.floors.compute.rules.estimating import Ahead, History, drawn, quantile
 from lilong.floors.compute.scheduler.compiled import compiled
-from lilong.floors.compute.scheduler.decide import Queue, Reason, decided, planned, play_once
+from lilong.floors.compute.scheduler.decide import Queue, Reason, copy_into, decided, planned, play_once
 from lilong.floors.compute.scheduler.jobs import ABSENT, NEVER, RUNNING, WAITING, Book, Jobs
 from lilong.floors.compute.scheduler.opening import Opened, Words, opening, told
 from lilong.floors.compute.scheduler.order import enqueue
@@ -26,7 +27,7 @@ from lilong.floors.compute.scheduler.policy import Policy
 from lilong.floors.compute.scheduler.simulation.run import forward
 from lilong.floors.compute.scheduler.snapshot import Decision, SnapJob, Snapshot, Way
 from lilong.floors.compute.scheduler.state import WHOLE, Ints, Site, copied
-from lilong.floors.compute.scheduler.tenants import Tenants, hold_job
+from lilong.floors.compute.scheduler.tenants import Tenants, claim
 
 SPARE = 8  # shapes that a patched job may bring
 ROOM = 256  # tasks of a patched job that has more than before
@@ -59,11 +60,18 @@ class Supposing:
         self._blocking = self._who_block()
         self._top = max((job.priority for job in snapshot.jobs if job.started is None), default=0)
         self._jobs = {job.id: job for job in snapshot.jobs}
+        self._whose = [self._jobs[names[job]].tenant for job in self.line]
+        self._rivalry: tuple[object, Sequence[int]] = (None, ())  # the last answer of `_rivals`
         self._words = Words(snapshot)
         self._size = self._words.size([self._words.node(one) for one in snapshot.nodes])
         node, devices = self._state.node, (self._state.free == WHOLE).sum(axis=1)
         free = {"cpu": node.cpu, "memory": node.memory, "devices": devices}
-        self._turns = Turns(tuple(self.decision.reservations.values()), {name: np.unique(of).tolist() for name, of in free.items()})
+        self._turns = Turns(
+            tuple(self.decision.reservations.values()),
+            {name: np.unique(of).tolist() for name, of in free.items()},
+            Counter(job.priority for job in snapshot.jobs if job.started is None),
+            {job.priority for job in snapshot.jobs if job.started is not None},
+        )
         self._scratch = copied(self._state), self._queue.copied()
 
     def _who_block(self) -> dict[int, None]:
@@ -96,8 +104,7 @@ class Supposing:
         if not apart or supposed.no_maintenance:
             return self._starts(at, supposed, None, policy)
         if supposed.quotas:  # others of these tenants have more to start with too
-            wider = self._below({tenant for tenant, _ in supposed.quotas})
-            line = [one for one in self.line[: self._place[at]] if one in self._blocking or self._tenant(one) in wider]
+            line = self._rivals(at, frozenset(tenant for tenant, _ in supposed.quotas))
             return self._starts(at, supposed, [*line, at], replace(policy, order="submitted"), fresh=True)
         before = [other for other in self._blocking if other != at and not self._goes_before(at, other, job, supposed)]
         if before or policy.backfill == "conservative":
@@ -117,16 +124,20 @@ class Supposing:
         found = int(self._scratch[1].book.jobs.job.reserved[at])
         return found if found < NEVER else None
 
-    def _below(self, names: set[str]) -> set[str]:
+    def _rivals(self, at: int, tenants: frozenset[str]) -> Sequence[int]:
+        """Who is before the job and has more to start with if these tenants have, or may not be delayed. Asked many times in a row."""
+        if self._rivalry[0] != (at, tenants):
+            wider, before = self._below(tenants), zip(self.line[: self._place[at]], self._whose, strict=False)
+            self._rivalry = (at, tenants), [one for one, tenant in before if one in self._blocking or tenant in wider]
+        return self._rivalry[1]
+
+    def _below(self, names: frozenset[str]) -> set[str]:
         """Tenants in the subtrees of these."""
         found, size = set(names), 0
         while len(found) > size:
             size = len(found)
             found |= {tenant.name for tenant in self.snapshot.tenants if tenant.parent in found}
         return found
-
-    def _tenant(self, at: int) -> str:
-        return self._jobs[self._queue.book.names[at]].tenant
 
     def _goes_before(self, at: int, other: int, job: SnapJob, supposed: Supposed) -> bool:
         """Whether the job is surely looked at before another that waits."""
@@ -149,7 +160,7 @@ class Supposing:
         before the job are to be looked at again.
         """
         state, queue = (self._state, self._queue) if line else (self.opened.state, self.opened.queue)
-        _copy_into(self._scratch, state, queue)
+        copy_into(self._scratch, state, queue)
         state, queue = self._scratch
         if line:
             _keep(queue, line, seen=0 if fresh else len(line) - 1)
@@ -168,12 +179,8 @@ class Supposing:
         unknown = Ahead("", "", "", NEVER)
         drawings = drawn(history, [ahead.get(name, unknown) for name in names], runs, self.snapshot.seed)
         drawings[:, [ahead.get(name, unknown).limit >= NEVER for name in names]] = NEVER
-        queue, policy = self._queue.copied(), replace(self.opened.policy, preempts="nobody")
-        if policy.order == "fair":
-            policy, rows = replace(policy, order="submitted"), queue.book.jobs.job
-            rows.priority = 0
-            rows.key[list(self.line)] = np.arange(len(self.line))
-        grains = _grains(now, exact=len(self.line) * len(names) <= EXACT)
+        queue, policy = in_this_order(self._queue, self.opened.policy)
+        grains = grains_for(now, exact=len(self.line) * len(names) <= EXACT)
         starts = forward(self._state, queue, policy, now, drawings, grains)
         starts = _spread(starts, now, grains, self.snapshot.seed)
         found = {}
@@ -207,10 +214,11 @@ class Supposing:
                 closes[closes > 0] = NEVER
         if supposed.quotas:
             changed = suppose(self.snapshot, job.id, Supposed(quotas=supposed.quotas))
+            held, firm = queue.tenants.held.copy(), queue.tenants.firm.copy()
             tree = self._words.tree_of(changed.tenants, self._size)
             for column, value in zip(queue.tenants, tree, strict=True):
                 np.copyto(column, value)
-            hold_all(queue.tenants, state, queue.book.shapes, queue.book.jobs)
+            hold_again(queue.tenants, held, firm)
 
     def _lay_ways(self, queue: Queue, at: int, job: SnapJob, ways: Sequence[Way]) -> None:
         rows, options, shapes = queue.book.jobs.job, queue.book.jobs.option, queue.book.shapes
@@ -237,7 +245,18 @@ class Supposing:
             rows.room[at] = queue.book.jobs.place.size - ROOM
 
 
-def _grains(now: int, *, exact: bool) -> list[tuple[int, int]]:
+def in_this_order(queue: Queue, policy: Policy) -> tuple[Queue, Policy]:
+    """A queue and a policy that keeps the order of those who wait in it, and preempts nobody."""
+    queue, policy = queue.copied(), replace(policy, preempts="nobody")
+    if policy.order == "fair":
+        policy, rows, lines = replace(policy, order="submitted"), queue.book.jobs.job, queue.lines
+        rows.priority = 0
+        for base, many in zip(lines.base.tolist(), lines.waits.tolist(), strict=False):
+            rows.key[lines.waiting[base : base + many]] = np.arange(many)
+    return queue, policy
+
+
+def grains_for(now: int, *, exact: bool) -> list[tuple[int, int]]:
     """Every moment of small queues; of large ones, moments ever further apart."""
     if exact:
         return [(now + HORIZON, 1)]
@@ -254,14 +273,6 @@ def _spread(starts: Ints, now: int, grains: Sequence[tuple[int, int]], seed: int
             found[here] -= (chance[here] * grain).astype(np.int64)
         before = until
     return np.where(starts < NEVER, np.maximum(found, np.minimum(starts, now)), starts)
-
-
-def _copy_into(scratch: tuple[Site, Queue], state: Site, queue: Queue) -> None:
-    """Into arrays that are there already, which is much quicker than making new ones."""
-    s, mine = scratch
-    pairs = [*zip(s, state, strict=True), *zip(mine.book.jobs, queue.book.jobs, strict=True), (mine.book.shapes, queue.book.shapes)]
-    for to, of in [*pairs, *zip(mine.lines, queue.lines, strict=True), *zip(mine.tenants, queue.tenants, strict=True)]:
-        np.copyto(to, of)
 
 
 def _decided(snapshot: Snapshot) -> Decision:
@@ -346,8 +357,12 @@ def _take_its_place(queue: Queue, at: int, policy: Policy) -> None:
 
 
 @compiled
-def hold_all(T: Tenants, s: Site, h: Any, b: Jobs) -> None:
-    """Count all that runs."""
-    for job in range(b.job.size - 1):
-        if b.job[job].state == RUNNING:
-            hold_job(T, s, h, b, job, 1)
+def hold_again(T: Tenants, held: Ints, firm: Ints) -> None:
+    """Count in a new tree, whose tenants have quotas of the same classes, what was held in another."""
+    T.held[:] = held
+    T.firm[:] = firm
+    many = T.tenant.size
+    for tenant in range(many):
+        for kind in range(held.shape[1]):
+            if held[many + tenant, kind] > 0:
+                claim(T, tenant, kind, held[many + tenant, kind])

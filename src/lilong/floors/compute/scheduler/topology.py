@@ -14,7 +14,7 @@ import numpy as np
 
 from lilong.floors.compute.scheduler.compiled import compiled
 from lilong.floors.compute.scheduler.score import fits
-from lilong.floors.compute.scheduler.state import Ints, Site
+from lilong.floors.compute.scheduler.state import WHOLE, Ints, Site
 
 PLENTY = 1 << 31  # more tasks than any gang has
 PLACE_BITS = 31
@@ -43,7 +43,7 @@ def tasks_in(s: Site, need: Any, slot: int, enough: int) -> int:
     if need.devices > 0:
         parts = 0
         for d in range(s.group_free.shape[1]):
-            parts += s.group_free[slot, d] // need.milli
+            parts += s.group_free[slot, d] // need.milli if 2 * need.milli <= WHOLE else s.group_free[slot, d] >= need.milli
         each = min(each, parts // need.devices)
     return each
 

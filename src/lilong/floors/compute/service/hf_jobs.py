@@ -21,6 +21,7 @@ from lilong.ground.errors import BadInput, Conflict
 from lilong.ground.house import House
 
 _PAGE = 100
+_LONG = 1 << 19  # bytes; a longer line is told in pieces
 
 
 class NoMetrics(Conflict):
@@ -147,14 +148,12 @@ def lines(house: House, actor: Actor, namespace: str, job_id: str, offset: int) 
     """Whole lines of a job's log from byte `offset` on, where the next ones begin, and the job as it was before they were read."""
     job = _job(house, actor, namespace, job_id)
     part = logs(house, actor, job_id, offset)
-    text = part.text
-    if job.state not in FINISHED:
-        whole, newline, rest = text.rpartition("\n")
-        if not newline and len(text) < (1 << 19):
-            return [], offset, job
-        text, end = (whole + newline, part.next - len(rest.encode())) if newline else (text, part.next)
-        return text.split("\n")[:-1] if newline else [text], end, job
-    return (text[:-1] if text.endswith("\n") else text).split("\n") if text else [], part.next, job
+    whole, newline, rest = part.text.rpartition("\n")
+    if newline and (job.state not in FINISHED or part.next - offset > _LONG):  # the rest of its last line comes with the next part
+        return whole.split("\n"), part.next - len(rest.encode()), job
+    if job.state not in FINISHED and part.next - offset <= _LONG:
+        return [], offset, job
+    return part.text.removesuffix("\n").split("\n") if part.text else [], part.next, job
 
 
 def _job(house: House, actor: Actor, namespace: str, job_id: str) -> Job:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from lilong.floors.compute import store
 from lilong.floors.compute.contract import Compute, JobState
 from lilong.floors.compute.rules.settings import LOCAL
-from lilong.floors.compute.service import budget
+from lilong.floors.compute.service import budget, throughput
 from lilong.floors.compute.service.port import Jobs
 from lilong.floors.compute.store import journal, waiting
 from lilong.floors.compute.store import settings as declared
@@ -31,6 +31,7 @@ def start(house: House) -> None:
     house.provide(Dispatcher, dispatcher)
     house.provide(Compute, Jobs(house))  # type: ignore[type-abstract]
     budget.start(house)
+    throughput.start(house)
     house.metrics.append(lambda: _metrics(house))
     house.chore("compute-journal", _AN_HOUR_S, prune)
     house.chore("compute-estimates", _A_MINUTE_S, _say_starts)
@@ -49,12 +50,9 @@ def prune(house: House) -> None:
 
 def _say_starts(house: House) -> None:
     if any(line.waiting for line in house.db.read(waiting.lines)):
-        from lilong.floors.compute.scheduler.by_name import SMALL
-        from lilong.floors.compute.scheduler.compiled import plainly
         from lilong.floors.compute.service import estimate  # with the scheduler, which an idle house does without
 
-        with plainly(sum(len(one.nodes) for one in house.port(Sites).inventories().values()) <= SMALL):
-            estimate.say_starts(house)
+        estimate.say_starts(house)
 
 
 def _metrics(house: House) -> str:

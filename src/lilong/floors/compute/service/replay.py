@@ -75,16 +75,24 @@ def _shown(row: Row) -> DecisionShown:
 
 
 def replay(house: House, actor: Actor, first: int | None = None, last: int | None = None) -> Replayed:
-    """Decide again, from number `first` to `last` (all that are kept, if not told), at most 50 in one call. Raises Forbidden, NotFound.
+    """Decide again, from number `first` to `last` (all that are kept, if not told), at most 50 in one call. Raises BadInput, Forbidden, NotFound.
 
     It needs nothing but the journal: not the queue as it is now, nor the settings.
     """
+    if first is not None and last is not None and first > last:
+        raise BadInput(
+            field="from", problem=f"{first} is greater than {last}, which is to be the last", way_out="Give the smaller number first."
+        )
 
     def read(tx: Tx) -> tuple[int, int, int, list[Row]]:
         house.access.require(tx, actor, "house.manage")
         kept = journal.span(tx)
         start = kept[0] if first is None else first
         end = min(kept[1], kept[1] if last is None else last)
+        if start > end and kept[1]:
+            raise BadInput(
+                field="from", problem=f"there is no decision {start} yet", way_out=f"Those from {kept[0]} to {kept[1]} are kept."
+            )
         if start > end:
             raise NotFound(kind="decision", name=start)
         whole = journal.whole_before(tx, start)

@@ -84,6 +84,7 @@ def apply(house: House, actor: Actor, source: str, *, dry_run: bool = False) -> 
         raise BadInput(field="toml", problem=f"it is longer than {_LONGEST >> 20} MiB", way_out="Give the settings alone.")
     house.db.read(lambda tx: house.access.require(tx, actor, "house.manage"))
     wanted = rules.read(source)
+    rules.check_classes(wanted)
     _check_sites(house, wanted, house.db.read(store.current)[1])
 
     def write(tx: Tx) -> Applied:

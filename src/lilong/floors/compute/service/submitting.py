@@ -60,6 +60,8 @@ def submit(house: House, tx: Tx, actor: Actor, ask: JobAsk, given: Mapping[str, 
             if known[1] != digest:
                 raise KeyReused(key=ask.key)
             return store.job(tx, known[0])
+    if asking.passed(ask, house.clock.now()):
+        raise BadInput(field="deadline", problem=f"{ask.deadline} has passed", way_out="Give a later time, or leave it out.")
     _, settings = declared.current(tx)
     _possible(ask, settings, _seen(house, settings))
     for name, kept in ask.secrets.items():
@@ -169,6 +171,12 @@ def _possible(ask: JobAsk, settings: ComputeSettings, inventories: Mapping[str, 
     for field, level in (("within", ask.within), ("near", ask.near)):
         if level and level not in levels:
             raise BadInput(field=field, problem=f"the topology has no level {level[:100]!r}", way_out=nearest(level, levels))
+    if ask.within and ask.near and levels.index(ask.near) < levels.index(ask.within):
+        raise BadInput(
+            field="near",
+            problem=f"{ask.near!r} is wider than {ask.within!r}, in one of which its tasks must lie all the same",
+            way_out=f"Name a level below it ({', '.join(levels[levels.index(ask.within) + 1 :]) or 'there is none'}), or leave it out.",
+        )
     layouts = asking.layouts(ask)
     for at, layout in enumerate(layouts):
         if layout.accelerator and layout.accelerator not in settings.classes:

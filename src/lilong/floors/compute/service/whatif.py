@@ -11,11 +11,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from lilong.floors.compute.rules import settings as rules
-from lilong.floors.compute.rules.asking import ask_of
+from lilong.floors.compute.rules.asking import ask_of, layouts
 from lilong.floors.compute.rules.changing import World, changed
+from lilong.floors.compute.rules.feasible import over_quota
 from lilong.floors.compute.rules.reading import seconds
 from lilong.floors.compute.rules.settings import ComputeSettings, TenantSettings
-from lilong.floors.compute.rules.ways import Place, Rates, place, ways
+from lilong.floors.compute.rules.ways import Place, Rates, place, speeds, ways
 from lilong.floors.compute.scheduler.snapshot import SnapJob, SnapNode, Snapshot, SnapTenant, Way
 from lilong.floors.compute.store import estimates, places
 from lilong.floors.compute.store import settings as declared
@@ -49,8 +50,8 @@ class WhatIf:
 class Compared:
     """`before`, `after`: figures as of `compute simulate`; `change`: in %. `tenants`: those who gain most first.
 
-    `curves`: at up to 200 moments (`at_s`: unix seconds) the jobs that wait and the devices in use, before and after. `left_out`: jobs
-    of that time that could not be played, by reason.
+    `refused` counts the jobs that no site could run on that side or no quota ever covers, and `jobs` the others. `curves`: at up to 200 moments (`at_s`: unix
+    seconds) the jobs that wait and the devices in use, before and after. `left_out`: jobs of that time that were not played, by reason.
     """
 
     since: str
@@ -82,7 +83,7 @@ def what_if(house: House, actor: Actor, ask: WhatIf) -> Compared:
     other = changed(world, ask.set, ask.add_sites, ask.remove_sites)
     told: Counter[str] = Counter()
     past = [one for row in rows if (one := _past(row, now.timestamp(), told)) is not None]
-    before, after = (_case(each, rates, past, told if each is world else Counter()) for each in (world, other))
+    (before, lost_before), (after, lost_after) = (_case(each, rates, past) for each in (world, other))
     if not before.jobs and not after.jobs:
         raise NothingToPlay(since=stamp(since))
     from lilong.floors.compute.scheduler.compiled import plainly
@@ -90,8 +91,22 @@ def what_if(house: House, actor: Actor, ask: WhatIf) -> Compared:
 
     with plainly(len(rows) * max(len(before.nodes), len(after.nodes)) <= SMALL):
         found = compared(before, after)
+    _count_refused(found, lost_before, lost_after)
     left_out = {reason: many for reason, many in told.items() if many}
     return Compared(stamp(since), stamp(now), len(before.jobs), left_out, **found)
+
+
+def _count_refused(found: dict[str, Any], before: Counter[str], after: Counter[str]) -> None:
+    """Those that were not played are refused too, by tenant. Whose jobs are refused now loses, however soon its others are done."""
+    for side, lost in (("before", before), ("after", after)):
+        found[side]["refused"] += lost.total()
+        for row in found["tenants"]:
+            row[side]["refused"] = lost[row["tenant"]]
+    one, other = found["before"]["refused"], found["after"]["refused"]
+    found["change"]["refused"] = 100 * (other / one - 1) if one else 0.0 if one == other else None
+    for row in found["tenants"]:
+        if before[row["tenant"]] != after[row["tenant"]]:
+            row["verdict"] = "loses" if before[row["tenant"]] < after[row["tenant"]] else "gains"
 
 
 def _world(tx: Tx) -> World:
@@ -123,16 +138,19 @@ def _past(row: Row, now: float, left_out: Counter[str]) -> _Past | None:
     return _Past(row, row["ran_at"] or "", row["accelerator"] or "", max(int(ended - parse_stamp(row["started_at"]).timestamp()), 1))
 
 
-def _case(world: World, rates: Rates, past: Sequence[_Past], left_out: Counter[str]) -> Case:
+def _case(world: World, rates: Rates, past: Sequence[_Past]) -> tuple[Case, Counter[str]]:
+    """And how many jobs of each tenant would be refused: no site could run them, or no quota ever covers them."""
     from lilong.floors.compute.scheduler.opening import Words
     from lilong.floors.compute.scheduler.policy import policies
     from lilong.floors.compute.scheduler.simulation.comparing import Case
 
     settings = rules.parse(world.document)
     here = [place(name, settings.sites[name].mode, inventory) for name, inventory in world.sites.items()]
-    speeds = {(family, kind): rate for family, parts in settings.throughput.items() for kind, rate in parts.items()} | dict(rates)
-    jobs = [(one, laid) for one in past if (laid := _laid(one, here, settings, speeds)) is not None]
-    left_out["no site could run it"] += len(past) - len(jobs)
+    known = speeds(settings.throughput, rates)
+    covered = _Covered(settings)
+    laid = [(one, _laid(one, here, settings, known) if covered(one) else None) for one in past]
+    jobs = [(one, job) for one, job in laid if job is not None]
+    lost = Counter(_tenant(one, settings) for one, job in laid if job is None)
     snapshot = Snapshot(
         0, settings.policy, settings.seed, settings.levels, settings.reclaim_s, _nodes(world), _tenants(settings, [job for _, job in jobs]),
         tuple(job for _, job in jobs), settings.ageing_s,
@@ -142,7 +160,27 @@ def _case(world: World, rates: Rates, past: Sequence[_Past], left_out: Counter[s
     played = [replace(words.job(job, job.submit), run=_run(one, job.ways)) for one, job in jobs]
     bills = {kind: _bill(settings, site, accelerator) for (site, accelerator), kind in words.kinds.items()}
     names = ["(root)", *(tenant.name for tenant in snapshot.tenants)]
-    return Case(nodes, played, policies()[settings.policy], names, words.tree(nodes), bills, seed=settings.seed)
+    return Case(nodes, played, policies()[settings.policy], names, words.tree(nodes), bills, seed=settings.seed), lost
+
+
+class _Covered:
+    """Whether a job's quota ever covers it, asked once for all jobs that are alike."""
+
+    def __init__(self, settings: ComputeSettings) -> None:
+        self._settings = settings
+        self._known: dict[object, bool] = {}
+
+    def __call__(self, one: _Past) -> bool:
+        ask, project = ask_of(one.row["ask"]), str(one.row["project"])
+        preemptible = ask.preemptible and not ask.service
+        alike = layouts(ask), ask.timeout_s, preemptible, one.row["organisation"], project
+        if alike not in self._known:
+            self._known[alike] = not over_quota(*alike[:3], self._settings, *alike[3:])
+        return self._known[alike]
+
+
+def _tenant(one: _Past, settings: ComputeSettings) -> str:
+    return settings.tenant(one.row["organisation"], one.row["project"]) or str(one.row["organisation"])
 
 
 def _laid(one: _Past, here: Sequence[Place], settings: ComputeSettings, rates: Rates) -> SnapJob | None:
@@ -150,10 +188,17 @@ def _laid(one: _Past, here: Sequence[Place], settings: ComputeSettings, rates: R
     found = tuple(way for way in ways(ask, here, settings, rates) if _fits(way, here))
     if not found:
         return None
-    tenant = settings.tenant(row["organisation"], row["project"]) or row["organisation"]
     submit = int(parse_stamp(row["created_at"]).timestamp())
     return SnapJob(
-        row["id"], tenant, submit, found, int(row["place"]), int(row["priority"]), row["submitted_by"], ask.preemptible, ask.checkpoint_s
+        row["id"],
+        _tenant(one, settings),
+        submit,
+        found,
+        int(row["place"]),
+        int(row["priority"]),
+        row["submitted_by"],
+        ask.preemptible,
+        ask.checkpoint_s,
     )
 
 

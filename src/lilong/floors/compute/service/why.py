@@ -13,13 +13,15 @@ from lilong.floors.compute.contract import FINISHED, Compute, Job, JobState, Rea
 from lilong.floors.compute.rules.asking import layouts
 from lilong.floors.compute.rules.counterfactuals import duration
 from lilong.floors.compute.rules.explaining import Ahead, Explained, Holder, Quota, explained
+from lilong.floors.compute.rules.feasible import shown
+from lilong.floors.compute.rules.scene import Scene
+from lilong.floors.compute.rules.settings import ComputeSettings
 from lilong.floors.compute.rules.telling import SENTENCES
-from lilong.floors.compute.rules.ways import ways
+from lilong.floors.compute.rules.ways import speeds, ways
 from lilong.floors.compute.scheduler.snapshot import Snapshot, Way
 from lilong.floors.compute.store import estimates, places
 from lilong.floors.compute.store import settings as declared
 from lilong.ground.access import Actor
-from lilong.ground.db import Tx
 from lilong.ground.house import House
 from lilong.ground.seams import parse_stamp, stamp
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
 FRESH_S = 5.0  # at the most: a view of a large queue serves several questions
 _COSTS = 20  # a view is kept for so many times what it took to make
-OWN = 20_000  # jobs of an organisation that an answer can tell from others'
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class View:
     supposing: Supposing
     at: float
     cost_s: float
+    scene: Scene | None = None  # made for the first who asks why
 
 
 @dataclass(slots=True)
@@ -105,9 +107,8 @@ def _waits(house: House, job: Job, now: str, start: Start | None) -> Why:
     if job.id not in seen.supposing.order and job.created_at >= stamp(datetime.fromtimestamp(seen.snapshot.now, UTC)):
         seen = view(house, anew=True)
     if job.id not in seen.supposing.order:
-        return _unseen(job, seen.snapshot, now, start)
-    own = house.db.read(lambda tx: _own(tx, job.ask.organisation))
-    found = _explained(seen, job.id, own)
+        return _unseen(job, seen.snapshot, house.db.read(declared.current)[1], now, start)
+    found = _explained(seen, job)
     if seen.supposing.decision.starts.get(job.id) is not None:
         says = "It has just become its turn: it starts with the next decision."
         return Why(job.id, job.state, None, says, stamp(datetime.fromtimestamp(seen.snapshot.now, UTC)), found.needs, start=start)
@@ -144,18 +145,10 @@ def plain(house: House) -> Iterator[None]:
         yield
 
 
-def _explained(seen: View, job_id: str, own: frozenset[str]) -> Explained:
-    return explained(seen.snapshot, seen.supposing.decision, job_id, seen.supposing.order, own)
-
-
-def _own(tx: Tx, organisation: str) -> frozenset[str]:
-    rows = tx.rows(
-        "SELECT id FROM compute_jobs WHERE organisation = :organisation AND state IN ('queued', 'starting', 'running', 'ready')"
-        " ORDER BY place LIMIT :most",
-        organisation=organisation,
-        most=OWN,
-    )
-    return frozenset(row["id"] for row in rows)
+def _explained(seen: View, job: Job) -> Explained:
+    if seen.scene is None:
+        seen.scene = Scene(seen.snapshot, seen.supposing.decision, seen.supposing.order)
+    return explained(seen.scene, job.id, seen.scene.of(job.ask.organisation))
 
 
 def view(house: House, *, anew: bool = False) -> View:
@@ -199,13 +192,30 @@ def _outside(job: Job) -> str | None:
     return f"{told} ({more})" if more and more != SENTENCES[job.reason] else told
 
 
-def _unseen(job: Job, snapshot: Snapshot, now: str, start: Start | None) -> Why:
-    """It came a moment ago, or stands further back than decisions look."""
+def _unseen(job: Job, snapshot: Snapshot, settings: ComputeSettings, now: str, start: Start | None) -> Why:
+    """It came a moment ago, no site could lay it out any more, or it stands further back than decisions look."""
+    if job.reason is ReasonCode.IMPOSSIBLE:
+        return Why(job.id, job.state, ReasonCode.IMPOSSIBLE, _homeless(job, settings), now, _needs(job), start=start)
     if job.reason is None:
         return Why(job.id, job.state, None, "It was submitted a moment ago; no decision has looked at it yet.", now, start=start)
     waiting = sum(one.started is None for one in snapshot.jobs)
     says = f"Decisions look at the first {waiting} waiting jobs, spread over the tenants; it stands further back in its tenant's queue."
     return Why(job.id, job.state, ReasonCode.NOT_LOOKED_AT, says, now, start=start)
+
+
+def _homeless(job: Job, settings: ComputeSettings) -> str:
+    if job.waits_for and job.waits_for != SENTENCES[ReasonCode.IMPOSSIBLE]:  # it was set aside
+        return f"{job.waits_for[0].upper()}{job.waits_for[1:]}. Cancel it, or ask an operator: the server's log tells more."
+    gone = [name for name in job.ask.sites if name not in settings.sites]
+    if gone and len(gone) == len(job.ask.sites):
+        which = "The only site that it may use is not declared" if len(gone) == 1 else "None of the sites that it may use is declared"
+        return f"{which} any more: {', '.join(gone)}. Cancel it, or ask an operator to declare {'it' if len(gone) == 1 else 'one'} again."
+    needs = " or ".join(_needs(job)[:3])
+    return f"No site that it may use has what it needs any more: {needs}. Cancel it, or wait until an operator declares such nodes again."
+
+
+def _needs(job: Job) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(shown(layout) for layout in layouts(job.ask)))
 
 
 def _other_ways(house: House, job: Job, snapshot: Snapshot) -> Sequence[Way]:
@@ -218,8 +228,7 @@ def _other_ways(house: House, job: Job, snapshot: Snapshot) -> Sequence[Way]:
     kinds = sorted({node.accelerator for node in snapshot.nodes if node.devices}) if asked[0].devices else [asked[0].accelerator]
     free = replace(job.ask, sites=(), any_of=tuple(dict.fromkeys(replace(asked[0], accelerator=kind) for kind in kinds)))
     known = {(way.site, way.accelerator) for one in snapshot.jobs if one.id == job.id for way in one.ways}
-    speeds = {(family, kind): rate for family, parts in settings.throughput.items() for kind, rate in parts.items()} | dict(rates)
-    found = [way for way in ways(free, here, settings, speeds) if (way.site, way.accelerator) not in known]
+    found = [way for way in ways(free, here, settings, speeds(settings.throughput, rates)) if (way.site, way.accelerator) not in known]
     return [way for way in found if any(one.name == way.site and one.fits(way) for one in here)]
 
 

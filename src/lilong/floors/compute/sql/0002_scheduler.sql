@@ -90,23 +90,22 @@ CREATE TABLE compute_decisions (
 );
 CREATE INDEX compute_decisions_whole ON compute_decisions (whole, number);
 
--- What was said of a job's start, and what became of it.
+-- What was said of a job's start; what became of it, the job tells.
 CREATE TABLE compute_estimates (
     job TEXT NOT NULL REFERENCES compute_jobs (id),
     made_at TEXT NOT NULL,
     p50 TEXT NOT NULL,
     p90 TEXT NOT NULL,
-    started_at TEXT,
     PRIMARY KEY (job, made_at)
 );
-CREATE INDEX compute_estimates_by_start ON compute_estimates (started_at);
+CREATE INDEX compute_estimates_by_time ON compute_estimates (made_at); -- the last ones are judged
 
--- How fast a family of programs runs on a class of device; the slowest class that was measured is 1.
+-- How fast a family of programs, or kind of job, runs on a class of device: units of its work for each device (or core) and second.
 CREATE TABLE compute_throughput (
     family TEXT NOT NULL,
     accelerator TEXT NOT NULL,
     rate REAL NOT NULL,
-    source TEXT NOT NULL,               -- the event or person that told
+    source TEXT NOT NULL,               -- the event that told
     at TEXT NOT NULL,
     PRIMARY KEY (family, accelerator)
 );

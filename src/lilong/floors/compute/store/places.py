@@ -8,6 +8,7 @@ from typing import Any
 
 from lilong.floors.compute.contract import Inventory, SiteNode
 from lilong.ground.db import Tx
+from lilong.ground.seams import parse_stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,47 @@ def in_use(tx: Tx) -> set[str]:
 def drains(tx: Tx) -> set[tuple[str, str]]:
     """(site, node) of the nodes that take no new work because somebody said so."""
     return {(row["site"], row["node"]) for row in tx.rows("SELECT site, node FROM compute_drains")}
+
+
+@dataclass(frozen=True, slots=True)
+class Stint:
+    """How a job ran that ended well at its first attempt. `amount`: devices (cores, if it took none) in all."""
+
+    family: str
+    accelerator: str
+    amount: float
+    seconds: float
+
+
+def stint(tx: Tx, job_id: str) -> Stint | None:
+    """None for a job that has not succeeded, or only after it was begun again: nobody knows which attempt did how much of the work."""
+    row = tx.row(
+        "SELECT j.kind, j.ask, a.accelerator, a.milli, a.cpus, a.started_at, a.ended_at FROM compute_jobs j"
+        " JOIN compute_attempts a ON a.job = j.id AND a.attempt = 1"
+        " WHERE j.id = :job AND j.state = 'succeeded' AND j.attempt = 1 AND a.started_at IS NOT NULL AND a.ended_at IS NOT NULL",
+        job=job_id,
+    )
+    if row is None:
+        return None
+    took = (parse_stamp(row["ended_at"]) - parse_stamp(row["started_at"])).total_seconds()
+    amount = row["milli"] / 1000 if row["milli"] else float(row["cpus"])
+    return Stint(json.loads(row["ask"]).get("family") or row["kind"], row["accelerator"] or "", amount, took)
+
+
+def rate(tx: Tx, family: str, accelerator: str) -> tuple[float, str] | None:
+    """The measured speed and where it was last taken from."""
+    row = tx.row(
+        "SELECT rate, source FROM compute_throughput WHERE family = :family AND accelerator = :kind", family=family, kind=accelerator
+    )
+    return None if row is None else (float(row["rate"]), row["source"])
+
+
+def measured(tx: Tx, family: str, accelerator: str, speed: float, source: str, now: str) -> None:
+    tx.run(
+        "INSERT INTO compute_throughput (family, accelerator, rate, source, at) VALUES (:family, :kind, :speed, :source, :now)"
+        " ON CONFLICT (family, accelerator) DO UPDATE SET rate = excluded.rate, source = excluded.source, at = excluded.at",
+        family=family, kind=accelerator, speed=speed, source=source, now=now,
+    )  # fmt: skip
 
 
 def rates(tx: Tx) -> dict[tuple[str, str], float]:

@@ -16,7 +16,7 @@ import structlog
 from lilong.floors.compute.contract import Mode
 from lilong.floors.compute.rules.asking import ask_of
 from lilong.floors.compute.rules.settings import ComputeSettings, TenantSettings
-from lilong.floors.compute.rules.ways import NEVER, Place, Rates, ways
+from lilong.floors.compute.rules.ways import NEVER, Place, Rates, speeds, ways
 from lilong.floors.compute.scheduler.snapshot import SnapJob, SnapNode, Snapshot, SnapTenant, Way, job_of, text
 from lilong.floors.compute.store import attempts, places, waiting
 from lilong.floors.compute.store import settings as declared
@@ -69,7 +69,7 @@ class Viewer:
         held = [one for one in attempts.open_attempts(tx) if not one.preempted]
         nodes, texts, again = self._all_nodes(tx, known, settings, held, second)
         here = {name: one.place for name, one in known.items() if one.declared and one.place is not None}
-        rates = {(family, kind): rate for family, speeds in settings.throughput.items() for kind, rate in speeds.items()} | places.rates(tx)
+        rates = speeds(settings.throughput, places.rates(tx))
         rows, cut = window(tx, stamp(now), min(settings.look, max(LOOK_A_NODE * len(nodes), 1)))
         rank = _submits(rows)
         found, homeless, reachable = [], [], set()

@@ -76,7 +76,7 @@ def parse(text: str) -> OrganisationLine | UserLine:
 
 def _membership(each: Mapping[str, Any]) -> tuple[str, str]:
     role = each.get("role", "read")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise BadLine(problem=f"The role {_quoted(role)} in '{_text(each, 'name')[:96]}' is none of {', '.join(ROLES)}.")
     return _text(each, "name"), ROLES[role]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from lilong.floors.compute.backends.rest import Rest, bearer
+from lilong.floors.compute.backends.rest import Rest, bearer, check_private, unfit
 from lilong.floors.compute.contract import SiteDown
 from lilong.ground import seams
 from lilong.ground.errors import BadInput
@@ -72,12 +72,23 @@ def from_kubeconfig(site: str, path: Path, context: str = "") -> Access:
     user = named("user", chosen["user"]) if chosen.get("user") else {}
     if not cluster.get("server"):
         raise wrong(f"the cluster {chosen.get('cluster')!r} has no server")
+    if lacks := unfit(str(cluster["server"])):
+        raise wrong(f"the address of the cluster {chosen.get('cluster')!r}: {lacks}")
+    for file in _secret_files(path, user):
+        check_private(f"sites.{site}.options.kubeconfig", file)
     credential = _credential(site, user, path.parent, wrong)
     try:
         rest = Rest(site, cluster["server"], credential=credential, tls=lambda: _tls(cluster, user, path.parent), way_out=_WAY_OUT)
     except (OSError, ValueError) as problem:
         raise wrong(f"its certificates cannot be used ({problem})") from problem
     return Access(rest, str(chosen.get("namespace") or "default"))
+
+
+def _secret_files(kubeconfig: Path, user: Mapping[str, Any]) -> list[Path]:
+    """Files with a credential in them: those that the kubeconfig names, and itself where it holds one."""
+    named = [kubeconfig.parent / str(user[key]) for key in ("tokenFile", "client-key") if user.get(key)]
+    own = [kubeconfig] if any(user.get(key) for key in ("token", "client-key-data")) else []
+    return [file for file in (*own, *named) if file.is_file()]
 
 
 _WAY_OUT = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lilong.floors.compute.backends.rest import check_private, unfit
 from lilong.floors.compute.rules.reading import Reader
 from lilong.ground.sandbox import Level
 
@@ -32,14 +33,19 @@ def read(site: str, options: Mapping[str, Any]) -> Options:
     """Raises BadInput, which names the key."""
     table = Reader(options, f"sites.{site}.options")
     url, folder = table.text("url"), table.text("folder")
-    if not url.startswith(("http://", "https://")):
-        raise table.wrong("url", f"{url[:100]!r} is not an address", 'Give the dashboard of the head: url = "http://head:8265".')
+    if problem := unfit(url):
+        way_out = (
+            'Give the dashboard of the head, url = "http://head:8265", and a file with its token, token_file = "/etc/lilong/ray.token".'
+        )
+        raise table.wrong("url", problem, way_out)
     if not folder.startswith("/") or ".." in Path(folder).parts:
         raise table.wrong("folder", f"{folder!r} is no absolute path", 'Give a folder that the nodes see too: folder = "/shared/lilong".')
     token_file, ca_file = table.text("token_file"), table.text("ca_file")
     for key, path in (("token_file", token_file), ("ca_file", ca_file)):
         if path and not Path(path).is_file():
             raise table.wrong(key, f"there is no file {path}", "Give the path of a file that the house may read.")
+    if token_file:
+        check_private(table.field("token_file"), Path(token_file))
     found = Options(
         url=url.rstrip("/"), folder=Path(folder), token_file=Path(token_file) if token_file else None, ca_file=Path(ca_file) if ca_file else None,
         devices=table.words("devices"), levels=table.words("levels"), spread=table.flag("spread"),

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lilong.floors.compute.scheduler.admit import refuse_impossible
-from lilong.floors.compute.scheduler.decide import Queue
+from lilong.floors.compute.scheduler.decide import Queue, copy_into
 from lilong.floors.compute.scheduler.fragmentation import typical
 from lilong.floors.compute.scheduler.gavel import UNRANKED, Rounds
 from lilong.floors.compute.scheduler.jobs import ABSENT, FINISHED, NEVER, RUNNING, WAITING, Book, Job, book, width
@@ -183,9 +183,11 @@ def forward(
     and less exact, if it is more than 1.
     """
     found = np.full((runs.shape[0], len(queue.book.names)), NEVER, np.int64)
+    s, mine = copied(state), queue.copied()
+    rows = mine.book.jobs.job[:-1]
     for at in range(runs.shape[0]):
-        s, mine = copied(state), queue.copied()
-        rows = mine.book.jobs.job[:-1]
+        if at > 0:
+            copy_into((s, mine), state, queue)
         rows.run = runs[at]
         c = begun(s, mine, policy, now)
         if policy.round:
