@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OLDER_CLIENTS := 0.36.0 1.10.2
 
-.PHONY: demo test check bench clean .venv
+.PHONY: demo test check bench bench-corpus clean .venv
 
 .venv: $(STAMP)
 
@@ -42,7 +42,11 @@ check: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/test_habits.py tests/test_docs.py
 
 bench: $(VENV)/.dev
-	for file in bench/*.py; do $(BIN)/python $$file || exit 1; done
+	for file in $(filter-out bench/corpus%,$(wildcard bench/*.py)); do $(BIN)/python $$file || exit 1; done
+
+# TEXTS: documents of your own, JSON lines or a folder; otherwise Debian's documentation is downloaded. An hour or two.
+bench-corpus: $(VENV)/.dev
+	$(BIN)/python bench/corpus.py --folder $(VENV)/bench-corpus $(if $(TEXTS),--texts "$(TEXTS)")
 
 clean:
 	rm -rf $(VENV) build dist

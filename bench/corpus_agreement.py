@@ -299,6 +299,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="a folder for datatrove's answers, which take long")
     parser.add_argument("--record", type=Path)
+    parser.add_argument("--json", type=Path)
     parser.add_argument("--answer", nargs=2, type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.answer:
@@ -322,6 +323,8 @@ def main() -> None:
         print(f"decided in {time.process_time() - start:.1f} CPU-s")
         results.append(compare(name, texts, theirs, ours))
     print(json.dumps(results))
+    if asked.json:
+        asked.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,24 @@
 """The profile `fineweb@datatrove-0.10` beside datatrove itself, on the same documents, in turns, each on one thread.
 
     python bench/corpus_fineweb.py documents.jsonl --oracle VENV/bin/python [--megabytes 1.5] [--cold 100] [--rounds 3] [--sources NAME,...]
+        [--json FILE]
 
 `documents.jsonl` has `text` (and `source`) per line; documents are taken in the order of their sha256. Both make every filter's numbers of
-every document; datatrove is also timed as a chain that drops a document at the first filter. VENV: see corpus_agreement.py.
+every document; datatrove is also timed as a chain that drops a document at the first filter. Texts of which hardly a word comes again, which
+a vocabulary is no help for, are measured by themselves. VENV: see corpus_agreement.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
+import random
 import re
 import statistics
 import subprocess
@@ -73,13 +78,13 @@ def timed(run: Callable[[], Any]) -> float:
     return time.process_time() - started
 
 
-def contest(texts: list[str], python: str, rounds: int) -> dict[str, list[float]]:
-    """CPU-seconds of each contestant in each round over the same documents."""
+def contest(texts: list[str], python: str, rounds: int, limit: int | None = None) -> dict[str, list[float]]:
+    """CPU-seconds of each contestant in each round over the same documents. `limit`: chunks that the vocabulary may keep."""
     from lilong.floors.corpus.curation.fineweb.measure import measure
     from lilong.floors.corpus.curation.texts import Texts
     from lilong.floors.corpus.curation.words import Vocabulary
 
-    columns, warm = Texts.of(texts), Vocabulary()
+    columns, warm = Texts.of(texts), Vocabulary() if limit is None else Vocabulary(limit)
     measure(columns, warm.tokens(columns), warm)
     again = max(1, round(5e6 / columns.bytes))  # the clock is too coarse for less
 
@@ -131,6 +136,25 @@ def cold(texts: list[str], vocabulary: Any, batch: int = 16_000_000) -> dict[str
     return {"megabytes": size / 1e6, "chain": size / 1e6 / (words + rest), "words": size / 1e6 / words, "chunks": float(vocabulary.entries)}
 
 
+def defeating(size: int = 200_000) -> dict[str, list[str]]:
+    """Texts of which hardly a chunk comes again, in documents of some 10 kB."""
+    chance = random.Random(3)
+    encoded = (base64.b64encode(chance.randbytes(57)).decode() for _ in itertools.count())
+    logs = (
+        f"2026-11-22T{chance.randrange(10**6)} host{chance.randrange(999)} [{chance.randbytes(6).hex()}]: GET /a/{chance.randbytes(9).hex()}?q={chance.random()} 200"
+        for _ in itertools.count()
+    )
+    code = (
+        f"    self.f{chance.randrange(10**6)}[i{chance.randrange(10**5)}]->v({chance.randbytes(4).hex()}, '{chance.random()}');"
+        for _ in itertools.count()
+    )
+    found = {}
+    for name, lines in (("base64", encoded), ("logs", logs), ("code", code)):
+        some = list(itertools.islice(lines, size // 60))
+        found[name] = ["\n".join(some[at : at + 160]) for at in range(0, len(some), 160)]
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("file", type=Path)
@@ -139,6 +163,7 @@ def main() -> None:
     parser.add_argument("--cold", type=float, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sources", default="", help="only these, separated by commas")
+    parser.add_argument("--json", type=Path)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.serve:
@@ -165,9 +190,18 @@ def main() -> None:
             found = started[name] = cold(many, make())
             ratios = " and ".join(f"{found['chain'] / rates[peer]:.1f} times {peer}" for peer in rates if peer != "lilong")
             print(f"  from {name}, {found['megabytes']:.0f} MB: {found['chain']:.2f} (words alone {found['words']:.2f}): {ratios}")
+    defeated = {}
+    for name, texts in defeating().items():
+        times = contest(texts, asked.oracle, 1, limit=0)
+        bytes_ = sum(len(text.encode()) for text in texts)
+        defeated[name] = {one: bytes_ / 1e6 / statistics.median(those) for one, those in times.items()}
+        print(f"  {name}, nothing remembered: " + ", ".join(f"{one} {rate:.2f}" for one, rate in defeated[name].items()))
     versions = {one: importlib.metadata.version(one) for one in ("numba", "numpy")}
     machine = {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0], **versions}
-    print(json.dumps({"megabytes": round(size, 2), "rates": rates, "cold": started, "seconds": seconds, "machine": machine}))
+    measured = {"megabytes": round(size, 2), "rates": rates, "cold": started, "defeating": defeated, "seconds": seconds, "machine": machine}
+    print(json.dumps(measured))
+    if asked.json:
+        asked.json.write_text(json.dumps(measured, indent=1) + "\n")
 
 
 def _cpu() -> str:

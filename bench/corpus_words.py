@@ -84,30 +84,33 @@ def differences(texts: list[str], expected: list[list[str]], vocabulary: Vocabul
     return shown
 
 
-def agreement(python: str, texts: list[str], generated: int, folder: Path) -> None:
+def agreement(python: str, texts: list[str], generated: int, folder: Path) -> list[dict[str, Any]]:
     """Real chunks, each once and by itself, and generated documents."""
     chunks = sorted({chunk for text in texts for chunk in text.split()})
     lines = ["\n".join(chunks[first : first + 500]) for first in range(0, len(chunks), 500)]
     expected, seconds = answers(python, lines, folder)
-    report("different chunks of the real ones", lines, expected, len(chunks), seconds)
+    found = report("different chunks of the real ones", lines, expected, len(chunks), seconds)
     made = subprocess.run(
         [python, str(ORACLE), "generate", "7", str(generated)], stdout=subprocess.PIPE, check=True, text=True
     ).stdout.splitlines()
     soups = [json.loads(line) for line in made]
     expected, seconds = answers(python, soups, folder)
-    report("generated documents", soups, expected, sum(len(text.split()) for text in soups), seconds)
+    return found + report("generated documents", soups, expected, sum(len(text.split()) for text in soups), seconds)
 
 
-def report(what: str, texts: list[str], expected: list[list[str]], chunks: int, seconds: float) -> None:
-    for vocabulary in (Vocabulary(limit=0), Vocabulary()):
+def report(what: str, texts: list[str], expected: list[list[str]], chunks: int, seconds: float) -> list[dict[str, Any]]:
+    found = []
+    for how, vocabulary in (("nothing remembered", Vocabulary(limit=0)), ("a vocabulary", Vocabulary())):
         shown = differences(texts, expected, vocabulary)
         print(
             f"{what}: {len(texts)} texts, {chunks} chunks, {sum(map(len, expected))} words, {len(shown)} differ (datatrove: {seconds:.0f} CPU-s)"
         )
         print("".join(f"  {line}\n" for line in shown[:50]), end="")
+        found.append({"what": f"{what}, {how}", "texts": len(texts), "words": sum(map(len, expected)), "differ": len(shown)})
+    return found
 
 
-def contest(python: str, texts: list[str], rounds: int, folder: Path) -> None:
+def contest(python: str, texts: list[str], rounds: int, folder: Path) -> dict[str, float]:
     column = Texts.of(texts)
     warm, shipped = Vocabulary(), Vocabulary.shipped()
     warm.tokens(column)
@@ -126,6 +129,7 @@ def contest(python: str, texts: list[str], rounds: int, folder: Path) -> None:
     )
     for name, rates in rows.items():
         print(f"  {name:24} {statistics.median(rates):8.2f} MB/s  ({min(rates):.2f} to {max(rates):.2f})")
+    return {name: statistics.median(rates) for name, rates in rows.items()}
 
 
 def cold(texts: list[str]) -> None:
@@ -168,7 +172,7 @@ def defeating() -> None:
         print(f"  {name:24} {rate(lambda column=column: Vocabulary().tokens(column), column):8.2f} MB/s")
 
 
-def opened() -> None:
+def opened() -> dict[str, float]:
     """A vocabulary of a million chunks: time to open, memory."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "million.arrow"
@@ -187,6 +191,7 @@ def opened() -> None:
         started = time.process_time()
         shipped = Vocabulary.shipped()
         print(f"  shipped: {shipped.entries} chunks, opened in {time.process_time() - started:.3f} CPU-s")
+        return {"chunks": again.entries, "disk": path.stat().st_size / 1e6, "memory": again.nbytes / 1e6, "opened": min(times)}
 
 
 def main() -> None:
@@ -197,19 +202,23 @@ def main() -> None:
     asked.add_argument("--cold", type=float, default=100)
     asked.add_argument("--rounds", type=int, default=3)
     asked.add_argument("--generated", type=int, default=50_000)
+    asked.add_argument("--json", type=Path)
     asked.add_argument("--real", type=float, default=300, help="MB of documents whose chunks are compared; 0: none")
     options = asked.parse_args()
     texts = documents(options.documents)
-    Vocabulary().tokens(Texts.of(["compile"]))
+    Vocabulary().tokens(Texts.of(texts[:200]))  # compiled before the clock starts
+    found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         if options.megabytes:
-            contest(options.oracle, about(texts, options.megabytes), options.rounds, Path(folder))
+            found["rates"] = contest(options.oracle, about(texts, options.megabytes), options.rounds, Path(folder))
         cold(about(texts, options.cold))
         defeating()
-        opened()
+        found["million"] = opened()
         if options.generated:
-            agreement(options.oracle, about(texts, options.real), options.generated, Path(folder))
+            found["agreement"] = agreement(options.oracle, about(texts, options.real), options.generated, Path(folder))
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB (all documents are in it)", file=sys.stderr)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

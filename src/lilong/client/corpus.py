@@ -26,9 +26,14 @@ def keep_folder(client: Client, organisation: str, folder: Path) -> dict[str, st
             raise BadInput(
                 field="texts", problem=f"{path} is larger than {MAX_FILE >> 20} MiB", way_out="Split it, or move it out of the folder."
             )
-        _, answer = client.send("POST", "/api/corpus/texts", path.read_bytes(), {"organisation": organisation})
-        kept[path.relative_to(folder).as_posix()] = _text(answer).digest
+        kept[path.relative_to(folder).as_posix()] = keep_bytes(client, organisation, path.read_bytes())
     return kept
+
+
+def keep_bytes(client: Client, organisation: str, content: bytes) -> str:
+    """Upload one text; its digest. Idempotent."""
+    _, answer = client.send("POST", "/api/corpus/texts", content, {"organisation": organisation})
+    return _text(answer).digest
 
 
 def _wanted(path: Path) -> bool:
@@ -49,14 +54,20 @@ def fetch(
     packages: Sequence[str] = (),
     texts: Mapping[str, str] | None = None,
     fallback: bool = True,
+    contributor: str = "",
+    terms: str = "private",
+    conditions: Mapping[str, Any] | None = None,
 ) -> SourceSet:
-    """Ask for sources; the same key answers the same set."""
+    """Ask for sources; the same key answers the same set. `terms`: private, alliance or public; `conditions` as contract.Conditions."""
     ask = {
         "organisation": organisation,
         "key": key,
         "packages": list(packages),
         "texts": dict(texts) if texts else None,
         "fallback": fallback,
+        "contributor": contributor,
+        "terms": terms,
+        "conditions": dict(conditions or {}),
     }
     return client.post("/api/corpus/sources", ask, SourceSet)
 
@@ -66,10 +77,11 @@ def source_set(client: Client, identity: str) -> SourceSet:
 
 
 def build(
-    client: Client, *, organisation: str, key: str, sources: str, repository: str, recipe: Mapping[str, Any] | None = None
+    client: Client, *, organisation: str, key: str, sources: str | Sequence[str], repository: str, recipe: Mapping[str, Any] | None = None
 ) -> Version:
     """Ask for a corpus version; the same key answers the same one."""
-    ask = {"organisation": organisation, "key": key, "sources": sources, "repository": repository, "recipe": dict(recipe or {})}
+    named = sources if isinstance(sources, str) else list(sources)
+    ask = {"organisation": organisation, "key": key, "sources": named, "repository": repository, "recipe": dict(recipe or {})}
     return client.post("/api/corpus/versions", ask, Version)
 
 

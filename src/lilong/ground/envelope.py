@@ -26,8 +26,8 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
 KINDS = frozenset({
-    "answer", "card", "certificate", "code", "config", "corpus", "deployment", "environment", "licence", "model", "protocol", "recipe",
-    "registration", "report", "review", "source", "statement", "task", "usage",
+    "answer", "card", "certificate", "code", "config", "corpus", "deployment", "environment", "licence", "model", "policy", "protocol", "recipe",
+    "registration", "report", "review", "source", "statement", "task", "usage", "vocabulary",
 })  # fmt: skip
 """What an artifact can be. The house knows no others, so that a walk over the graph can be read."""
 

@@ -1,6 +1,6 @@
 """Questions that a lower floor asks and an upper floor answers, without the lower one knowing the upper.
 
-A gate with nobody to answer it stays shut.
+A gate with nobody to answer it stays shut; what an upper floor may only object to goes on where none does.
 """
 
 from __future__ import annotations
@@ -34,3 +34,9 @@ class Gates:
         if gate is None:
             return Answer(False, f"no floor of this house answers '{question}'")
         return gate(**about)
+
+    def objection(self, question: str, **about: Any) -> str | None:
+        """What the upper floor that takes this question has against it, with the way out; None where it has nothing, or there is no such floor."""
+        gate = self._answers.get(question)
+        answer = gate(**about) if gate is not None else None
+        return None if answer is None or answer.allowed else answer.reason

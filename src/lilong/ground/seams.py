@@ -74,16 +74,19 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
     stdin: bytes | None = None,
+    stdout: IO[bytes] | None = None,
     keep: Sequence[int] = (),
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program to its end with a short environment of its own. Never raises for its exit status. `keep`: descriptors that it inherits."""
+    """Run a program to its end with a short environment of its own. Never raises for its exit status. `stdout`: a file for what it writes
+    there, which the answer then lacks. `keep`: descriptors that it inherits."""
     return subprocess.run(
         list(argv),
         cwd=cwd,
         env=dict(env) if env is not None else {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
         timeout=timeout,
         input=stdin,
-        capture_output=True,
+        stdout=subprocess.PIPE if stdout is None else stdout,
+        stderr=subprocess.PIPE,
         check=False,
         pass_fds=tuple(keep),
     )

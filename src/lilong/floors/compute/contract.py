@@ -269,6 +269,10 @@ class OverBudget(Refused):
     """{reason} Ask for less, or ask an operator for a larger allowance."""
 
 
+class UseRefused(Refused):
+    """{reason}"""
+
+
 class NeedFailed(Refused):
     """The job {name}, which must have succeeded before this one starts, is {state}. Leave it out of 'after', or name it in 'after_any'."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,6 +14,10 @@ PREDICATE = "https://lilong.dev/corpus-version/v1"
 """The statement about a corpus version: subject is its revision's manifest, materials are archives, licences, recipe and code."""
 
 
+TAKEDOWN = "https://lilong.dev/corpus-takedown/v1"
+"""The statement about a takedown: subjects are the versions that held what was taken down; the predicate says what it was, and why."""
+
+
 class State(StrEnum):
     REQUESTED = "requested"
     RUNNING = "running"
@@ -20,16 +25,55 @@ class State(StrEnum):
     FAILED = "failed"
 
 
+class Terms(StrEnum):
+    """Who may see and use a source: its organisation, the members of the alliance, or everybody. Ordered from closed to open."""
+
+    PRIVATE = "private"
+    ALLIANCE = "alliance"
+    PUBLIC = "public"
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Under which a contributor gives texts. `purposes`: training, evaluation; none: any."""
+
+    purposes: list[str] = field(default_factory=list)
+    attribution: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Under which a version may be used: the conditions of all its sources. `purposes`: None for any; an empty list allows none."""
+
+    purposes: list[str] | None = None
+    attributions: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Without:
+    """What was taken down: ids of documents, names of sources, and contributors (organisations)."""
+
+    documents: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    contributors: list[str] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class SourcesAsk:
     """Sources to fetch: Debian packages by name, or texts of one's own (path -> digest of a text kept before). With neither,
-    or where packages cannot be fetched, the texts of the installed Python packages; `fallback=False` makes that an error."""
+    or where packages cannot be fetched, the texts of the installed Python packages; `fallback=False` makes that an error.
+    `contributor`: the organisation that gives them; the asking one where it is left out."""
 
     organisation: str
     key: str
     packages: list[str] = field(default_factory=list)
     texts: dict[str, str] | None = None
     fallback: bool = True
+    contributor: str = ""
+    terms: Terms = Terms.PRIVATE
+    conditions: Conditions = field(default_factory=Conditions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +94,67 @@ class SourceSet:
     note: str | None = None
     sources: list[dict[str, Any]] = field(default_factory=list)
     error: str | None = None
+    contributor: str = ""
+    terms: Terms = Terms.PRIVATE
+    conditions: Conditions = field(default_factory=Conditions)
 
 
 @dataclass(frozen=True, slots=True)
 class BuildAsk:
-    """A corpus version to make of a source set and to publish in a dataset repository (organisation/name)."""
+    """A corpus version to make of source sets and to publish in a dataset repository (organisation/name).
+
+    `without` adds to what was taken down before and stays out of every version."""
 
     organisation: str
     key: str
-    sources: str  # id of a source set
+    sources: str | list[str]  # ids of source sets
     repository: str
     recipe: dict[str, Any] = field(default_factory=dict)
+    without: Without = field(default_factory=Without)
+
+    @property
+    def source_sets(self) -> list[str]:
+        return [self.sources] if isinstance(self.sources, str) else list(self.sources)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishAsk:
+    """A finished run of `lilong corpus curate` that is to become a version. `files`: name of a file of its folder -> digests of its parts,
+    in order, each kept before as a text of the organisation. `licence`: SPDX expression for documents that name none, which the file
+    LICENCE.txt says. `recipe`: how documents are held out."""
+
+    organisation: str
+    key: str
+    repository: str
+    files: dict[str, list[str]]
+    licence: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    terms: Terms = Terms.PRIVATE
+    conditions: Conditions = field(default_factory=Conditions)
+    without: Without = field(default_factory=Without)
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """A takedown has put a version out of use. It stays as history."""
+
+    takedown: str
+    at: str
+    reason: str
+    next: str | None  # id of the version that is, or will be, without what was taken down
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A corpus version. `figures`: documents and bytes kept, held out and dropped, by reason, language, licence and source."""
+    """A corpus version. `figures`: documents and bytes kept, held out and dropped, by reason, language, licence and source.
+
+    Its terms are the most closed of its sources' terms. `sources`: ids of source sets; none for a run that was published."""
 
     id: str
     organisation: str
     key: str
     state: State
-    sources: str
+    sources: list[str]
     repository: str
     recipe: dict[str, Any]
     attempt: int
@@ -84,6 +167,12 @@ class Version:
     statement: str | None = None
     figures: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
+    terms: Terms = Terms.PRIVATE
+    conditions: Use = field(default_factory=Use)
+    contributors: list[str] = field(default_factory=list)
+    without: Without = field(default_factory=Without)
+    review: str | None = None  # digest of review/dropped.parquet
+    superseded: Superseded | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,5 +351,47 @@ class NoSources(Refused):
     """The source set holds no archive to build from: {problem}. Fetch sources first."""
 
 
+class TermsTooClosed(Refused):
+    """{repository} is open to {audience}, and this version's terms are {terms}. Publish it in a repository that is open to fewer, or change the terms of {source}."""
+
+
+class RepositoryClosed(Refused):
+    """The repository {repository} has versions of private terms, so that members of the alliance could not read this one there. Publish it in a repository of its own."""
+
+
+class SourcesNotShared(Refused):
+    """The source set {name} belongs to {owner}, whose terms for it are {terms}; {organisation} may not build from it. {way_out}"""
+
+
+class NotAMember(Refused):
+    """{organisation} is not a member of the data corpus alliance. Ask to join: lilong corpus alliance join {organisation}."""
+
+
+class TakenOutOfUse(Refused):
+    """The version {version} was put out of use by the takedown {takedown}. {way_out}"""
+
+
 Tree = Mapping[str, str]
 """path -> digest of a blob of the house."""
+
+
+# What two texts have in common whatever their layout: the definition by which documents are decontaminated here and test items are
+# searched for in the evaluation floor. 13 words in a row (the usual choice since GPT-3; Brown et al. 2020, appendix C), or 50 letters in a
+# row, gaps left out; an item of fewer words is looked for whole, unless it has fewer than five.
+OVERLAP_WORDS, OVERLAP_CHARACTERS, OVERLAP_LEAST_WORDS = 13, 50, 5
+OWN_WORDS = ((0x3040, 0xA000), (0xAC00, 0xD7B0), (0xF900, 0xFB00), (0x20000, 0x40000))
+"""Han with its extensions, kana and Hangul (first code point, one after the last): each is a word of its own, for they are written without
+blanks, or counted by the character. Any other word is a run of letters between gaps."""
+
+
+def overlap_letter(code: int) -> int:
+    """The code point that stands for this one, 0 where it is a gap.
+
+    NFKC and case folding where these give one code point, else itself; marks are kept; what is neither alphanumeric nor a mark is a gap.
+    Beyond the Basic Multilingual Plane (rare Han, emoji) every code point stands for itself.
+    """
+    if code > 0xFFFF:
+        return code
+    folded = unicodedata.normalize("NFKC", chr(code)).casefold()
+    kept = folded if len(folded) == 1 else chr(code)
+    return ord(kept) if kept.isalnum() or unicodedata.category(kept)[0] == "M" else 0

@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from lilong.ground.errors import BadInput
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from lilong.floors.corpus.curation.contamination import Index, Match
     from lilong.floors.corpus.curation.policies.comparison import Difference, Tried
     from lilong.floors.corpus.curation.policies.policy import Policy
 
@@ -101,6 +103,69 @@ def explain(curated: Curated, identity: str) -> dict[str, Any]:
         return Results(Path(folder), curated.report).explain(identity)
 
 
+@dataclass(frozen=True, slots=True)
+class Deduplicated:
+    """What `lilong corpus dedup --out` writes, as tables."""
+
+    documents: pa.Table
+    clusters: pa.Table
+    pieces: pa.Table
+    passages: pa.Table
+    emptied: pa.Table
+    report: dict[str, Any]
+
+
+def dedup(
+    *tables: pa.Table,
+    by: Sequence[str] = ("near",),
+    prefer: Sequence[Mapping[str, Any]] = ({"column": "bytes", "best": "most"},),
+    copies: int = 10,
+    passage: int = 100,
+    model: Path | None = None,
+    cosine: float = 0.95,
+) -> Deduplicated:
+    """What the documents of some tables (id, text; source, uri and others where they are there) have in common, and what is left of them.
+
+    `by`: any of exact, paragraphs, lines, near, passages, meaning; `prefer` as in a policy. Raises
+    NoDocuments, BadInput, NoSuffixArrays, NoEmbeddings, NoModel, TooLarge.
+    """
+    import pyarrow as pa
+
+    from lilong.floors.corpus.curation.dedup.clusters import parse_preferences
+    from lilong.floors.corpus.curation.runs import ladder, merging
+
+    asked = ladder.Ladder(ladder.rungs(by), parse_preferences(prefer), copies, passage, model, cosine)
+    with _written(tables) as paths:
+        found = ladder.climb(paths, asked)
+        documents = pa.concat_tables([merging.SCHEMA.empty_table(), *found.left()])
+    return Deduplicated(documents, found.clusters, found.pieces, found.passages, found.emptied, found.report)
+
+
+def index(documents: pa.Table, folder: Path) -> Index:
+    """Make an index of documents (id, text) in a folder, and open it; `.ask(text)` tells what of a text stands in them."""
+    from lilong.floors.corpus.curation.contamination import Builder
+    from lilong.floors.corpus.curation.contamination import Index as Opened
+    from lilong.floors.corpus.curation.texts import Texts
+
+    with Builder(folder) as builder:
+        builder.add(documents.column("id").to_pylist(), Texts.of(documents.column("text")))
+        builder.finish()
+    return Opened.open(folder)
+
+
+def decontaminate(documents: pa.Table, items: Mapping[str, str | Sequence[str]]) -> tuple[pa.Table, list[Match]]:
+    """The documents in which no test item stands (`items`: name → its text, or its texts), and every match; `document` is a row's number."""
+    import pyarrow as pa
+
+    from lilong.floors.corpus.curation.contamination import EvaluationSet
+    from lilong.floors.corpus.curation.texts import Texts
+
+    wanted = EvaluationSet.of(items)
+    found = wanted.matches(wanted.search(Texts.of(documents.column("text"))))
+    hit = {one.document for one in found}
+    return documents.filter(pa.array([row not in hit for row in range(documents.num_rows)], pa.bool_())), found
+
+
 def _own(curated: Curated) -> Policy:
     from lilong.floors.corpus.curation.policies.policy import parse_policy
 
@@ -114,6 +179,17 @@ def _policy(profile: str, policy: str | Path | None) -> Policy:
 
     with tempfile.TemporaryDirectory() as folder:
         return named(Setup(profile)).policy(_file(policy, Path(folder)))
+
+
+@contextmanager
+def _written(tables: Sequence[pa.Table]) -> Iterator[list[Path]]:
+    import pyarrow.parquet as pq
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{number}.parquet" for number in range(len(tables))]
+        for path, table in zip(paths, tables, strict=True):
+            pq.write_table(table, path)
+        yield paths
 
 
 def _file(policy: str | Path | None, folder: Path) -> Path | None:

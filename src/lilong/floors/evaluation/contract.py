@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
+from lilong.floors.corpus.contract import OVERLAP_CHARACTERS, OVERLAP_LEAST_WORDS, OVERLAP_WORDS
 from lilong.ground.errors import BadInput, NotFound, Refused, Unavailable
 
 PROTOCOL_SCHEMA = "lilong.evaluation.protocol/1"
@@ -119,9 +120,9 @@ class EvaluationRecipe:
     margin: float = 0.03
     assumed_spread: float = 0.05
     assumed_changed: float = 0.15
-    words: int = 13
-    characters: int = 50
-    least_words: int = 5
+    words: int = OVERLAP_WORDS
+    characters: int = OVERLAP_CHARACTERS
+    least_words: int = OVERLAP_LEAST_WORDS
 
 
 class State(StrEnum):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
-from lilong.ground.errors import Conflict, Forbidden, NotFound
+from lilong.ground.errors import Conflict, Forbidden, NotFound, Refused
 
 T = TypeVar("T")
 
@@ -277,6 +277,10 @@ class EntryNotFound(NotFound):
 
 class GatedRepository(Forbidden):
     """Access to {kind} {name} is restricted and you are not in the authorized list. Ask for access on its page."""
+
+
+class MayNotBePublic(Refused):
+    """The repository {name} may not be public: {reason}"""
 
 
 class RepositoryExists(Conflict):

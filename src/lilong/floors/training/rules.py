@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lilong.floors.training.contract import BUILD_TYPE, BaseAsk, CorpusUnusable, Run, UnsafeModelFile, UnsupportedModel
-from lilong.floors.training.pretraining.recipe import Recipe
+from lilong.floors.training.pretraining.recipe import Read, Recipe
 from lilong.ground import intake
 from lilong.ground.errors import BadInput
 from lilong.ground.evidence import Artifact
@@ -67,7 +67,11 @@ def check_base(ask: BaseAsk) -> None:
     if ask.index and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", ask.index):
         raise BadInput(field="index", problem="it is not an http or https address", way_out="Such as https://pypi.org/simple.")
     if "@" in ask.index.split("://", 1)[-1].split("/", 1)[0]:  # it is kept, shown and signed
-        raise BadInput(field="index", problem="it carries a name or a password", way_out="Give the address alone, and the password in pip's own configuration where jobs run.")
+        raise BadInput(
+            field="index",
+            problem="it carries a name or a password",
+            way_out="Give the address alone, and the password in pip's own configuration where jobs run.",
+        )
     if ask.gguf_digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", ask.gguf_digest):
         raise BadInput(
             field="gguf_digest", problem="it is not sha256:<64 hex digits>", way_out="Leave it out, or give the digest of the GGUF file."
@@ -104,8 +108,15 @@ def base_files(name: str, tree: Mapping[str, str]) -> dict[str, str]:
     return {path: tree[path] for path in (*_NEEDED, *_ALSO, ggufs[0]) if path in tree}
 
 
-def corpus_files(name: str, tree: Mapping[str, str]) -> dict[str, str]:
-    """The training text of a corpus version, path -> digest. Never the held-out documents. Raises CorpusUnusable."""
+def corpus_files(name: str, tree: Mapping[str, str], read: Read = "text") -> dict[str, str]:
+    """The training text of a corpus version, or its token shards, path -> digest. Never the held-out documents. Raises CorpusUnusable."""
+    if read == "tokens":
+        shards = {path: digest for path, digest in tree.items() if re.fullmatch(r"tokens/(index\.json|[^/]+\.(bin|idx))", path)}
+        if "tokens/index.json" not in shards:
+            raise CorpusUnusable(
+                f"{name} has no tokens/index.json", "Add what `lilong corpus tokenise` writes, or train with read = 'text'."
+            )
+        return shards
     found = {path: digest for path, digest in tree.items() if re.fullmatch(r"data/train-[^/]*\.parquet", path)}
     if not found:
         raise CorpusUnusable(f"{name} has no data/train-*.parquet", "Name a corpus version that was built here.")

@@ -148,7 +148,7 @@ def _job(ask: RunAsk, recipe: Recipe, model: Revision, corpus: Revision, key: st
         argv=(*_PROGRAM, "train"),
         inputs={
             "base": rules.base_files(model.repository.name, model.tree()),
-            "corpus": rules.corpus_files(corpus.repository.name, corpus.tree()),
+            "corpus": rules.corpus_files(corpus.repository.name, corpus.tree(), recipe.read),
         },
         spec={
             "name": ask.repository.partition("/")[2],

@@ -14,10 +14,11 @@ ROLES: dict[str, frozenset[str]] = {
         {"hub.read", "hub.write", "hub.discuss", "hub.manage", "organisations.read"}
     ),  # what everyone is in their own namespace
     "member": _WORK,
-    "owner": _WORK | {"organisations.manage", "hub.manage", "jobs.network", "secrets.manage"},
+    "owner": _WORK | {"organisations.manage", "hub.manage", "jobs.network", "secrets.manage", "corpus.steward"},
+    "steward": _READ | {"corpus.steward"},  # takes texts down and answers people whose data stands in a corpus; of the house: for all
     "reviewer": _READ | {"governance.review"},
     "operator": _WORK
-    | {"organisations.manage", "hub.manage", "jobs.network", "secrets.manage", "house.manage", "house.read", "governance.revoke", "evidence.revoke"},
+    | {"organisations.manage", "hub.manage", "jobs.network", "secrets.manage", "corpus.steward", "house.manage", "house.read", "governance.revoke", "evidence.revoke"},
 }
 PERMISSIONS = frozenset().union(*ROLES.values())
 OF_THE_HOUSE = PERMISSIONS - frozenset().union(*(ROLES[role] for role in ("reader", "keeper", "member", "owner")))  # no role in an organisation has them

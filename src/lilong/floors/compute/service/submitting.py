@@ -22,6 +22,7 @@ from lilong.floors.compute.contract import (
     NetworkForbidden,
     OverBudget,
     Shelf,
+    UseRefused,
 )
 from lilong.floors.compute.rules import asking, feasible
 from lilong.floors.compute.rules.reading import nearest
@@ -32,12 +33,13 @@ from lilong.floors.compute.store import asking as rows
 from lilong.floors.compute.store import money
 from lilong.floors.compute.store import settings as declared
 from lilong.floors.compute.work.sites import Sites
-from lilong.ground.access import Actor
+from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
+MAY_BE_USED = "may-be-used"
 _MOST_NEEDS = 100_000
 _WAY_OUT = "Ask for less, or for other devices; `lilong compute sites` shows what there is."
 
@@ -45,8 +47,8 @@ _WAY_OUT = "Ask for less, or for other devices; `lilong compute sites` shows wha
 def submit(house: House, tx: Tx, actor: Actor, ask: JobAsk, given: Mapping[str, str] | None = None) -> Job:
     """Queue a job, or all jobs of an array, of which the first is returned. `given`: values for its secrets, for this job only.
 
-    Raises Forbidden, NetworkForbidden, BadInput, JobNotFound, NeedFailed, JobImpossible, OverBudget, KeyReused, SecretNotFound, and
-    what the hub says of its inputs and of where its outputs are to go.
+    Raises Forbidden, NetworkForbidden, BadInput, JobNotFound, NeedFailed, JobImpossible, OverBudget, UseRefused, KeyReused,
+    SecretNotFound, and what the hub says of its inputs and of where its outputs are to go.
     """
     given = dict(given or {})
     house.access.require(tx, actor, "jobs.submit", ask.organisation)
@@ -74,7 +76,9 @@ def submit(house: House, tx: Tx, actor: Actor, ask: JobAsk, given: Mapping[str, 
     if not answer.allowed:
         raise OverBudget(reason=answer.reason)
     needs, first = _needs(tx, ask, len(numbers))
-    made = _rows(house, tx, actor, _pinned(house, tx, actor, ask), _New(digest, numbers, at_once, cost, len(needs), first), settings)
+    pinned = _pinned(house, tx, actor, ask)
+    _may_use(house, tx, actor, pinned)
+    made = _rows(house, tx, actor, pinned, _New(digest, numbers, at_once, cost, len(needs), first), settings)
     rows.add(tx, made, needs)
     money.spend(tx, ask.organisation, ask.project, month(house.clock.now()), cost * len(made))
     for row in made:
@@ -158,6 +162,18 @@ def _pinned(house: House, tx: Tx, actor: Actor, ask: JobAsk) -> JobAsk:
         revisions={folder: pinned.reference for folder, pinned in found.items()},
         publish=shelf.check_target(tx, actor, ask.publish) if ask.publish else "",
     )
+
+
+def _may_use(house: House, tx: Tx, actor: Actor, ask: JobAsk) -> None:
+    """Whoever gave the texts that a job reads may have said who uses them, and for what. Raises UseRefused."""
+    if not ask.inputs or actor == SYSTEM:
+        return
+    digests = {digest for files in ask.inputs.values() for digest in files.values()}
+    reason = house.gates.objection(
+        MAY_BE_USED, tx=tx, actor=actor, organisation=ask.organisation, job_kind=ask.kind, labels=ask.labels, digests=digests
+    )
+    if reason is not None:
+        raise UseRefused(reason=reason)
 
 
 # --- whether it could ever run ---------------------------------------------------------------------------------------------

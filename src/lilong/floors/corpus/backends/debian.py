@@ -27,7 +27,6 @@ def _environment() -> dict[str, str]:
     return {"LANG": "C.UTF-8", **{name: os.environ[name] for name in passed if name in os.environ}}
 
 
-
 @dataclass(frozen=True, slots=True)
 class DebianPackages:
     """Fetches packages by name; `python3-doc` and its like stand for the versioned package they depend on."""
@@ -53,7 +52,7 @@ class DebianPackages:
         sources = []
         for step, name in enumerate(names):
             report(2 + step, of, f"reading the licence of {name}")
-            sources.append(_source(name, versions[name], state / "archives", origins[name], out))
+            sources.append(_source(name, versions[name], state / "archives", origins[name], out, state))
         shutil.rmtree(state / "apt" / "cache")  # some 60 MB that only an interrupted attempt would want again
         return SourceSet("debian", f"{len(sources)} Debian packages, fetched with apt", tuple(sources))
 
@@ -155,16 +154,17 @@ def _first_error(stderr: bytes) -> str:
     return (lines[0][2:].strip().rstrip(".") if lines else "apt gave no reason")[:300]
 
 
-def _source(name: str, version: str, archives: Path, found: tuple[str, str], out: Path) -> FetchedSource:
+def _source(name: str, version: str, archives: Path, found: tuple[str, str], out: Path, scratch: Path) -> FetchedSource:
     file, origin = found
     target = out / "archives" / file
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(archives / file, target)
-    files = ArchiveFiles(target)
+    files = ArchiveFiles(target, scratch)
     paths = [path for path in files.paths() if path.endswith("/copyright")]
     own = [path for path in paths if path == f"usr/share/doc/{name}/copyright"] or paths
     evidence = files.read(own[0]).decode("utf-8", "replace") if own else ""
     files.close()
+    said = of_copyright(evidence).whole if evidence else None
     return FetchedSource(
         name=name,
         package=name,
@@ -173,6 +173,8 @@ def _source(name: str, version: str, archives: Path, found: tuple[str, str], out
         digest=file_digest(target),
         bytes=target.stat().st_size,
         origin=origin,
-        licence=of_copyright(evidence).expression if evidence else None,
+        licence=said.expression if said else None,
         evidence=keep_evidence(out, name, evidence),
+        evidence_start=said.start if said else None,
+        evidence_end=said.end if said else None,
     )

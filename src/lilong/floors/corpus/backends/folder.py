@@ -21,7 +21,7 @@ from typing import Any
 from lilong.floors.corpus.backends.source_set import FetchedSource, SourceSet, file_digest, keep_evidence, pack
 from lilong.floors.corpus.contract import BadRecipe, NoTexts, UnknownLicence
 from lilong.floors.corpus.curation.formats import DECLARATION, EVIDENCE, MAX_FILE, text_format
-from lilong.floors.corpus.curation.licences import of_copyright, spdx
+from lilong.floors.corpus.curation.licences import of_copyright, spdx, stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,8 @@ class FolderOfTexts:
         licence = entry.get("licence")
         if licence is not None and spdx(str(licence)) is None:
             raise UnknownLicence(source=name, licence=licence)
+        declared = spdx(str(licence)) if licence else None
+        said = stated(evidence, declared) if declared else (of_copyright(evidence).whole if evidence else None)
         archive = out / "archives" / f"{name}.tar"
         pack(archive, files)
         return FetchedSource(
@@ -83,8 +85,10 @@ class FolderOfTexts:
             digest=file_digest(archive),
             bytes=archive.stat().st_size,
             origin=str(entry.get("origin", "")),
-            licence=spdx(str(licence)) if licence else (of_copyright(evidence).expression if evidence else None),
+            licence=declared or (said.expression if said else None),
             evidence=keep_evidence(out, name, evidence),
+            evidence_start=said.start if said else None,
+            evidence_end=said.end if said else None,
         )
 
     def _evidence(self, entry: dict[str, Any], top: Path) -> str:

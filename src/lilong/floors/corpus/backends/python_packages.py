@@ -81,7 +81,7 @@ def _licence(distribution: metadata.Distribution, texts: dict[str, bytes]) -> st
         if found:
             return found
     files = (text for path, text in sorted(texts.items()) if not path.endswith("/METADATA"))
-    return next((found for found in (recognise(text.decode("utf-8", "replace")) for text in files) if found), None)
+    return next((found.expression for found in (recognise(text.decode("utf-8", "replace")) for text in files) if found), None)
 
 
 def _said(distribution: metadata.Distribution, texts: dict[str, bytes]) -> str:
@@ -105,4 +105,6 @@ def _source(licence: str, texts: dict[str, bytes], evidence: str, out: Path) -> 
         origin="installed Python packages",
         licence=licence,
         evidence=keep_evidence(out, name, evidence),
+        evidence_start=0,  # what every package says of itself, one after the other
+        evidence_end=len(evidence),
     )

@@ -6,10 +6,11 @@ import hashlib
 import io
 import json
 import tarfile
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from lilong.floors.corpus.contract import NoSources
 from lilong.ground import seams
@@ -29,6 +30,9 @@ class FetchedSource:
     origin: str  # where it was taken from
     licence: str | None  # SPDX, None where the evidence was not recognised
     evidence: str  # licences/…, or '' where there is none
+    evidence_start: int | None = None  # the characters of the evidence that name the licence
+    evidence_end: int | None = None
+    retrieved_at: str | None = None  # RFC 3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +41,23 @@ class SourceSet:
     note: str
     sources: tuple[FetchedSource, ...]
 
+    def retrieved(self, at: str) -> SourceSet:
+        """The same sources, fetched at this time."""
+        return replace(self, sources=tuple(replace(one, retrieved_at=at) for one in self.sources))
+
     def write(self, folder: Path) -> None:
         text = json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False)
         (folder / "sources.json").write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read_all(cls, folder: Path) -> dict[str, SourceSet]:
+        """The sets in the folders of this one, by their names; or the one that lies in it, under the name `.`. Raises as `read` does."""
+        if (folder / "sources.json").exists():
+            return {".": cls.read(folder)}
+        places = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        if not places:
+            raise NoSources(problem="there is no source set")
+        return {name: cls.read(folder / name) for name in places}
 
     @classmethod
     def read(cls, folder: Path) -> SourceSet:
@@ -90,12 +108,12 @@ def pack(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 class ArchiveFiles:
-    """The regular files in a .tar or .deb. Links and devices are not offered; nothing is unpacked to disk,
-    so a name can lead nowhere."""
+    """The regular files in a .tar or .deb. Links and devices are not offered; no member is unpacked to disk, so a name can lead nowhere."""
 
-    def __init__(self, path: Path) -> None:
-        content = io.BytesIO(package_tar(path)) if path.suffix == ".deb" else path.open("rb")
+    def __init__(self, path: Path, scratch: Path | None = None) -> None:
+        content = package_tar(path, scratch) if path.suffix == ".deb" else path.open("rb")
         self._tar = tarfile.open(fileobj=content)  # noqa: SIM115 - stays open until close()
+        self._content = content
         members = (member for member in self._tar.getmembers() if member.isreg())
         self._members = {str(PurePosixPath(member.name)).lstrip("/"): member for member in members}
 
@@ -111,14 +129,17 @@ class ArchiveFiles:
 
     def close(self) -> None:
         self._tar.close()
+        self._content.close()
 
 
-def package_tar(path: Path) -> bytes:
-    """The files of a Debian package, as a tar."""
+def package_tar(path: Path, scratch: Path | None = None) -> IO[bytes]:
+    """The files of a Debian package, as a tar in a nameless file in `scratch`: packages may be larger than memory."""
+    content = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - its reader closes it
     try:
-        done = seams.run(["dpkg-deb", "--fsys-tarfile", str(path)], timeout=300)
+        done = seams.run(["dpkg-deb", "--fsys-tarfile", str(path)], timeout=300, stdout=content)
     except FileNotFoundError:
         raise Unavailable(what="dpkg-deb", problem="the program is not installed", way_out="Build on Debian, or install dpkg.") from None
     if done.returncode != 0:
         raise Corrupt(place=path.name, problem=done.stderr.decode("utf-8", "replace").strip() or "dpkg-deb cannot read it")
-    return done.stdout
+    content.seek(0)
+    return content

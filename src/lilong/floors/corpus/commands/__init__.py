@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from lilong.cli_kit import common, show
-from lilong.floors.corpus.commands.comparing import contains, decontaminate, dedup, make_index
+from lilong.floors.corpus.commands.alliance import alliance, contains, contributions, drift, publish, quality, rights, takedown, takedowns
+from lilong.floors.corpus.commands.comparing import decontaminate, dedup, make_index
 from lilong.floors.corpus.commands.curation import corpus
 
 if TYPE_CHECKING:
@@ -15,12 +16,28 @@ if TYPE_CHECKING:
 
 __all__ = ["corpus", "dataset"]
 
-for _command in (contains, decontaminate, dedup, make_index):
+for _command in (alliance, contains, contributions, decontaminate, dedup, drift, make_index, publish, quality, rights, takedown, takedowns):
     corpus.add_command(_command)
 
-_COLUMNS = (("DATASET", "repository"), ("COMMIT", "commit"), ("STATE", "state"), ("DOCUMENTS", "figures.documents.kept"),
+_COLUMNS = (("DATASET", "repository"), ("COMMIT", "commit"), ("STATE", "state"), ("TERMS", "terms"), ("DOCUMENTS", "figures.documents.kept"),
             ("BYTES", "figures.bytes.kept"), ("HELD OUT", "figures.documents.held_out"), ("DROPPED", "figures.documents.dropped"), ("AT", "created_at"))  # fmt: skip
-_HEAD = ("id", "repository", "commit", "manifest", "statement", "state", "error", "job", "requested_by", "created_at", "finished_at")
+_HEAD = (
+    "id",
+    "repository",
+    "commit",
+    "manifest",
+    "statement",
+    "state",
+    "terms",
+    "contributors",
+    "conditions",
+    "superseded",
+    "error",
+    "job",
+    "requested_by",
+    "created_at",
+    "finished_at",
+)
 _TABLES = (
     ("sources", (("SOURCE", "name"), ("VERSION", "version"), ("LICENCE", "licence"), ("DOCUMENTS", "documents"), ("BYTES", "bytes"), ("DROPPED", "dropped"))),
     ("licences", (("LICENCE", "name"), ("DOCUMENTS", "documents"), ("BYTES", "bytes"))),

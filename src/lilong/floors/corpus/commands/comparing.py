@@ -16,23 +16,61 @@ _PATH = click.Path(path_type=Path)
 _FOUND = (("DOCUMENT", "document"), ("SHARE OF THE TEXT", "share"))
 _ITEMS = (("ITEM", "item"), ("DOCUMENT", "id"), ("METHOD", "method"), ("FOUND", "found"), ("OF", "windows"))
 _SHOWN = 20
+_RUNGS = ("exact", "paragraphs", "lines", "near", "passages", "meaning")
+_STEPS = (("STEP", "step"), ("DOCUMENTS", "documents"), ("LEFT", "left"), ("TAKEN OUT (BYTES)", "taken_out"))
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=_PATH, metavar="RUN…")
+@click.option(
+    "--by",
+    "rungs",
+    multiple=True,
+    type=click.Choice(_RUNGS),
+    help="What to look for; may be repeated (default: near). Exact copies always are.",
+)
+@click.option(
+    "--prefer",
+    multiple=True,
+    metavar="COLUMN=…",
+    help="Which of a cluster stays: COLUMN=most, COLUMN=least, or COLUMN=FIRST,SECOND,…; may be repeated (default: bytes=most).",
+)
+@click.option(
+    "--copies",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="lines, paragraphs: one in more documents than this stays in the first only.",
+)
+@click.option("--passage", type=click.IntRange(2), default=100, show_default=True, help="passages: bytes of the shortest one.")
+@click.option("--model", type=_PATH, help="meaning: the folder of a model2vec model.")
+@click.option(
+    "--cosine", type=click.FloatRange(0, 1, min_open=True), default=0.95, show_default=True, help="meaning: alike from this cosine on."
+)
 @click.option("--standing", type=_PATH, help="Compare with the standing corpus in this folder instead.")
 @click.option("--add", is_flag=True, help="Also add the documents to the standing corpus.")
-@click.option("--out", type=_PATH, help="Folder for the table of clusters.")
+@click.option("--out", type=_PATH, help="Folder for the tables of what was found, and for the documents that are left.")
 @as_json
-def dedup(runs: tuple[Path, ...], standing: Path | None, add: bool, out: Path | None, as_json: bool) -> None:
-    """Exact and near duplicates over the documents of several runs, or between them and a standing corpus."""
-    from lilong.floors.corpus.curation.runs import comparing
+def dedup(
+    runs: tuple[Path, ...], rungs: tuple[str, ...], prefer: tuple[str, ...], copies: int, passage: int, model: Path | None, cosine: float,
+    standing: Path | None, add: bool, out: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """What the documents of several runs have in common, or what a standing corpus has of them already.
+
+    The rungs are taken in the order exact, paragraphs, lines, near, passages, meaning, each on what the one before it left.
+    """
+    from lilong.floors.corpus.curation.runs import comparing, ladder
 
     if standing is None:
         if add:
             raise BadInput(field="--add", problem="there is nothing to add to", way_out="Name a folder with --standing.")
-        show(comparing.dedup(runs, out), as_json)
+        preferences = tuple(map(_preference, prefer or ("bytes=most",)))
+        asked = ladder.Ladder(ladder.rungs(rungs or ("near",)), preferences, copies, passage, model, cosine)
+        _show_dedup(comparing.dedup(runs, asked, out), as_json)
         return
+    if rungs not in ((), ("near",)) or prefer or out:
+        problem = "a standing corpus is compared by exact and near copies only, and nothing is written"
+        raise BadInput(field="--standing", problem=problem, way_out="Leave --by, --prefer and --out out.")
     found = comparing.contribute(runs, standing, add)
     if as_json:
         show({**asdict(found), "share": found.share, "new_bytes": found.new_bytes, "added": add}, True)
@@ -58,7 +96,7 @@ def contains(text: str, folder: Path, as_json: bool) -> None:
     """Whether a text stands in a run's documents, whole or in part, and in which."""
     from lilong.floors.corpus.curation.runs import comparing
 
-    asked = _text(text)
+    asked = text_of(text)
     found = comparing.contains(folder, asked)
     told: dict[str, Any] = {**asdict(found), "share": round(found.share, 4), "documents": [_document(one) for one in found.documents]}
     if as_json:
@@ -94,11 +132,33 @@ def decontaminate(against: Path, folder: Path, out: Path | None, as_json: bool) 
         click.echo(harmless(f"… and {len(found['matches']) - _SHOWN:,} more; --out writes them all."))
 
 
+def _show_dedup(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        show(found, True)
+        return
+    show([{**one, "taken_out": found["taken_out_bytes"].get(one["step"], "")} for one in found["steps"]], False, _STEPS)
+    click.echo(
+        f"\n{found['left']:,} of {found['documents']:,} documents are left; {found['clusters']:,} clusters, "
+        f"{found['duplicate_bytes'] / 1e6:,.1f} of {found['bytes'] / 1e6:,.1f} MB in documents that stand there again."
+    )
+
+
+def _preference(given: str) -> Any:
+    from lilong.floors.corpus.curation.dedup.clusters import parse_preferences
+
+    column, equals, how = given.partition("=")
+    if not column or not equals or not how:
+        raise BadInput(
+            field="--prefer", problem=f"{given!r} is not COLUMN=…", way_out="Write --prefer quality=most, or --prefer licence=CC0-1.0,MIT."
+        )
+    return parse_preferences([{"column": column, **({"best": how} if how in ("least", "most") else {"order": how.split(",")})}])[0]
+
+
 def _document(one: tuple[str, float]) -> dict[str, Any]:
     return {"document": one[0], "share": round(one[1], 4)}
 
 
-def _text(given: str) -> str:
+def text_of(given: str) -> str:
     try:
         return Path(given).read_bytes().decode("utf-8-sig") if Path(given).is_file() else given
     except UnicodeDecodeError:

@@ -53,10 +53,19 @@ def corpus() -> None:
     "--mask", multiple=True, metavar="KIND", help="Mask this kind of personal data in what is kept (email, phone …); may be repeated."
 )
 @click.option("--workers", type=click.IntRange(1, 1024), help="Processes (default: one per processor). The result does not depend on it.")
+@click.option(
+    "--on",
+    type=click.Choice(["here", "ray"]),
+    default="here",
+    show_default=True,
+    help="Where: in processes of this machine, or on Ray. The result does not depend on it.",
+)
+@click.option("--ray-address", metavar="HOST:PORT", help="The head of a Ray cluster (default: a Ray of --workers that is started here).")
+@click.option("--table-files", type=click.IntRange(1, 65_536), help="On Ray: write each table as a folder of so many files, side by side.")
 @as_json
 def curate(
     inputs: tuple[str, ...], profile: str, out: Path, policy: Path | None, classifiers: tuple[str, ...], mask: tuple[str, ...],
-    workers: int | None, as_json: bool,
+    workers: int | None, on: str, ray_address: str | None, table_files: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure the documents in files and folders, decide about each, find duplicates, and write the tables.
 
@@ -66,8 +75,10 @@ def curate(
 
     setup = profiles.Setup(profile, tuple(map(_classifier, classifiers)), tuple(sorted(set(mask))))
     ask = engine.Ask(inputs, setup, out, policy, workers or len(os.sched_getaffinity(0)))
+    if on != "ray" and (ray_address or table_files):
+        raise BadInput(field="--ray-address" if ray_address else "--table-files", problem="the run is not on Ray", way_out="Add --on ray.")
     with progress.shown() as told:
-        report = engine.curate(ask, told)
+        report = _on_ray(ask, ray_address, table_files, told) if on == "ray" else engine.curate(ask, told)
     if as_json:
         show(report, True)
     else:
@@ -78,6 +89,12 @@ def curate(
         raise LostFiles(
             lost=problems["lost"], first=f"{worst['source']}: {worst['uri']}", problem=worst["problem"], report=out / "problems.parquet"
         )
+
+
+def _on_ray(ask: Any, address: str | None, table_files: int | None, told: Any) -> dict[str, Any]:
+    from lilong.floors.corpus.curation.runs.ray_data import run
+
+    return run.curate(ask, run.Spread(address, table_files=table_files), told)
 
 
 def _most(dropped: dict[str, int]) -> str:
@@ -130,6 +147,8 @@ def explain(name: str, folder: Path, as_json: bool) -> None:
         click.echo(f"\nIt is one of {found['cluster']['documents']} near duplicates; {found['cluster']['representative']} stands for them.")
     if found["excerpt"]:
         click.echo(harmless(f"\n{found['excerpt']}"))
+    else:
+        click.echo("\nIts text is not here: it was dropped, and what the run read is no longer where it was.")
 
 
 @corpus.group()
@@ -195,22 +214,77 @@ def _limits(given: str) -> tuple[str, list[float]]:
 
 
 @corpus.command()
-@click.argument("table", type=_PATH, metavar="FILE")
+@click.argument("table", type=_PATH, metavar="FILE|FOLDER")
 @click.option("--tokenizer", type=_PATH, required=True, help="A model's tokenizer.json, or the folder that holds it.")
 @click.option("--out", type=_PATH, required=True, help="Folder for the shards.")
 @click.option("--separator", help="The token that ends each document (default: the tokenizer's end-of-text token).")
 @click.option("--workers", type=click.IntRange(1, 1024), default=1, show_default=True)
 @as_json
 def tokenise(table: Path, tokenizer: Path, out: Path, separator: str | None, workers: int, as_json: bool) -> None:
-    """Write the texts of a run's documents.parquet as token shards that training maps into memory."""
+    """Write texts (a run's folder, a corpus version's, or a Parquet file) as token shards that training maps into memory."""
     from lilong.floors.corpus.curation.runs import progress
     from lilong.floors.corpus.curation.writing import tokens
 
-    file = table / "documents.parquet" if table.is_dir() else table
-    if not file.is_file():
-        raise BadInput(field="FILE", problem=f"there is no file {file}", way_out="Give a Parquet file with a column `text`.")
+    files = tokens.tables_of(table)
     with progress.shown() as told:
-        told.begin("tokenising", tokens.text_bytes(file))
-        index = tokens.tokenise(file, tokenizer, out, workers=workers, separator=separator, told=lambda size: told.advance(size, 0))
+        told.begin("tokenising", tokens.text_bytes(files))
+        index = tokens.tokenise(files, tokenizer, out, workers=workers, separator=separator, told=lambda size: told.advance(size, 0))
     shown = {key: index[key] for key in ("documents", "tokens", "dtype", "separator_text", "tokenizer")}
     show(index if as_json else {**shown, "shards": len(index["shards"])}, as_json)
+
+
+_STAGES = (("STAGE", "stage"), ("CORE-HOURS", "core_hours"), ("READ TB", "read"), ("WRITTEN TB", "written"), ("SHUFFLED TB", "shuffled"), ("COMPUTING H", "computing"), ("MOVING H", "moving"), ("HOURS", "hours"))  # fmt: skip
+_SHARE, _ABOVE = click.FloatRange(0, 1), click.FloatRange(0, min_open=True)
+_PRICE, _MANY = click.FloatRange(0), click.IntRange(1)
+
+
+@corpus.command()
+@click.option("--bytes", "size", required=True, metavar="SIZE", help="Text to curate, unpacked: 180TB, 2.5GB.")
+@click.option("--document-bytes", type=_ABOVE, default=4_000.0, show_default=True, help="Text of a document, on average.")
+@click.option("--distinct", type=_SHARE, default=0.7, show_default=True, help="Share of documents that is left without exact copies.")
+@click.option("--passes", type=_SHARE, default=0.35, show_default=True, help="Share of these that the policy keeps.")
+@click.option("--rate", type=_ABOVE, default=10.0, show_default=True, help="MB of text that a core measures in a second.")
+@click.option("--cores", type=_MANY, default=1_024, show_default=True)
+@click.option(
+    "--gbit", type=_ABOVE, default=25.0, show_default=True, help="Of each node of 64 cores, to the others and to the shared disk."
+)
+@click.option("--table-files", type=_MANY, default=1_024, show_default=True, help="As for `curate`.")
+@click.option("--core-hour", type=_PRICE, default=0.04, show_default=True, help="Price of a core for an hour.")
+@click.option("--tb-month", type=_PRICE, default=20.0, show_default=True, help="Price of a TB of shared disk for a month.")
+@as_json
+def plan(
+    size: str, document_bytes: float, distinct: float, passes: float, rate: float, cores: int, gbit: float, table_files: int,
+    core_hour: float, tb_month: float, as_json: bool,
+) -> None:  # fmt: skip
+    """What `curate --on ray` would take: core-hours, hours, disk and money, stage by stage, reckoned from measured rates."""
+    from dataclasses import asdict
+
+    from lilong.floors.corpus.curation import scale
+
+    text = scale.Text(_size(size), document_bytes, distinct=distinct, passes=passes)
+    cluster = scale.Cluster(cores, node_gbit=gbit, table_files=table_files, core_hour=core_hour, tb_month=tb_month)
+    found = scale.plan(text, cluster, scale.Rates(measure_mb_s=rate))
+    if as_json:
+        show(asdict(found), True)
+        return
+    show(found.rows(), False, _STAGES)
+    click.echo(
+        f"\n{found.documents / 1e9:,.1f} billion documents, {found.core_hours:,.0f} core-hours, {found.hours:,.1f} hours on {cores:,} cores.\n"
+        f"Shared disk: {found.scratch:,.0f} TB while it runs, {found.result:,.1f} TB of result, besides the input.\n"
+        f"Money: {found.compute:,.0f} for cores, {found.storage:,.0f} for the disk."
+    )
+
+
+_UNITS = {"": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15}
+
+
+def _size(given: str) -> float:
+    number = given.strip().upper().rstrip("KMGTPB")
+    unit = given.strip().upper()[len(number) :]
+    try:
+        found = float(number) * _UNITS[unit]
+    except (ValueError, KeyError):
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise BadInput(field="--bytes", problem=f"{given!r} is not a size", way_out="Write --bytes 180TB.")
+    return found

@@ -1,6 +1,7 @@
 """The corpus floor's engine: files in, a documented and deduplicated corpus out.
 
-`pipeline.curate(sources, open_files, recipe, progress) -> Corpus` is the whole of it. Below lie, each usable alone: `extract`
-(files to text), `columns` and `kernels` (Arrow buffers to numbers), `signals`, `language`, `policy`, `duplicates`, `split`,
-`licences`, and `sheet` (datasheet and Croissant of the result). Nothing here reads a clock, starts a program or opens a network.
+`runs.engine.curate` carries out a run: `reading` and `extract` make documents of files, a profile (`fineweb`, `documentation`, `chinese`,
+`code`, over `words`, `characters`, `layout`, `repetition`) measures them, `policies` decide, `dedup` finds what is there twice, `personal`
+and `contamination` what should not be there. `versions` makes a published version of a run, by a `recipe`, with `licences`, a `split` and
+a datasheet (`sheet`). Nothing that decides here reads a clock or opens a network.
 """

@@ -6,22 +6,21 @@ The tables come from Python's `unicodedata`; what a text is made of is the same 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba import types
+
+from lilong.floors.corpus.contract import overlap_letter
+from lilong.floors.corpus.curation.compiling import compiled
 
 if TYPE_CHECKING:
     from lilong.floors.corpus.curation.texts import Texts
 
 signed: Any = np.int64
 """Conversion to a signed integer in compiled code, where it is a plain number; mypy knows it as a numpy scalar."""
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 CLASSES = (
     "other", "latin", "letter", "han", "kana", "hangul", "digit", "ascii_mark", "wide_mark", "mark", "symbol",
@@ -41,11 +40,6 @@ _HANGUL = ((0x1100, 0x11FF), (0x3131, 0x318E), (0xA960, 0xA97C), (0xAC00, 0xD7A3
 _WIDE_MARKS = ((0x3001, 0x3003), (0x3008, 0x3020), (0x3030, 0x3030), (0x30FB, 0x30FB), (0xFE10, 0xFE19), (0xFE30, 0xFE6B))
 
 
-def compiled(signature: Any) -> Callable[[F], F]:
-    """numba.njit as every kernel here wants it: compiled once per NUMBA_CACHE_DIR, without the interpreter lock, without fast maths."""
-    return cast("Callable[[F], F]", numba.njit(signature, cache=True, nogil=True, error_model="numpy", boundscheck=False))
-
-
 def array(kind: Any, dimensions: int = 1, *, readonly: bool = False) -> Any:
     """A numba type: C-ordered array."""
     return types.Array(kind, dimensions, "C", readonly=readonly)
@@ -57,6 +51,8 @@ BYTES, OFFSETS = array(types.uint8, readonly=True), array(types.int64, readonly=
 def _class_of(code: int) -> int:
     character = chr(code)
     category = unicodedata.category(character)
+    if category == "Cn":
+        return OTHER
     if code == 0x0A:
         return NEWLINE
     if code in (0x09, 0x0B, 0x0C, 0x0D, 0x85):
@@ -83,28 +79,19 @@ def _class_of(code: int) -> int:
 @cache
 def classes() -> npt.NDArray[np.uint8]:
     """The class of each code point below FIRST_UNKNOWN. 205 kB."""
-    table = np.fromiter((_class_of(code) for code in range(FIRST_UNKNOWN)), np.uint8, FIRST_UNKNOWN)
+    table = np.zeros(FIRST_UNKNOWN, np.uint8)
     for ranges, number in ((_HAN, HAN), (_KANA, KANA), (_HANGUL, HANGUL), (_WIDE_MARKS, WIDE_MARK)):
         for first, last in ranges:
             table[first : last + 1] = number
+    rest = np.flatnonzero(table == 0)
+    table[rest] = np.fromiter(map(_class_of, rest.tolist()), np.uint8, len(rest))
     return table
 
 
 @cache
 def folding() -> npt.NDArray[np.uint32]:
-    """Code point of the Basic Multilingual Plane → the letter, mark or digit that stands for it, 0 for a gap. 256 kB.
-
-    NFKC and case folding where these give one code point, else the code point itself; what is neither alphanumeric nor a mark is a
-    gap. Beyond the plane every code point stands for itself.
-    """
-    table = np.zeros(0x10000, np.uint32)
-    for code in range(0x10000):
-        character = chr(code)
-        folded = unicodedata.normalize("NFKC", character).casefold()
-        kept = folded if len(folded) == 1 else character
-        if kept.isalnum() or unicodedata.category(kept)[0] == "M":
-            table[code] = ord(kept)
-    return table
+    """contract.overlap_letter of each code point of the Basic Multilingual Plane. 256 kB."""
+    return np.fromiter(map(overlap_letter, range(0x10000)), np.uint32, 0x10000)
 
 
 @compiled(types.UniTuple(types.int64, 2)(BYTES, types.int64, types.int64))
@@ -152,19 +139,16 @@ def _classes_and_variants() -> npt.NDArray[np.uint8]:
     """`classes`, with bit 16 for a simplified Han character and bit 32 for a traditional one: what only one of the character sets of the
     mainland (GB 2312) and of Taiwan (Big5) holds."""
     table = classes().copy()
-    for code in range(0x4E00, 0xA000):
-        here, there = _encodable(code, "gb2312"), _encodable(code, "big5")
-        if here != there:
-            table[code] |= 16 if here else 32
+    here, there = _han_of("gb2312"), _han_of("big5")
+    table[list(here - there)] |= 16
+    table[list(there - here)] |= 32
     return table
 
 
-def _encodable(code: int, coding: str) -> bool:
-    try:
-        chr(code).encode(coding)
-    except UnicodeEncodeError:
-        return False
-    return True
+def _han_of(coding: str) -> set[int]:
+    """The code points from U+4E00 to U+9FFF that a character set of pairs of bytes holds."""
+    pairs = b"\n".join(bytes((first, second)) for first in range(0xA1, 0xFF) for second in range(0x40, 0xFF))
+    return {ord(sign) for sign in pairs.decode(coding, "ignore") if "\u4e00" <= sign <= "\u9fff"}
 
 
 def counts(texts: Texts) -> npt.NDArray[np.int64]:

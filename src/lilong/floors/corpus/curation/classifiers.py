@@ -10,6 +10,7 @@ library's to the rounding of a float32 sum.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ Classify = Callable[["Texts"], Mapping[str, npt.NDArray[Any]]]
 
 _MAGIC, _VERSION, _SUPERVISED = 793_712_314, 12, 3
 _HIERARCHICAL, _NEGATIVE, _SOFTMAX, _ONE_VS_ALL = 1, 2, 3, 4
+_UNNAMABLE = re.compile(r"[^\w.]")
 _GUARD = np.float32(1e-5)
 """What the library adds to a probability before it takes its logarithm; so its scores reach 1.00001, and so do these."""
 
@@ -103,7 +105,10 @@ class Model:
 
     def scores(self, texts: Texts) -> Floats:
         """(n, labels): the probability of each label, in the order of `labels`."""
-        products = self.hidden(texts) @ self.outputs.T
+        from lilong.floors.corpus.curation.fasttext_kernel import multiply
+
+        products = np.zeros((len(texts), len(self.outputs)), np.float32)
+        multiply(self.hidden(texts), np.ascontiguousarray(self.outputs.T), products)
         if self.loss == _SOFTMAX:
             products -= products.max(axis=1, keepdims=True)
             powers: Floats = np.exp(products)
@@ -138,14 +143,18 @@ class Classifier:
     columns: tuple[str, ...] = ()
     label_prefix: str = "__label__"
 
-    def __call__(self, texts: Texts) -> dict[str, npt.NDArray[Any]]:
+    @property
+    def signals(self) -> dict[str, int]:
+        """Column → the number of its label. What a policy could not name in a label (`-`, `/` …) is an underscore there."""
         names = [label.removeprefix(self.label_prefix) for label in self.model.labels]
+        asked = [number for number, label in enumerate(names) if not self.columns or label in self.columns]
+        return {f"{self.name}_{_UNNAMABLE.sub('_', names[number])}": number for number in asked}
+
+    def __call__(self, texts: Texts) -> dict[str, npt.NDArray[Any]]:
+        names = np.array([label.removeprefix(self.label_prefix) for label in self.model.labels])
         scores = self.model.scores(texts)
-        found: dict[str, npt.NDArray[Any]] = {self.name: np.array(names)[scores.argmax(axis=1)]}
-        for number, label in enumerate(names):
-            if not self.columns or label in self.columns:
-                found[f"{self.name}_{label}"] = np.round(scores[:, number].astype(np.float64), 6)
-        return found
+        probabilities = {name: np.round(scores[:, number].astype(np.float64), 6) for name, number in self.signals.items()}
+        return {self.name: names[scores.argmax(axis=1)], **probabilities}
 
 
 class _Bytes:

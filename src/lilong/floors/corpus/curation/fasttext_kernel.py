@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from lilong.floors.corpus.curation.characters import BYTES, OFFSETS, array, compiled, signed
+from lilong.floors.corpus.curation.characters import BYTES, OFFSETS, array, signed
+from lilong.floors.corpus.curation.compiling import compiled
 
 _I32, _I64, _F32M, _U8 = array(types.int32), array(types.int64), array(types.float32, 2), array(types.uint8)
 _U32, _I32_FREE = types.uint32, array(types.int32)
@@ -133,3 +134,15 @@ def mean_vectors(
         if count > 0:
             for k in range(dimension):
                 total[k] /= np.float32(count)
+
+
+@compiled(types.void(_F32M, array(types.float32, 2, readonly=True), _F32M))
+def multiply(left: Any, right: Any, out: Any) -> None:
+    """left @ right into out, which holds zeros, summed in the order of k: a row's product must not depend on how many rows there are, nor on
+    the processor, as that of a linear algebra library does."""
+    for row in range(len(left)):
+        total = out[row]
+        for k in range(len(right)):
+            value = left[row, k]
+            for column in range(right.shape[1]):
+                total[column] += value * right[k, column]

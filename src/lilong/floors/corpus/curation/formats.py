@@ -16,14 +16,14 @@ DECLARATION = "licences.toml"
 _MAN = re.compile(r"(?:^|/)man\d[a-z]*/[^/]+\.\d[a-z]*$")
 _FORMATS = {
     ".html": "html", ".htm": "html", ".xhtml": "html",
-    ".rst": "rst", ".rst.txt": "rst",
+    ".rst": "rst", ".rst.txt": "rst", ".page": "mallard",
     ".txt": "plain", ".text": "plain", ".md": "plain", ".markdown": "plain",
 }  # fmt: skip
 _NAMES = frozenset({"README", "NEWS", "FAQ", "METADATA", "LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS"})
 
 
 def text_format(path: str) -> str | None:
-    """How a file of this name would be read: html, rst, roff or plain; None where it is no text."""
+    """How a file of this name would be read: html, mallard, rst, roff or plain; None where it is no text."""
     name = path.removesuffix(".gz")
     if _MAN.search(name):
         return "roff"

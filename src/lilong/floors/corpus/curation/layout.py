@@ -21,11 +21,11 @@ from lilong.floors.corpus.curation.characters import (
     WIDE_MARK,
     array,
     classes,
-    compiled,
     decode,
     mix,
     signed,
 )  # fmt: skip
+from lilong.floors.corpus.curation.compiling import compiled
 
 if TYPE_CHECKING:
     from lilong.floors.corpus.curation.texts import Texts

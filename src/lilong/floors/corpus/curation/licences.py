@@ -14,7 +14,8 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 NO_ASSERTION = "NOASSERTION"
 """SPDX's word for `nobody has said`; only where a policy lets such documents in."""
 
-_TAG = re.compile(rb"^[^\w\n]{0,8}SPDX-License-Identifier:[ \t]*([^\n]{1,120}?)[ \t]*(?:\*/|-->)?[ \t]*$", re.MULTILINE)
+_TAG = re.compile(r"^[^\w\n]{0,8}SPDX-License-Identifier:[ \t]*([^\n]{1,120}?)[ \t]*(?:\*/|-->)?[ \t]*$", re.MULTILINE)
+_TAG_WITHIN = 4_096
 _DEBIAN = {
     "expat": "MIT", "psf": "PSF-2.0", "psf-2": "PSF-2.0", "python": "PSF-2.0", "python-2.0": "PSF-2.0", "public-domain": "LicenseRef-public-domain",
     "artistic": "Artistic-1.0-Perl", "artistic-2": "Artistic-2.0", "apache-2": "Apache-2.0", "mpl-1.1": "MPL-1.1", "zlib": "Zlib",
@@ -43,15 +44,32 @@ _PHRASES = (
     ("ISC", r"Permission to use, copy, modify, and(?:/or)? distribute this software for any purpose with or without fee is hereby granted"),
     ("Unlicense", r"This is free and unencumbered software released into the public domain"),
 )
+# A blank in a phrase stands for any blanks: licence texts are wrapped in many ways.
+_SAID = tuple((name, re.compile(said.replace(" *", r"\s*").replace(" ", r"\s+"), re.IGNORECASE | re.DOTALL)) for name, said in _PHRASES)
+_STATEMENT = 1_000
+"""Characters; somebody's own words are rarely more."""
 _COMMON = re.compile(r"/usr/share/common-licenses/([A-Z][\w.-]*\w)")
 
 
 @dataclass(frozen=True, slots=True)
-class PackageLicence:
-    """A package's SPDX expression (None: not recognised), and those of single files where its copyright file names them."""
+class Recognised:
+    """An SPDX expression and the characters of the evidence, from `start` to before `end`, that say so."""
 
-    expression: str | None
+    expression: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackageLicence:
+    """A package's SPDX expression (None: not recognised) with its place, and those of single files where its copyright file names them."""
+
+    whole: Recognised | None
     parts: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def expression(self) -> str | None:
+        return self.whole.expression if self.whole else None
 
     def of(self, path: str) -> str | None:
         """The expression for one installed file. Patterns speak of the source tree, so only a file's own name and its folder are
@@ -90,32 +108,45 @@ def _one(name: str) -> str | None:
         return None
 
 
-def recognise(text: str) -> str | None:
+def recognise(text: str) -> Recognised | None:
     """The SPDX expression of a licence text: a tag in it, or phrases that only this licence has."""
-    tagged = tag(text.encode()[:4096])
-    if tagged:
-        return tagged
-    flat = " ".join(text.split())
-    for expression, pattern in _PHRASES:
-        if re.search(pattern, flat, re.IGNORECASE):
-            return expression
+    tagged = _TAG.search(text, 0, _TAG_WITHIN)
+    if tagged and (named := spdx(tagged.group(1))):
+        return Recognised(named, *tagged.span(1))
+    for expression, said in _SAID:
+        if found := said.search(text):
+            return Recognised(expression, *found.span())
     common = _COMMON.search(text)
-    return spdx(common.group(1)) if common else None
+    named = spdx(common.group(1)) if common else None
+    return Recognised(named, *common.span()) if common and named else None
 
 
 def tag(head: bytes) -> str | None:
     """The expression of an SPDX-License-Identifier line (reuse.software) in the first bytes of a file."""
-    found = _TAG.search(head)
-    return spdx(found.group(1).decode("ascii", "replace")) if found else None
+    found = _TAG.search(head[:_TAG_WITHIN].decode("utf-8", "replace"))
+    return spdx(found.group(1)) if found else None
+
+
+def stated(text: str, expression: str) -> Recognised | None:
+    """Where a text says the licence that somebody has declared for it: what is recognised there, the licence's name, or a short statement as
+    a whole."""
+    found = recognise(text)
+    if found and found.expression == expression:
+        return found
+    at = text.lower().find(expression.lower())
+    if at >= 0:
+        return Recognised(expression, at, at + len(expression))
+    return Recognised(expression, 0, len(text)) if 0 < len(text.strip()) <= _STATEMENT else None
 
 
 def of_copyright(text: str) -> PackageLicence:
     """A Debian copyright file: machine-readable ones (DEP-5) stanza by stanza, the others by their words."""
     if not re.match(r"\s*Format(?:-Specification)?:", text):
         return PackageLicence(recognise(text))
-    whole: str | None = None
+    whole: Recognised | None = None
     parts: list[tuple[str, str]] = []
-    for stanza in re.split(r"\n[ \t]*\n", text):
+    for found in re.finditer(r"(?:(?!\n[ \t]*\n).)+", text, re.DOTALL):
+        stanza, start = found.group(), found.start()
         fields = _fields(stanza)
         if "files" not in fields or "license" not in fields:
             continue
@@ -123,7 +154,8 @@ def of_copyright(text: str) -> PackageLicence:
         expression = spdx(short) or f"LicenseRef-{re.sub(r'[^A-Za-z0-9.]+', '-', short).strip('-')}"
         patterns = fields["files"].split()
         if "*" in patterns:
-            whole = expression
+            named = re.search(r"^license:\s*(.*)$", stanza, re.IGNORECASE | re.MULTILINE)
+            whole = Recognised(expression, *(start + at for at in (named.span(1) if named else (0, len(stanza)))))
         parts += [(pattern, expression) for pattern in patterns if not pattern.endswith("*") and "/" in pattern]
     return PackageLicence(whole or recognise(text), tuple(parts))
 

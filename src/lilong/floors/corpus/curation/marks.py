@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from lilong.floors.corpus.curation.characters import BYTES, OFFSETS, array, compiled
+from lilong.floors.corpus.curation.characters import BYTES, OFFSETS, array
+from lilong.floors.corpus.curation.compiling import compiled
 
 if TYPE_CHECKING:
     from lilong.floors.corpus.curation.texts import Texts

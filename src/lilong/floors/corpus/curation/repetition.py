@@ -24,22 +24,23 @@ from lilong.floors.corpus.curation.characters import (
     WIDE_FORM,
     array,
     classes,
-    compiled,
     decode,
     mix,
     signed,
 )  # fmt: skip
+from lilong.floors.corpus.curation.compiling import compiled
 from lilong.floors.corpus.curation.layout import seen
 
 if TYPE_CHECKING:
     from lilong.floors.corpus.curation.texts import Texts
 
 _U64, _I64 = array(types.uint64), array(types.int64)
-_BASE = np.uint64(0x9E3779B97F4A7C15)
+
+BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
 @compiled(types.UniTuple(types.int64, 2)(BYTES, types.int64, types.int64, array(types.uint8), _U64, _I64))
-def _tokens(data: Any, at: int, end: int, table: Any, sums: Any, sizes: Any) -> tuple[int, int]:
+def tokens_of(data: Any, at: int, end: int, table: Any, sums: Any, sizes: Any) -> tuple[int, int]:
     """Running polynomial hashes into `sums` and running character counts into `sizes`; how many tokens, and how many different ones at most."""
     found, run, length = 0, np.uint64(0), 0
     while at <= end:
@@ -55,11 +56,11 @@ def _tokens(data: Any, at: int, end: int, table: Any, sums: Any, sizes: Any) -> 
             length += 1
             continue
         if length > 0:
-            sums[found + 1] = sums[found] * _BASE + run
+            sums[found + 1] = sums[found] * BASE + run
             sizes[found + 1] = sizes[found] + length
             found, run, length = found + 1, np.uint64(0), 0
         if kind in (HAN, KANA):
-            sums[found + 1] = sums[found] * _BASE + mix(np.uint64(code))
+            sums[found + 1] = sums[found] * BASE + mix(np.uint64(code))
             sizes[found + 1] = sizes[found] + 1
             found += 1
     return found, sizes[found]
@@ -71,7 +72,7 @@ def _repetition(
 ) -> None:
     stamp = 0
     for document in range(len(offsets) - 1):
-        count, total = _tokens(data, offsets[document], offsets[document + 1], table, sums, sizes)
+        count, total = tokens_of(data, offsets[document], offsets[document + 1], table, sums, sizes)
         row = out[document]
         row[0], row[1] = count, total
         size = 16
@@ -79,12 +80,12 @@ def _repetition(
             size *= 2
         stamp += 1
         for at in range(count):
-            row[2] += not seen(mix(sums[at + 1] - sums[at] * _BASE), keys, stamps, stamp, size)
+            row[2] += not seen(mix(sums[at + 1] - sums[at] * BASE), keys, stamps, stamp, size)
         for column in range(len(tops)):
             n = tops[column]
             power = np.uint64(1)
             for _ in range(n):
-                power *= _BASE
+                power *= BASE
             stamp += 1
             best = 0
             for at in range(count - n + 1):
@@ -103,7 +104,7 @@ def _repetition(
             n = duplicates[column]
             power = np.uint64(1)
             for _ in range(n):
-                power *= _BASE
+                power *= BASE
             stamp += 1
             covered, upto = 0, 0
             for at in range(count - n + 1):

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
-
-from lilong.floors.corpus.curation.pipeline import Corpus, reasons
-from lilong.floors.corpus.curation.profile import PROFILE
+from lilong.floors.corpus.curation.policies.policy import Policy
 from lilong.floors.corpus.curation.recipe import Recipe
+from lilong.floors.corpus.curation.versions.documents import DOCUMENT
+from lilong.floors.corpus.curation.versions.making import Made
 
-SAMPLES_PER_REASON = 5
-SAMPLES_KEPT = 8
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (1 << 62, "1M<n<10M"))
 _HUB_LICENCES = frozenset({"apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0",
                            "cc-by-nc-4.0", "gpl-2.0", "gpl-3.0", "mpl-2.0", "isc", "postgresql", "unlicense"})  # fmt: skip
@@ -28,6 +24,8 @@ class Wording:
     name: str
     kind: str
     note: str
+    terms: str = "private"
+    conditions: Mapping[str, Any] = field(default_factory=dict)  # purposes (None: any), attributions, notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,63 +37,40 @@ class FileEntry:
     size: int
 
 
-def figures(corpus: Corpus) -> dict[str, Any]:
-    """Counts of a corpus: documents and bytes kept, held out and dropped, by reason, source, licence and language."""
-    kept = pa.concat_tables([corpus.train, corpus.held_out])
-    sizes = [len(text.encode()) for text in kept.column("text").to_pylist()]
-    size_of = _Sums(kept, sizes)
-    held = [len(text.encode()) for text in corpus.held_out.column("text").to_pylist()]
+def figures(made: Made, skipped: Mapping[str, int]) -> dict[str, Any]:
+    """Counts of a version: documents and bytes kept, held out and dropped, by reason, source, contributor, licence and language."""
+    accounts, train, held = made.accounts, made.written.splits["train"], made.written.splits["heldout"]
+    dropped = accounts.dropped()
+    kept = train["documents"] + held["documents"]
     return {
         "documents": {
-            "seen": corpus.files_seen, "kept": kept.num_rows, "train": corpus.train.num_rows, "held_out": corpus.held_out.num_rows,
-            "dropped": corpus.dropped.num_rows,
+            "seen": kept + dropped.total(), "read": accounts.decisions.total(), "kept": kept, "train": train["documents"], "held_out": held["documents"],
+            "dropped": dropped.total(),
         },
-        "bytes": {"kept": sum(sizes), "train": sum(sizes) - sum(held), "held_out": sum(held)},
-        "families": {"train": len(set(corpus.train.column("family").to_pylist())), "held_out": len(set(corpus.held_out.column("family").to_pylist()))},
-        "dropped": dict(reasons(corpus.dropped)),
-        "languages": size_of.by("language"),
-        "licences": size_of.by("licence"),
-        "sources": corpus.sources.to_pylist(),
-        "files_skipped": corpus.files_skipped,
+        "bytes": {"kept": train["bytes"] + held["bytes"], "train": train["bytes"], "held_out": held["bytes"]},
+        "families": {"train": train["families"], "held_out": held["families"]},
+        "dropped": dict(sorted(dropped.items(), key=lambda one: (-one[1], one[0]))),
+        "languages": _counted(made, "language"),
+        "licences": _counted(made, "licence"),
+        "sources": accounts.table().to_pylist(),
+        "contributions": made.contributions.to_pylist(),
+        "personal": made.personal,
+        "files_skipped": dict(sorted(skipped.items())),
     }  # fmt: skip
 
 
-class _Sums:
-    def __init__(self, kept: pa.Table, sizes: Sequence[int]) -> None:
-        self.kept, self.sizes = kept, sizes
-
-    def by(self, column: str) -> dict[str, dict[str, int]]:
-        """value -> documents and bytes, largest first."""
-        documents: Counter[str] = Counter()
-        amount: Counter[str] = Counter()
-        for value, size in zip(self.kept.column(column).to_pylist(), self.sizes, strict=True):
-            documents[value] += 1
-            amount[value] += size
-        ordered = sorted(amount, key=lambda value: (-amount[value], value))
-        return {value: {"documents": documents[value], "bytes": amount[value]} for value in ordered}
+def _counted(made: Made, column: str) -> dict[str, dict[str, int]]:
+    """value -> documents and bytes, largest first."""
+    sizes = {value: size for (name, value), size in made.written.sizes.items() if name == column}
+    ordered = sorted(sizes, key=lambda value: (-sizes[value], value))
+    return {value: {"documents": made.written.counts[column, value], "bytes": sizes[value]} for value in ordered}
 
 
-def samples(corpus: Corpus) -> dict[str, list[dict[str, Any]]]:
-    """A few kept documents, and a few dropped ones for every reason, with their beginnings: for people to look at."""
-    kept = corpus.train.slice(0, SAMPLES_KEPT).to_pylist()
-    shown: dict[str, list[dict[str, Any]]] = {
-        "kept": [
-            {**{key: row[key] for key in ("id", "source", "uri", "language", "licence")}, "excerpt": row["text"][:600]} for row in kept
-        ]
-    }
-    dropped: list[dict[str, Any]] = []
-    taken: Counter[str] = Counter()
-    for row in sorted(corpus.dropped.to_pylist(), key=lambda row: (row["reason"], row["id"] or "", row["uri"])):
-        if taken[row["reason"]] < SAMPLES_PER_REASON:
-            taken[row["reason"]] += 1
-            dropped.append({key: row[key] for key in ("id", "source", "uri", "language", "reason", "detail", "excerpt")})
-    shown["dropped"] = dropped
-    return shown
-
-
-def card(wording: Wording, recipe: Recipe, counted: Mapping[str, Any]) -> str:
+def card(wording: Wording, recipe: Recipe, policy: Policy, counted: Mapping[str, Any]) -> str:
     """README.md: front matter that the Hugging Face libraries understand, then the datasheet."""
-    return _front_matter(wording, counted) + "\n" + _datasheet(wording, recipe, counted)
+    return (
+        _front_matter(wording, counted) + "\n" + "\n\n".join([*_contents(wording, recipe, counted), *_making(recipe, policy, counted), ""])
+    )
 
 
 def _front_matter(wording: Wording, counted: Mapping[str, Any]) -> str:
@@ -116,53 +91,120 @@ def _front_matter(wording: Wording, counted: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "---", ""])
 
 
-def _datasheet(wording: Wording, recipe: Recipe, counted: Mapping[str, Any]) -> str:
-    documents, size, near = counted["documents"], counted["bytes"], recipe.near
+def _contents(wording: Wording, recipe: Recipe, counted: Mapping[str, Any]) -> list[str]:
+    documents, size = counted["documents"], counted["bytes"]
     sources = [
-        (one["name"], one["version"], one["licence"], f"[evidence]({one['evidence']})" if one["evidence"] else "none",
-         one["documents"], one["bytes"], one["dropped"]) for one in counted["sources"]
+        (one["name"], one["version"], one["contributor"], one["licence"], _evidence(one), (one["retrieved_at"] or "")[:10], one["documents"], one["bytes"],
+         one["dropped"]) for one in counted["sources"]
     ]  # fmt: skip
-    namesakes = (
-        ", or from being called alike in folders called alike (other formats and translations of a page)" if recipe.namesakes else ""
-    )
-    sections = [
+    cards = [
+        (one["name"], one["read"], _percent(one["pass_rate"]), _percent(one["exact_duplicate_share"]), _percent(one["near_duplicate_share"]),
+         one["personal_per_mb"], ", ".join(f"{spoken['language']} {spoken['texts']:,}" for spoken in one["languages"]),
+         " / ".join(f"{one[f'bytes_p{q}']:,}" for q in (10, 50, 90) if one[f"bytes_p{q}"] is not None)) for one in counted["sources"]
+    ]  # fmt: skip
+    given = [tuple(one.values()) for one in counted["contributions"]]
+    return [
         f"# {wording.name}",
         f"{documents['kept']:,} documents, {size['kept']:,} bytes of text, kept from {documents['seen']:,} files. "
         f"Held out: {documents['held_out']:,} documents ({size['held_out']:,} bytes). Recipe `{recipe.name}` {recipe.version}, `{recipe.digest()}`.",
         "## Where it comes from",
         wording.note + ".",
-        _table(("source", "version", "licence", "licence evidence", "documents", "bytes", "dropped"), sources),
+        _table(("source", "version", "contributor", "licence", "licence evidence", "retrieved", "documents", "bytes", "dropped"), sources),
         "A document's own licence is in its `licence` column: the tag in the file itself where it has one, else what the source's "
-        "copyright file says of it. Recognition of licences is automatic; the evidence files are the authority.",
+        "copyright file says of it. Recognition of licences is automatic; the evidence files are the authority, and `tables/sources.parquet` names "
+        "the characters in them that were recognised.",
+        *_use(wording),
         "## Licences",
         _table(("licence", "documents", "bytes"), [(name, one["documents"], one["bytes"]) for name, one in counted["licences"].items()]),
         "## Languages",
         _table(("language", "documents", "bytes"), [(name, one["documents"], one["bytes"]) for name, one in counted["languages"].items()]),
+        "## Quality by source",
+        _table(
+            (
+                "source",
+                "read (n)",
+                "kept",
+                "exact copies",
+                "near duplicates",
+                "personal data per MB",
+                "languages (texts)",
+                "bytes p10 / p50 / p90",
+            ),
+            cards,
+        ),
+        "Shares are of the documents that were read (n); lengths are of those that were kept; the other columns are of the different texts.",
+        "## Who contributed",
+        _table(
+            (
+                "contributor",
+                "sources",
+                "documents read",
+                "bytes read",
+                "kept",
+                "bytes kept",
+                "copies of own",
+                "copies of others'",
+                "unique",
+                "bytes unique",
+            ),
+            given,
+        ),
+    ]
+
+
+def _making(recipe: Recipe, policy: Policy, counted: Mapping[str, Any]) -> list[str]:
+    near, family = recipe.near, recipe.family
+    namesakes = (
+        ", or from being called alike in folders called alike (other formats and translations of a page)" if recipe.namesakes else ""
+    )
+    return [
         "## What was dropped, and why",
         _table(("reason", "documents"), list(counted["dropped"].items())),
-        "Every dropped document is in `tables/dropped.parquet` with its reason and the comparison that failed.",
+        "Every file and document is in `tables/decisions.parquet`, a dropped one with its reason and the comparison that failed.",
+        "## Personal data",
+        _table(("kind", "finds in kept documents"), list(counted["personal"].items())),
+        f"Looked for by patterns and checksums in every text, and counted. Masked: {', '.join(recipe.mask) or 'nothing'}. "
+        f"A reason to drop a document: {', '.join(recipe.drop) or 'none'}. Names of people are not looked for.",
         "## How it was made",
-        f"Text was taken from HTML, reStructuredText, manual pages and plain files. Signals: profile `{PROFILE}` "
-        f"(`tables/signals.parquet`). Policy: `{recipe.policy.name}` {recipe.policy.version}, {len(recipe.policy.rules)} rules. "
-        f"Near duplicates: MinHash, {near.bands} x {near.rows}, shingles of {recipe.words} words ({recipe.characters} characters in "
-        f"Chinese and Japanese), joined from an estimated similarity of {near.similarity}; a pair with Jaccard index 0.8 is compared with "
-        f"probability {near.caught(0.8):.3f}, one with 0.5 with {near.caught(0.5):.3f}. Clusters: `tables/clusters.parquet`.",
-        f"Held-out documents were chosen by whole *families*: documents joined from a similarity of {recipe.family.similarity} "
-        f"({recipe.family.bands} x {recipe.family.rows}){namesakes}, so that no close relative of a held-out document is in the training split.",
+        f"Text was taken from HTML, Mallard, reStructuredText, manual pages and plain files; a document's `transforms` says how. Signals: profile "
+        f"`{recipe.profile}` (`tables/signals.parquet`). Policy: `{policy.name}` {policy.version}, {len(policy.rules)} rules (`policy.toml`). "
+        f"Near duplicates: MinHash, {near.bands} x {near.rows}, shingles of {near.words} words ({recipe.characters} characters in "
+        f"Chinese and Japanese); a pair with Jaccard index 0.8 is joined with "
+        f"probability {near.meeting(0.8):.3f}, one with 0.5 with {near.meeting(0.5):.3f}. Clusters: `tables/clusters.parquet`.",
+        f"Held-out documents were chosen by whole *families*: documents joined from an estimated similarity of {recipe.family_similarity} "
+        f"({family.bands} x {family.rows}; compared at all with probability {family.meeting(recipe.family_similarity):.2f} there, "
+        f"{family.meeting(0.5):.2f} at 0.5){namesakes}, so that no close relative of a held-out document is in the training split.",
         "## Known limits",
         "- Extraction keeps words and drops layout; mathematics, pictures and wide tables suffer.\n"
-        "- Language identification looks at the first 1,000 characters; mixed documents get one label.\n"
+        "- A document has one language, its main one.\n"
         "- Passages copied between otherwise different documents are not found; only whole documents are compared.\n"
-        "- No personal data was looked for: the sources are published documentation, in which authors' names and addresses occur.\n"
         "- Translations of one text are seen as related only by their files' names.",
-        "",
     ]
-    return "\n\n".join(sections)
+
+
+def _evidence(source: Mapping[str, Any]) -> str:
+    return f"[evidence]({source['evidence']})" if source["evidence"] else "none"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def _use(wording: Wording) -> list[str]:
+    """Under which conditions it may be used, where there are any."""
+    use = wording.conditions
+    lines = (
+        [f"- for: {', '.join(use['purposes']) or 'nothing (the purposes of the sources exclude each other)'}"]
+        if use.get("purposes") is not None
+        else []
+    )
+    lines += [f"- name: {one}" for one in use.get("attributions", ())] + [f"- {one}" for one in use.get("notes", ())]
+    return ["## Conditions of use", "\n".join(lines)] if lines else []
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     def shown(value: Any) -> str:
-        return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")
+        return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value).replace("|", "\\|")
 
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join(lines + ["| " + " | ".join(map(shown, row)) + " |" for row in rows])
@@ -182,6 +224,7 @@ _COLUMNS = {
     "id": "sha256 of the text", "text": "the document", "source": "name of its source", "uri": "path inside the source's archive",
     "language": "ISO 639 code", "licence": "SPDX expression", "format": "what it was extracted from",
     "cluster": "near-duplicate cluster, named by its smallest id", "family": "unit of the split, named by its smallest id",
+    "contributor": "organisation that gave it", "retrieved_at": "when its source was fetched, RFC 3339", "transforms": "what was done to its bytes, in order",
 }  # fmt: skip
 
 
@@ -202,7 +245,7 @@ def croissant(wording: Wording, recipe: Recipe, counted: Mapping[str, Any], file
                     "@type": "cr:Field", "@id": f"{_split(file)}/{name}", "name": name, "description": meaning, "dataType": "sc:Text",
                     "source": {"fileObject": {"@id": file.path}, "extract": {"column": name}},
                 }
-                for name, meaning in _COLUMNS.items()
+                for name, meaning in ((name, _COLUMNS[name]) for name in DOCUMENT)
             ],
         }
         for file in files
@@ -218,6 +261,8 @@ def croissant(wording: Wording, recipe: Recipe, counted: Mapping[str, Any], file
         "inLanguage": list(counted["languages"]),
         "version": recipe.version,
         "rai:dataCollection": wording.note,
+        "creator": [{"@type": "sc:Organization", "name": one["contributor"]} for one in counted["contributions"]],
+        "rai:personalSensitiveInformation": [f"{kind}: {number} finds in kept documents" for kind, number in counted["personal"].items()],
         "rai:dataPreprocessingProtocol": [f"{number} documents dropped: {reason}" for reason, number in counted["dropped"].items()],
         "distribution": objects,
         "recordSet": record_sets,

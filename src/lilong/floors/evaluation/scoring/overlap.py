@@ -1,8 +1,7 @@
 """Is a test item in the training text? An exact search for windows of words and of characters, in one pass over the text.
 
-Both sides are reduced to letters and digits, code point by code point (NFKC and case-folding where these give one character, marks
-kept, everything else a gap), so that layout, case and punctuation hide nothing. A word is a run of these between gaps; each Han,
-kana or Hangul character is a word of its own. Two kinds of window are looked for:
+Both sides are reduced to letters and digits by the corpus floor's definition (`overlap_letter`, `OWN_WORDS`), so that layout, case and
+punctuation hide nothing, and what is decontaminated there is what is found here. Two kinds of window are looked for:
 
 - `words`: so many words in a row (13 is the usual choice since GPT-3); an item of fewer words is searched whole;
 - `characters`: so many letters and digits in a row, gaps left out (50 letters are about 9 English words).
@@ -13,7 +12,6 @@ every hit is compared letter by letter before it counts: no false alarms, and no
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,6 +19,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from lilong.floors.corpus.contract import OWN_WORDS, overlap_letter
 from lilong.floors.evaluation.contract import OverlapRule
 
 Codes = NDArray[np.uint32]
@@ -190,15 +189,8 @@ class _Table:
 
 @cache
 def _folding() -> Codes:
-    """Code point → the letter or digit that stands for it, 0 for a gap, for the Basic Multilingual Plane."""
-    table = np.zeros(0x10000, np.uint32)
-    for code in range(0x10000):
-        character = chr(code)
-        folded = unicodedata.normalize("NFKC", character).casefold()
-        kept = folded if len(folded) == 1 else character
-        if kept.isalnum() or unicodedata.category(kept)[0] == "M":
-            table[code] = ord(kept)
-    return table
+    """What stands for each code point of the Basic Multilingual Plane, 0 for a gap."""
+    return np.fromiter(map(overlap_letter, range(0x10000)), np.uint32, 0x10000)
 
 
 def _reduce(raw: str) -> _Text:
@@ -214,10 +206,10 @@ def _reduce(raw: str) -> _Text:
 
 
 def _own_word(letters: Codes) -> NDArray[np.bool_]:
-    """Han (with extensions), kana and Hangul: written without spaces, or counted by the character in n-gram work."""
-    alone = (letters >= 0x3040) & (letters < 0xA000)
-    alone |= (letters >= 0xAC00) & (letters < 0xD7B0)
-    return alone | (letters >= 0xF900) & (letters < 0xFB00) | (letters >= 0x20000) & (letters < 0x40000)
+    alone = np.zeros(len(letters), np.bool_)
+    for first, last in OWN_WORDS:
+        alone |= (letters >= first) & (letters < last)
+    return alone
 
 
 @cache

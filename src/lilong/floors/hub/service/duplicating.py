@@ -13,7 +13,7 @@ from lilong.ground.db import Tx
 from lilong.ground.errors import Conflict
 from lilong.ground.house import House
 
-from . import commits, namespaces, reading, repositories
+from . import commits, namespaces, reading, repositories, settings
 from .commits import Draft
 
 
@@ -24,7 +24,7 @@ class NotAllHere(Conflict):
 def duplicate(house: House, actor: Actor, kind: Kind, name: str, new: str, *, private: bool | None = None) -> Held:
     """The files of `main` as the first commit of a new repository. A gate goes with them; what was private stays so unless it is said.
 
-    Raises RepositoryNotFound, GatedRepository, RepositoryExists, Forbidden, QuotaExceeded, NotAllHere, BadInput.
+    Raises RepositoryNotFound, GatedRepository, RepositoryExists, Forbidden, QuotaExceeded, NotAllHere, MayNotBePublic, BadInput.
     """
     repositories.check_name(new)
 
@@ -40,6 +40,8 @@ def duplicate(house: House, actor: Actor, kind: Kind, name: str, new: str, *, pr
         held, _ = _source(house, tx, actor, kind, name)  # rights may have changed since the files were read
         if not all(store.in_repository(tx, held, digest) for digest in contents):
             raise NotAllHere(name=name)
+        if private is False and held.repository.private:
+            settings.check_public(house, tx, held)
         hidden = held.repository.private or namespaces.private_by_default(tx, new.partition("/")[0]) if private is None else private
         made = repositories.add(house, tx, actor, kind, new, private=hidden)
         store.set_gated(tx, made, held.gated)

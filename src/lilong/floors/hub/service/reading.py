@@ -25,6 +25,7 @@ from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput, Corrupt
 from lilong.ground.house import House
 
+SHARED_WITH, MAY_BE_PUBLIC = "shared-with", "may-be-public"  # gates
 ANONYMOUS = Actor("", frozenset())  # whoever comes without a token: sees what is public
 
 
@@ -38,11 +39,19 @@ def opened(house: House, tx: Tx, actor: Actor, kind: Kind, name: str, permission
         raise RepositoryNotFound(kind=kind.value, name=name[:200])
     if permission is not None and house.access.allowed(tx, actor, permission, held.organisation, held.short):
         return held
-    if held.repository.private and not house.access.allowed(tx, actor, "hub.read", held.organisation, held.short):
+    if hidden(house, tx, actor, held):
         raise RepositoryNotFound(kind=kind.value, name=name[:200])
     if permission is not None:
         house.access.require(tx, actor, permission, held.organisation, name=held.short)
     return held
+
+
+def hidden(house: House, tx: Tx, actor: Actor, held: Held) -> bool:
+    """Whether the actor may not see that there is this repository. An upper floor may share a private one with others: it stays
+    out of lists then, and whoever has its name reads it."""
+    if not held.repository.private or house.access.allowed(tx, actor, "hub.read", held.organisation, held.short):
+        return False
+    return not house.gates.ask(SHARED_WITH, tx=tx, actor=actor, kind=held.kind.value, repository=held.name).allowed
 
 
 def readable(house: House, tx: Tx, actor: Actor, held: Held) -> None:

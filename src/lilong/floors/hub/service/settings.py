@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from lilong.floors.hub import store
-from lilong.floors.hub.contract import GatedRepository, Kind, RepositoryChanged, RepositoryExists, RepositoryMoved, RepositoryNotFound
+from lilong.floors.hub.contract import (
+    GatedRepository,
+    Kind,
+    MayNotBePublic,
+    RepositoryChanged,
+    RepositoryExists,
+    RepositoryMoved,
+    RepositoryNotFound,
+)
 from lilong.floors.hub.store import Held
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
@@ -11,20 +19,22 @@ from lilong.ground.errors import BadInput
 from lilong.ground.house import House
 
 from . import quotas
-from .reading import opened
+from .reading import MAY_BE_PUBLIC, opened
 from .repositories import check_name
 
 GATED = ("", "auto", "manual")
 
 
 def change(house: House, actor: Actor, kind: Kind, name: str, *, private: bool | None = None, gated: str | None = None) -> Held:
-    """`gated`: "" (whoever sees it has its files), auto (whoever asks) or manual. Raises RepositoryNotFound, Forbidden."""
+    """`gated`: "" (whoever sees it has its files), auto (whoever asks) or manual. Raises RepositoryNotFound, Forbidden, MayNotBePublic."""
     if gated is not None and gated not in GATED:
         raise BadInput(field="gated", problem=f"{gated[:40]!r} is no way of letting people in", way_out="Give auto, manual or false.")
 
     def write(tx: Tx) -> Held:
         held = managed(house, tx, actor, kind, name)
         if private is not None:
+            if not private and held.repository.private:
+                check_public(house, tx, held)
             store.set_private(tx, held, private)
         if gated is not None:
             store.set_gated(tx, held, gated)
@@ -36,6 +46,13 @@ def change(house: House, actor: Actor, kind: Kind, name: str, *, private: bool |
         return after
 
     return house.db.write(write)
+
+
+def check_public(house: House, tx: Tx, held: Held) -> None:
+    """Raises MayNotBePublic where an upper floor has something against it."""
+    reason = house.gates.objection(MAY_BE_PUBLIC, tx=tx, kind=held.kind.value, repository=held.name)
+    if reason is not None:
+        raise MayNotBePublic(name=held.name, reason=reason)
 
 
 def managed(house: House, tx: Tx, actor: Actor, kind: Kind, name: str) -> Held:

@@ -132,8 +132,7 @@ def _may_read(house: House, tx: Tx, grant: Grant, file: XetFile) -> bool:
     held = hub_store.repository_by_id(tx, grant.repository) if xet_read.in_repository(tx, file, grant.repository) else None
     if held is None:
         return False
-    hidden = held.repository.private and not house.access.allowed(tx, grant.actor, "hub.read", held.organisation, held.short)
-    return not hidden and reading.may_read(house, tx, grant.actor, held)
+    return not reading.hidden(house, tx, grant.actor, held) and reading.may_read(house, tx, grant.actor, held)
 
 
 def _in_bucket_still(house: House, tx: Tx, grant: Grant) -> bool:

@@ -15,7 +15,7 @@ from lilong.floors.training.contract import CheckpointDamaged, TrainingDiverged
 from lilong.floors.training.pretraining import checkpoint
 from lilong.floors.training.pretraining.loss import linear_cross_entropy
 from lilong.floors.training.pretraining.model import Base, parameters
-from lilong.floors.training.pretraining.passages import Passages, Place, TokenStream, separator_token
+from lilong.floors.training.pretraining.passages import Place, Source, TokenStream, separator_token
 from lilong.floors.training.pretraining.recipe import Recipe
 from lilong.floors.training.pretraining.reporting import Meter, Row, Tell
 
@@ -38,7 +38,7 @@ class Trained:
     training: Training
 
 
-def train(base: Base, passages: Passages, recipe: Recipe, state: Path, identity: str, tell: Tell, meter: Meter) -> Trained:
+def train(base: Base, passages: Source, recipe: Recipe, state: Path, identity: str, tell: Tell, meter: Meter) -> Trained:
     """Carry out `recipe`, going on from the checkpoint in `state` if it was made by a training of the same `identity`.
 
     Raises TrainingDiverged, CheckpointDamaged. With the same threads, an interrupted training gives the same

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,18 @@ from lilong.floors.training.pretraining.recipe import Recipe
 _BOUNDARY = 200  # characters that a cut may move to meet white space
 _AT_ONCE = 16  # passages encoded in one call
 _COLUMNS = ("text", "language")
+
+
+class Source(Protocol):
+    """A corpus as passages: its text (Passages), or its token shards (shards.Shards)."""
+
+    documents: int
+    total_characters: int
+    languages: dict[str, int]
+
+    def __len__(self) -> int: ...
+    def encoded(self, numbers: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]: ...
+    def estimate(self, tokenizer: Tokenizer) -> int: ...
 
 
 class Passages:
@@ -63,6 +75,17 @@ class Passages:
         part = int(self._part[number])
         return whole[self._cut(whole, part) : self._cut(whole, part + 1)]
 
+    def encoded(self, numbers: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
+        """The tokens of passages, without a separator."""
+        return encode(tokenizer, [self.text(number) for number in numbers])
+
+    def estimate(self, tokenizer: Tokenizer) -> int:
+        """About how many tokens the passages have, separators counted: from evenly spaced ones (all of them when there are few)."""
+        numbers = np.unique(np.linspace(0, len(self) - 1, min(len(self), 64)).astype(int))
+        texts = [self.text(int(number)) for number in numbers]
+        tokens = sum(len(ids) + 1 for ids in encode(tokenizer, texts))
+        return tokens * self.total_characters // max(1, sum(map(len, texts)))
+
     def _cut(self, whole: str, part: int) -> int:
         at = part * self._characters
         if part == 0 or at >= len(whole):
@@ -88,7 +111,7 @@ class Place:
 class TokenStream:
     """Passages in an order drawn anew for every epoch from (seed, epoch), joined by a separator token, without end."""
 
-    def __init__(self, passages: Passages, tokenizer: Tokenizer, separator: int, seed: int, start: Place = Place()) -> None:
+    def __init__(self, passages: Source, tokenizer: Tokenizer, separator: int, seed: int, start: Place = Place()) -> None:
         self._passages = passages
         self._tokenizer = tokenizer
         self._tokenizer.encode_special_tokens = True  # '<|im_end|>' in a document is text, not a command
@@ -123,8 +146,7 @@ class TokenStream:
             self._next = Place(self._next.epoch + 1)
             self._order = self._draw(self._next.epoch)
         numbers = self._order[self._next.passage : self._next.passage + _AT_ONCE]
-        texts = [self._passages.text(int(number)) for number in numbers]
-        for offset, tokens in enumerate(encode(self._tokenizer, texts)):
+        for offset, tokens in enumerate(self._passages.encoded(numbers.tolist(), self._tokenizer)):
             tokens.append(self._separator)
             skip, self._skip = self._skip, 0
             self._queue.append((Place(self._next.epoch, self._next.passage + offset, skip), tokens[skip:]))
@@ -147,15 +169,9 @@ def separator_token(tokenizer: Tokenizer, settings: dict[str, Any]) -> int:
     raise CorpusUnusable("the base model's tokenizer has no end-of-text token", "Use a base model whose tokenizer names an `eos_token`.")
 
 
-def check_enough(passages: Passages, tokenizer: Tokenizer, recipe: Recipe) -> int:
-    """Estimate the corpus's tokens from evenly spaced passages (all of them when there are few).
-
-    Raises CorpusUnusable when the recipe would read the corpus more than `largest_epochs` times.
-    """
-    numbers = np.unique(np.linspace(0, len(passages) - 1, min(len(passages), 64)).astype(int))
-    texts = [passages.text(int(number)) for number in numbers]
-    tokens = sum(len(ids) + 1 for ids in encode(tokenizer, texts))
-    estimate = tokens * passages.total_characters // max(1, sum(map(len, texts)))
+def check_enough(passages: Source, tokenizer: Tokenizer, recipe: Recipe) -> int:
+    """The corpus's tokens, or an estimate. Raises CorpusUnusable when the recipe would read the corpus more than `largest_epochs` times."""
+    estimate = passages.estimate(tokenizer)
     wanted = recipe.steps * recipe.tokens_per_step
     if wanted > recipe.largest_epochs * estimate:
         most = recipe.largest_epochs * estimate // recipe.tokens_per_step

@@ -11,6 +11,7 @@ from lilong.floors.training.contract import BadRecipe
 
 Format = Literal["bf16-autocast", "fp32"]
 Schedule = Literal["cosine", "constant"]
+Read = Literal["text", "tokens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class Recipe:
     format: Format = "bf16-autocast"
     passage_characters: int = 2048
     """Documents are cut into passages of about this many characters, which are shuffled."""
+    read: Read = "text"
+    """`tokens`: the corpus version's token shards (tokens/index.json), made with the base model's own tokenizer, instead of its text."""
+    passage_tokens: int = 512
+    """Documents of token shards are cut into passages of this many tokens."""
     largest_epochs: int = 4
     """A corpus is read this many times at the most: beyond it, repeated text teaches little (Muennighoff et al., 2023)."""
 
@@ -67,8 +72,9 @@ class Recipe:
                 raise _bad(name, f"is {getattr(self, name)}, less than 1")
         if self.tokens_per_step % self.sequence_length:
             raise _bad("tokens_per_step", f"is {self.tokens_per_step}, not a multiple of the sequence length {self.sequence_length}")
-        if self.passage_characters < 64:
-            raise _bad("passage_characters", f"is {self.passage_characters}, less than 64")
+        for name in ("passage_characters", "passage_tokens"):
+            if getattr(self, name) < 64:
+                raise _bad(name, f"is {getattr(self, name)}, less than 64")
         if not 0 < self.learning_rate < 1:
             raise _bad("learning_rate", f"is {self.learning_rate}, not between 0 and 1")
         if not 0 <= self.warmup <= self.steps:
@@ -80,6 +86,8 @@ class Recipe:
             raise _bad("gradient_clip", f"is {self.gradient_clip}, not above 0")
         if self.schedule not in ("cosine", "constant"):
             raise _bad("schedule", f"is {self.schedule!r}", "Use 'cosine' or 'constant'.")
+        if self.read not in ("text", "tokens"):
+            raise _bad("read", f"is {self.read!r}", "Use 'text' or 'tokens'.")
         if self.format not in ("bf16-autocast", "fp32"):
             raise _bad("format", f"is {self.format!r}", "Use 'bf16-autocast' or 'fp32'.")
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from lilong.floors.training.pretraining.environment import TRAINING, code_digest, code_listing, environment
 from lilong.floors.training.pretraining.model import GGUF_NAME, open_base, write_model
-from lilong.floors.training.pretraining.passages import Passages, check_enough
+from lilong.floors.training.pretraining.passages import Passages, Source, check_enough
 from lilong.floors.training.pretraining.recipe import Recipe
 from lilong.floors.training.pretraining.reporting import Meter, Tell
+from lilong.floors.training.pretraining.shards import FOLDER, Shards
 from lilong.floors.training.weights.base_model import file_digest
 from lilong.floors.training.weights.card import trained_card
 from lilong.ground.errors import BadInput
@@ -34,7 +35,7 @@ def run(base: Path, corpus: Path, out: Path, state: Path, spec: Mapping[str, Any
     if not licence:
         raise BadInput(field="licence", problem="the base model names none", way_out="Pass `licence` with an SPDX identifier.")
     tell(0, "reading the corpus", {})
-    passages = Passages(corpus, recipe.passage_characters)
+    passages = _source(base, corpus, recipe)
     estimated = check_enough(passages, opened.tokenizer, recipe)
     from lilong.floors.training.pretraining.loop import train  # torch takes seconds to load: what cannot be trained is refused before
 
@@ -51,6 +52,12 @@ def run(base: Path, corpus: Path, out: Path, state: Path, spec: Mapping[str, Any
     return result
 
 
+def _source(base: Path, corpus: Path, recipe: Recipe) -> Source:
+    if recipe.read == "tokens":
+        return Shards(corpus, recipe.passage_tokens, base / "tokenizer.json")
+    return Passages(corpus, recipe.passage_characters)
+
+
 def finished(state: Path) -> None:
     """Drop the checkpoints: the result is written."""
     from lilong.floors.training.pretraining import checkpoint
@@ -59,7 +66,7 @@ def finished(state: Path) -> None:
 
 
 def _result(
-    spec: Mapping[str, Any], recipe: Recipe, passages: Passages, estimated: int, trained: Trained, name: str, licence: str
+    spec: Mapping[str, Any], recipe: Recipe, passages: Source, estimated: int, trained: Trained, name: str, licence: str
 ) -> dict[str, Any]:
     training, place = trained.training, trained.training.place
     read = place.epoch * len(passages) + place.passage + (place.token > 0)
@@ -97,6 +104,7 @@ def _result(
 def _identity(base: Path, corpus: Path, recipe: Recipe) -> str:
     """What a checkpoint belongs to: the weights, the text and the recipe, by digest."""
     digest = hashlib.sha256(json.dumps(recipe.as_json(), sort_keys=True).encode())
-    for path in (base / "model.safetensors", base / "tokenizer.json", *sorted((corpus / "data").glob("train-*.parquet"))):
+    read = (corpus / FOLDER).iterdir() if recipe.read == "tokens" else (corpus / "data").glob("train-*.parquet")
+    for path in (base / "model.safetensors", base / "tokenizer.json", *sorted(read)):
         digest.update(f"\n{path.name} {file_digest(path)}".encode())
     return f"sha256:{digest.hexdigest()}"

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from lilong.floors.corpus.curation.characters import BYTES, OFFSETS, array, compiled, decode
+from lilong.floors.corpus.curation.characters import BYTES, OFFSETS, array, decode
+from lilong.floors.corpus.curation.compiling import compiled
 
 if TYPE_CHECKING:
     from lilong.floors.corpus.curation.texts import Texts

@@ -20,7 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from lilong.floors.corpus.curation.characters import BYTES, OFFSETS, array, compiled, folding, mix, signed
+from lilong.floors.corpus.contract import OVERLAP_CHARACTERS, OVERLAP_LEAST_WORDS, OVERLAP_WORDS
+from lilong.floors.corpus.curation.characters import BYTES, OFFSETS, array, folding, mix, signed
+from lilong.floors.corpus.curation.compiling import compiled
 from lilong.floors.corpus.curation.contamination.reduction import I64, U32, U64, Reduced, power, reduce, spread
 
 if TYPE_CHECKING:
@@ -46,9 +48,9 @@ _LEAST_NEAR = 6
 class Rule:
     """Lengths in words and letters; `near_share` 0 looks for no near copies."""
 
-    words: int = 13
-    characters: int = 50
-    least_words: int = 5
+    words: int = OVERLAP_WORDS
+    characters: int = OVERLAP_CHARACTERS
+    least_words: int = OVERLAP_LEAST_WORDS
     near_words: int = 4
     near_share: float = 0.2
 

@@ -26,7 +26,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from lilong.floors.corpus.curation.characters import BYTES, OFFSETS, array, compiled, folding, mix
+from lilong.floors.corpus.curation.characters import BYTES, OFFSETS, array, folding, mix
+from lilong.floors.corpus.curation.compiling import compiled
 from lilong.floors.corpus.curation.contamination.reduction import U32, own_word, reduce
 from lilong.ground.errors import BadInput, Corrupt
 

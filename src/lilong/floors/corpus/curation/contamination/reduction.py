@@ -1,7 +1,6 @@
 """What two texts have in common whatever their layout: letters and digits, and where words begin.
 
-The definition is the one that evaluation uses for its test items: each code point counts as its NFKC and case-folded form where that is one
-code point; marks are kept; everything else is a gap. A word is a run between gaps, and each Han, kana or Hangul character is a word.
+The definition is contract.py's (`overlap_letter`, `OWN_WORDS`), which evaluation has for its test items too.
 """
 
 from __future__ import annotations
@@ -13,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from lilong.floors.corpus.curation.characters import BYTES, array, compiled, decode, folding, mix, signed
+from lilong.floors.corpus.contract import OWN_WORDS
+from lilong.floors.corpus.curation.characters import BYTES, array, decode, folding, mix, signed
+from lilong.floors.corpus.curation.compiling import compiled
 
 U32, U64, I64 = array(types.uint32), array(types.uint64), array(types.int64)
 BASE = 0x9E3779B97F4A7C15
@@ -22,8 +23,10 @@ _BASE = np.uint64(BASE)
 
 @compiled(types.boolean(types.int64))
 def own_word(letter: int) -> bool:
-    """Han with its extensions, kana and Hangul: written without blanks, or counted by the character."""
-    return 0x3040 <= letter < 0xA000 or 0xAC00 <= letter < 0xD7B0 or 0xF900 <= letter < 0xFB00 or 0x20000 <= letter < 0x40000
+    for first, last in OWN_WORDS:  # noqa: SIM110, any() is not compiled
+        if first <= letter < last:
+            return True
+    return False
 
 
 @compiled(types.UniTuple(types.int64, 2)(BYTES, types.int64, types.int64, U32, U32, I64, I64, U64, U64))

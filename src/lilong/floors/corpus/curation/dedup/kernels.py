@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numba
 import numpy as np
 
-F = TypeVar("F", bound=Callable[..., Any])
+from lilong.floors.corpus.curation.compiling import compiled
 
 PLAIN, BLANK, DROPPED, MAPPED, DIGIT = 0, 1, 2, 3, 4
 SYMBOL, SIGMA, MARK = 8, 16, 32
@@ -33,11 +32,7 @@ _P1, _P2, _P3, _P4, _P5 = (
 _MERSENNE = np.uint64((1 << 61) - 1)
 
 
-def _compiled(signature: Any = None) -> Callable[[F], F]:
-    return cast("Callable[[F], F]", numba.njit(signature, cache=True, nogil=True, error_model="numpy", boundscheck=False))
-
-
-@_compiled()
+@compiled()
 def _read64(data: Any, at: int) -> Any:
     value = np.uint64(0)
     for byte in range(8):
@@ -45,13 +40,13 @@ def _read64(data: Any, at: int) -> Any:
     return value
 
 
-@_compiled()
+@compiled()
 def _round(lane: Any, value: Any) -> Any:
     lane = lane + value * _P2
     return ((lane << np.uint64(31)) | (lane >> np.uint64(33))) * _P1
 
 
-@_compiled()
+@compiled()
 def xxh64(data: Any, at: int, end: int, seed: Any) -> Any:
     """XXH64 of data[at:end] (github.com/Cyan4973/xxHash, doc/xxhash_spec.md)."""
     size = np.uint64(end - at)
@@ -88,7 +83,7 @@ def xxh64(data: Any, at: int, end: int, seed: Any) -> Any:
     return h ^ (h >> np.uint64(32))
 
 
-@_compiled()
+@compiled()
 def _find(data: Any, at: int, end: int, slots: Any, entries: Any, pool: Any) -> Any:
     """The entry of the table of pieces whose key is data[at:end], or -1. The table is at most half full, so the probe ends."""
     mask = len(slots) - 1
@@ -106,7 +101,7 @@ def _find(data: Any, at: int, end: int, slots: Any, entries: Any, pool: Any) -> 
     return -1
 
 
-@_compiled(_void(_int, _int, _I32, _I64M, _U8))
+@compiled(_void(_int, _int, _I32, _I64M, _U8))
 def enter(first: int, last: int, slots: Any, entries: Any, pool: Any) -> None:
     """Put entries[first:last] into the slots. Their keys differ from each other and from all that is there."""
     mask = len(slots) - 1
@@ -118,7 +113,7 @@ def enter(first: int, last: int, slots: Any, entries: Any, pool: Any) -> None:
         slots[slot] = entry + 1
 
 
-@_compiled()
+@compiled()
 def _parted(out: Any, piece: int, at: int, entry: int, entries: Any, pool: Any, starts: Any, found: int) -> tuple[int, int]:
     """Write the words of a table entry at out[at:]; the first of them began at `piece`. Where the next piece goes, and how many words there are."""
     starts[found] = piece
@@ -133,7 +128,7 @@ def _parted(out: Any, piece: int, at: int, entry: int, entries: Any, pool: Any, 
     return at + 1, found
 
 
-@_compiled()
+@compiled()
 def _code(data: Any, at: int) -> tuple[Any, int]:
     first = np.int64(data[at])
     if first < 0x80:
@@ -145,7 +140,7 @@ def _code(data: Any, at: int) -> tuple[Any, int]:
     return ((first & 0x07) << 18) | ((data[at + 1] & 0x3F) << 12) | ((data[at + 2] & 0x3F) << 6) | (data[at + 3] & 0x3F), at + 4
 
 
-@_compiled()
+@compiled()
 def _number(data: Any, at: int, end: int, kinds: Any) -> int:
     """Where the number ends whose first digit ends at `at`: digits, and one separator with digits behind it."""
     separated = False
@@ -164,13 +159,13 @@ def _number(data: Any, at: int, end: int, kinds: Any) -> int:
     return at
 
 
-@_compiled()
+@compiled()
 def _gated(gate: Any, first: Any, second: Any, size: int) -> Any:
     """May a word of so many bytes that begins with these two be one of the exceptions?"""
     return 97 <= first <= 122 and 97 <= second <= 122 and gate[(first - 97) * 26 + second - 97] >> size & 1
 
 
-@_compiled(numba.types.UniTuple(_int, 2)(_BYTES, _OFFSETS, _I64, _U8, _I32, _BYTES, _U16, _I32, _I64M, _U8, _U8, _I64, _I64, _U8, _I64M))
+@compiled(numba.types.UniTuple(_int, 2)(_BYTES, _OFFSETS, _I64, _U8, _I32, _BYTES, _U16, _I32, _I64M, _U8, _U8, _I64, _I64, _U8, _I64M))
 def simplify(
     data: Any, offsets: Any, rows: Any, kinds: Any, targets: Any, maps: Any, gate: Any, slots: Any, entries: Any, pool: Any,
     out: Any, starts: Any, bounds: Any, state: Any, misses: Any,
@@ -240,7 +235,7 @@ def simplify(
     return found, missed
 
 
-@_compiled(_void(_U8, _I64, _I64, _I64, _U8, _int, _U64, _U64, _U64M, _I64))
+@compiled(_void(_U8, _I64, _I64, _I64, _U8, _int, _U64, _U64, _U64M, _I64))
 def minhash(
     data: Any, starts: Any, bounds: Any, rows: Any, state: Any, width: int, multipliers: Any, addends: Any, out: Any, shingles: Any
 ) -> None:
@@ -259,7 +254,7 @@ def minhash(
                 row[k] = min(row[k], value, value - _MERSENNE)
 
 
-@_compiled(_void(_BYTES, _int, _U64M))
+@compiled(_void(_BYTES, _int, _U64M))
 def band_keys(signatures: Any, size: int, out: Any) -> None:
     """XXH64 of each band of `size` bytes, seeded with the band's number; never 0."""
     at = 0
@@ -269,7 +264,7 @@ def band_keys(signatures: Any, size: int, out: Any) -> None:
             at += size
 
 
-@_compiled()
+@compiled()
 def _join(parent: Any, a: int, b: int) -> None:
     while parent[a] != a:
         parent[a] = parent[parent[a]]
@@ -283,7 +278,7 @@ def _join(parent: Any, a: int, b: int) -> None:
         parent[a] = b
 
 
-@_compiled(_void(_KEYS, _I64, _I64))
+@compiled(_void(_KEYS, _I64, _I64))
 def join_equal(keys: Any, order: Any, parent: Any) -> None:
     """Union-find (path halving; Tarjan and van Leeuwen 1984) over rows with equal keys other than 0; `order` sorts the keys.
     A root is the least row of its tree."""
@@ -293,20 +288,20 @@ def join_equal(keys: Any, order: Any, parent: Any) -> None:
             _join(parent, order[at - 1], order[at])
 
 
-@_compiled(_void(_OFFSETS, _OFFSETS, _I64))
+@compiled(_void(_OFFSETS, _OFFSETS, _I64))
 def join_pairs(left: Any, right: Any, parent: Any) -> None:
     for at in range(len(left)):
         _join(parent, left[at], right[at])
 
 
-@_compiled(_void(_I64))
+@compiled(_void(_I64))
 def flatten(parent: Any) -> None:
     """Every row's parent is its root afterwards. One pass is enough, since no parent is greater than its child."""
     for row in range(len(parent)):
         parent[row] = parent[parent[row]]
 
 
-@_compiled(_int(_BYTES, _OFFSETS, numba.types.boolean, _U64, _I64M, _I64))
+@compiled(_int(_BYTES, _OFFSETS, numba.types.boolean, _U64, _I64M, _I64))
 def part(data: Any, offsets: Any, paragraphs: bool, hashes: Any, spans: Any, bounds: Any) -> int:
     """Lines or paragraphs with a visible byte: XXH64 of each from its first visible byte to its last, and its span (first, last, next)."""
     found = 0
@@ -335,7 +330,7 @@ def part(data: Any, offsets: Any, paragraphs: bool, hashes: Any, spans: Any, bou
     return found
 
 
-@_compiled(_void(_BYTES, _OFFSETS, _I64M, _I64, _U8, _I64))
+@compiled(_void(_BYTES, _OFFSETS, _I64M, _I64, _U8, _I64))
 def cut(data: Any, offsets: Any, spans: Any, bounds: Any, out: Any, bounds_out: Any) -> None:
     """The texts without spans[bounds[i]:bounds[i + 1], (0, 2)] of document i, which are ascending."""
     o = 0
@@ -351,7 +346,7 @@ def cut(data: Any, offsets: Any, spans: Any, bounds: Any, out: Any, bounds_out: 
         bounds_out[document + 1] = o
 
 
-@_compiled(_void(_I32, _I32, _OFFSETS, _int, _I32))
+@compiled(_void(_I32, _I32, _OFFSETS, _int, _I32))
 def repeated(suffixes: Any, shared: Any, starts: Any, least: int, first: Any) -> None:
     """first[i]: where the `least` bytes from i on occur first, for each i where that is earlier and they lie in one text; else it stays.
     shared[i] is what suffixes i and i + 1 have in common."""
@@ -370,7 +365,7 @@ def repeated(suffixes: Any, shared: Any, starts: Any, least: int, first: Any) ->
         at = stop
 
 
-@_compiled(_int(_U8, _I32, _OFFSETS, _int, _I64M))
+@compiled(_int(_U8, _I32, _OFFSETS, _int, _I64M))
 def passages(joined: Any, first: Any, starts: Any, least: int, out: Any) -> int:
     """Unions of [i, i + least) where first[i] >= 0, cut to whole characters: (document, start, end, document before, start there)."""
     found = 0
@@ -399,7 +394,7 @@ def passages(joined: Any, first: Any, starts: Any, least: int, out: Any) -> int:
     return found
 
 
-@_compiled(_void(_U8, _I64, _I64, _int, _U64))
+@compiled(_void(_U8, _I64, _I64, _int, _U64))
 def shingle_hashes(data: Any, starts: Any, bounds: Any, width: int, out: Any) -> None:
     """XXH64 of each run of `width` words; one of `width` 0 is the whole document. out[bounds[i]:] holds document i's, or out[i] its whole."""
     for document in range(len(bounds) - 1):
@@ -410,7 +405,7 @@ def shingle_hashes(data: Any, starts: Any, bounds: Any, width: int, out: Any) ->
             out[word] = xxh64(data, starts[word], starts[word + width] - 1, np.uint64(0))
 
 
-@_compiled(_void(_U64, _OFFSETS, _OFFSETS, _OFFSETS, _OFFSETS, numba.types.Array(numba.types.float64, 1, "C")))
+@compiled(_void(_U64, _OFFSETS, _OFFSETS, _OFFSETS, _OFFSETS, numba.types.Array(numba.types.float64, 1, "C")))
 def jaccard(hashes: Any, bounds: Any, ends: Any, left: Any, right: Any, out: Any) -> None:
     """The Jaccard index of the ascending sets hashes[bounds[i]:ends[i]] of each pair; 0 where both are empty."""
     for pair in range(len(left)):

@@ -74,27 +74,27 @@ class Counted:
 
 def measure(found: Pieces, shared: npt.NDArray[np.uint64], unit: Unit = "line") -> dict[str, npt.NDArray[np.int64]]:
     """Per document the columns of COLUMNS."""
-    hit = _isin(found.hashes, shared)
+    hit = among(found, shared)
     sizes = (found.spans[:, 1] - found.spans[:, 0]) * hit
     return {f"shared_{unit}s": _sums(hit.astype(np.int64), found.bounds), f"shared_{unit}_bytes": _sums(sizes, found.bounds)}
 
 
-def without(texts: Texts, found: Pieces, shared: npt.NDArray[np.uint64]) -> Texts:
-    """The texts without these pieces and the line feeds behind them. All else stays as it is, to the byte."""
-    spans = np.ascontiguousarray(found.spans[_isin(found.hashes, shared)])
-    gone = _isin(found.hashes, shared)
+def among(found: Pieces, shared: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Which pieces are shared ones (these ascend)."""
+    if not len(shared):
+        return np.zeros(len(found.hashes), bool)
+    at = np.minimum(np.searchsorted(shared, found.hashes), len(shared) - 1)
+    return np.asarray(shared[at] == found.hashes)
+
+
+def without(texts: Texts, found: Pieces, gone: npt.NDArray[np.bool_]) -> Texts:
+    """The texts without these of their pieces and the line feeds behind them. All else stays as it is, to the byte."""
+    spans = np.ascontiguousarray(found.spans[gone])
     counts = _sums(gone.astype(np.int64), found.bounds)
     out = np.empty(texts.bytes, np.uint8)
     offsets = np.zeros(len(texts) + 1, np.int64)
     kernels.cut(texts.data, texts.offsets, spans, np.concatenate([[0], np.cumsum(counts)]), out, offsets)
     return Texts(out[: offsets[-1]], offsets)
-
-
-def _isin(hashes: npt.NDArray[np.uint64], shared: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-    if not len(shared):
-        return np.zeros(len(hashes), bool)
-    at = np.minimum(np.searchsorted(shared, hashes), len(shared) - 1)
-    return np.asarray(shared[at] == hashes)
 
 
 def _sums(values: npt.NDArray[np.int64], bounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

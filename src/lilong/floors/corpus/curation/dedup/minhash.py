@@ -15,41 +15,22 @@ import numpy as np
 import numpy.typing as npt
 
 from lilong.floors.corpus.curation.dedup import kernels
+from lilong.floors.corpus.curation.dedup.banding import FINEWEB, Banding
 from lilong.floors.corpus.curation.dedup.simplify import Simplifier, rewritten
 from lilong.floors.corpus.curation.texts import Texts
-from lilong.ground.errors import BadInput
 
 Signatures = npt.NDArray[np.uint64]
 Keys = npt.NDArray[np.uint64]
+__all__ = ["Banding", "Keys", "Signatures", "Signer", "band_keys"]
 _PRIME = (1 << 61) - 1
 _BATCH = 8 << 20  # bytes of text per call of the kernels
-
-
-@dataclass(frozen=True, slots=True)
-class Banding:
-    """How near duplicates are found. The defaults are FineWeb's: half of the pairs meet at a Jaccard index of about 0.68."""
-
-    words: int = 5
-    bands: int = 14
-    rows: int = 8
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        for name, most in (("words", 64), ("bands", 1024), ("rows", 1024), ("seed", (1 << 32) - 1)):
-            value = getattr(self, name)
-            if not (0 if name == "seed" else 1) <= value <= most:
-                raise BadInput(field=name, problem=f"{value} is out of range", way_out=f"Give a number up to {most}.")
-
-    def meeting(self, jaccard: float) -> float:
-        """Probability that a pair with this Jaccard index meets in at least one band (the S-curve)."""
-        return 1.0 - (1.0 - jaccard**self.rows) ** self.bands
 
 
 @dataclass(slots=True)
 class Signer:
     """Signs texts. Keep one per worker: it remembers how odd words are split. What it answers depends on texts and banding alone."""
 
-    banding: Banding = Banding()
+    banding: Banding = FINEWEB
     _simplifier: Simplifier = field(default_factory=Simplifier)
 
     def signatures(self, texts: Texts, again: bool = False) -> tuple[Signatures, npt.NDArray[np.int64]]:

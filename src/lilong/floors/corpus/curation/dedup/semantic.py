@@ -20,7 +20,7 @@ Vectors = npt.NDArray[np.float32]
 
 
 class NoEmbeddings(Unavailable):
-    """Documents cannot be compared by meaning: the package model2vec is not installed. Run `pip install model2vec`, or leave this step out."""
+    """Documents cannot be compared by meaning: the package model2vec is not installed. Run `pip install 'lilong[meaning]'`, or leave this step out."""
 
 
 class NoModel(NotFound):
@@ -28,21 +28,35 @@ class NoModel(NotFound):
     model.safetensors; for example a copy of minishlab/potion-base-8M) and give its path. Nothing is downloaded here."""
 
 
-def embed(texts: list[str], model: Path) -> Vectors:
-    """(n, d) vectors of length 1; zeros for a text without a known word. Raises NoModel, NoEmbeddings."""
+class Model:
+    """A static embedding model in memory. Raises NoModel, NoEmbeddings."""
+
+    def __init__(self, folder: Path) -> None:
+        check(folder)
+        # `embed` asks for whole texts and for vectors as the model has them; a local folder is only read.
+        self._model: Any = import_module("model2vec").StaticModel.from_pretrained(str(folder), normalize=False, force_download=False)
+
+    def embed(self, texts: list[str]) -> Vectors:
+        """(n, d) vectors of length 1; zeros for a text without a known word."""
+        found: Any = self._model.encode(texts, max_length=None, use_multiprocessing=False)
+        vectors = np.nan_to_num(np.asarray(found, np.float32)).reshape(len(texts), -1)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        out: Vectors = np.zeros_like(vectors)
+        np.divide(vectors, lengths, out=out, where=lengths > 0)
+        return out
+
+
+def check(folder: Path, least: float = 0.95) -> None:
+    """Raises what Model and groups would raise before they look at any text: NoModel, NoEmbeddings, BadInput."""
+    if not 0 < least <= 1:
+        raise BadInput(field="least", problem=f"{least} is no cosine to ask for", way_out="Give a number above 0, up to 1.")
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
-        if not (model / name).is_file():
-            raise NoModel(folder=model, missing=name)
+        if not (folder / name).is_file():
+            raise NoModel(folder=folder, missing=name)
     try:
-        model2vec: Any = import_module("model2vec")
+        import_module("model2vec")
     except ImportError as missing:
         raise NoEmbeddings() from missing
-    found: Any = model2vec.StaticModel.from_pretrained(str(model), normalize=False).encode(texts, use_multiprocessing=False)
-    vectors = np.nan_to_num(np.asarray(found, np.float32)).reshape(len(texts), -1)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    out: Vectors = np.zeros_like(vectors)
-    np.divide(vectors, lengths, out=out, where=lengths > 0)
-    return out
 
 
 def groups(vectors: Vectors, least: float = 0.95) -> npt.NDArray[np.int64]:

@@ -25,7 +25,14 @@ _MOST = (1 << 31) - 1
 
 
 class NoSuffixArrays(Unavailable):
-    """Repeated passages cannot be looked for: the package pydivsufsort is not installed. Run `pip install pydivsufsort`, or leave this step out."""
+    """Repeated passages cannot be looked for: the package pydivsufsort is not installed. Run `pip install 'lilong[passages]'`, or leave this step out."""
+
+
+def check(least: int = LEAST) -> None:
+    """Raises what `spans` would raise before it looks at any text."""
+    if least < 2:
+        raise BadInput(field="least", problem=f"{least} is not a length of a passage", way_out="Give a number of bytes from 2.")
+    _library()
 
 
 def spans(texts: Texts, least: int = LEAST) -> pa.Table:
@@ -79,9 +86,13 @@ def _joined(texts: Texts) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
 def _suffixes(joined: npt.NDArray[np.uint8]) -> tuple[Any, Any]:
     """The suffix array, and of each suffix how many bytes it shares with the next one in it."""
-    try:
-        pydivsufsort: Any = import_module("pydivsufsort")
-    except ImportError as missing:
-        raise NoSuffixArrays() from missing
+    pydivsufsort = _library()
     suffixes = pydivsufsort.divsufsort(joined)
     return np.ascontiguousarray(suffixes, np.int32), np.ascontiguousarray(pydivsufsort.kasai(joined, suffixes), np.int32)
+
+
+def _library() -> Any:
+    try:
+        return import_module("pydivsufsort")
+    except ImportError as missing:
+        raise NoSuffixArrays() from missing

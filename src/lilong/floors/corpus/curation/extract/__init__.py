@@ -1,4 +1,4 @@
-"""Files to plain text: HTML, reStructuredText, man pages (roff), and text that is plain already.
+"""Files to plain text: HTML, Mallard, reStructuredText, man pages (roff), and text that is plain already.
 
 `unpack` takes off gzip; `extract(path, data)` answers text and format, or a reason why there is none. The path is the file's name inside its source;
 only its ending and folders are looked at. Nothing here reads files or starts programs.
@@ -14,6 +14,7 @@ import zlib
 from dataclasses import dataclass
 
 from lilong.floors.corpus.curation.extract.html import html_text
+from lilong.floors.corpus.curation.extract.mallard import mallard_text
 from lilong.floors.corpus.curation.extract.roff import ROFF_REDIRECT, roff_text
 from lilong.floors.corpus.curation.extract.rst import rst_text
 from lilong.floors.corpus.curation.formats import text_format
@@ -77,6 +78,8 @@ def tidy(text: str) -> str:
 def _plain(decoded: str, how: str) -> str:
     if how == "html":
         return html_text(decoded)
+    if how == "mallard":
+        return mallard_text(decoded)
     if how == "rst":
         return rst_text(decoded)
     return roff_text(decoded) if how == "roff" else decoded

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from lilong.floors.corpus.curation.compiling import compiled
 from lilong.floors.corpus.curation.fineweb.characters import TERMINAL, classes
 from lilong.floors.corpus.curation.fineweb.utf8 import (
     BOUNDS,
@@ -19,7 +20,6 @@ from lilong.floors.corpus.curation.fineweb.utf8 import (
     before_spaces,
     characters,
     cleared,
-    compiled,
     decode,
     hash_of,
     int_,

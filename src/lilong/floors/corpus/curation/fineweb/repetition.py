@@ -8,6 +8,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from lilong.floors.corpus.curation.compiling import compiled
 from lilong.floors.corpus.curation.fineweb.utf8 import (
     BOUNDS,
     BYTES,
@@ -17,7 +18,6 @@ from lilong.floors.corpus.curation.fineweb.utf8 import (
     TABLE,
     WORDS,
     cleared,
-    compiled,
     int_,
     void,
     word,

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from lilong.floors.corpus.curation.compiling import compiled
 from lilong.floors.corpus.curation.fineweb.characters import DECIMAL, classes
 from lilong.floors.corpus.curation.fineweb.utf8 import (
     BOUNDS,
@@ -20,7 +21,6 @@ from lilong.floors.corpus.curation.fineweb.utf8 import (
     before_spaces,
     bool_,
     characters,
-    compiled,
     copied,
     decode,
     int_,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-F = TypeVar("F", bound=Callable[..., Any])
+from lilong.floors.corpus.curation.compiling import compiled
 
 BYTES, BOUNDS, LENGTHS, WORDS = (types.Array(kind, 1, "C", readonly=True) for kind in (types.uint8, types.int64, types.int32, types.uint64))
 """Arrays that a kernel only reads; a writable one is taken as well."""
@@ -20,10 +18,6 @@ INTS = types.Array(types.int64, 1, "C")
 int_, word, bool_, void = types.int64, types.uint64, types.boolean, types.void
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Knuth's multiplicative hashing
 _MIX = np.uint64(0xBF58476D1CE4E5B9)  # of splitmix64 (Steele, Lea and Flood 2014)
-
-
-def compiled(signature: Any) -> Callable[[F], F]:
-    return cast("Callable[[F], F]", numba.njit(signature, cache=True, nogil=True, error_model="numpy", boundscheck=False))
 
 
 def _eight_bytes(_context: Any, array: Any, at: Any) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from lilong.floors.corpus.curation.characters import BYTES, array, compiled, signed
+from lilong.floors.corpus.curation.characters import BYTES, array, signed
+from lilong.floors.corpus.curation.compiling import compiled
 from lilong.floors.corpus.curation.personal.kinds import (
     BASE64,
     DIGIT,

@@ -6,7 +6,8 @@ from typing import Any
 
 from numba import types
 
-from lilong.floors.corpus.curation.characters import BYTES, array, compiled, signed
+from lilong.floors.corpus.curation.characters import BYTES, array, signed
+from lilong.floors.corpus.curation.compiling import compiled
 from lilong.floors.corpus.curation.personal.kinds import (
     DIGIT,
     UPPER,

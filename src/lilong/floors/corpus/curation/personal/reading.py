@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from lilong.floors.corpus.curation.characters import BYTES, array, compiled, signed
+from lilong.floors.corpus.curation.characters import BYTES, array, signed
+from lilong.floors.corpus.curation.compiling import compiled
 
 _int, _bool = types.int64, types.boolean
 _U8, _U8M, _U64, _I64, _I64M = array(types.uint8), array(types.uint8, 2), array(types.uint64), array(types.int64), array(types.int64, 2)

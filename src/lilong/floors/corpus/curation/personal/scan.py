@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from lilong.floors.corpus.curation.characters import BYTES, OFFSETS, array, compiled
+from lilong.floors.corpus.curation.characters import BYTES, OFFSETS, array
+from lilong.floors.corpus.curation.compiling import compiled
 from lilong.floors.corpus.curation.personal.addresses import email, ipv4, ipv6
 from lilong.floors.corpus.curation.personal.keys import private_key, secret
 from lilong.floors.corpus.curation.personal.kinds import (

@@ -13,7 +13,7 @@
     prefer = [{ column = "bytes", best = "most" }, { column = "licence", order = ["CC0-1.0", "MIT"] }]
 
 The first rule that holds drops the document. A comparison with a signal that has no value (null, NaN) never holds. `prefer` says which of
-several near duplicates is kept: by signals, bytes, source, uri, licence and retrieved_at, the weightiest first (in TOML it stands before the rules).
+several near duplicates is kept: by signals, bytes, source, uri, licence, retrieved_at and format, the weightiest first (in TOML it stands before the rules).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import Any
 from lilong.floors.corpus.curation.dedup.clusters import Preference, parse_preferences
 from lilong.ground.errors import BadInput
 
-READING = ("bytes", "source", "uri", "licence", "retrieved_at")
+READING = ("bytes", "source", "uri", "licence", "retrieved_at", "format")
 """What `prefer` may name besides signals."""
 PREFER = (Preference("bytes", "most"),)
 """The longest text speaks for its cluster unless a policy says otherwise."""

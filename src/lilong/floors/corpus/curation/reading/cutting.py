@@ -6,11 +6,12 @@ import bz2
 import gzip
 import hashlib
 import io
+import json
 import lzma
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from lilong.floors.corpus.curation.formats import MAX_FILE
 from lilong.floors.corpus.curation.reading import warc
@@ -29,25 +30,29 @@ _DAMAGE = (zlib.error, EOFError, OSError, lzma.LZMAError, ValueError)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What could not be read, and why. `lost`: the rest of a whole file is missing, not one record of it; `skipped`: it is no document."""
+    """What could not be read, and why. `lost`: the rest of a whole file is missing, not one record of it; `skipped`: it is no document.
+    `reason` is the same word for all problems of a kind."""
 
     source: str
     uri: str
     problem: str
     lost: bool = False
     skipped: bool = False
+    reason: str = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """Some of a file: whole lines of JSON, whole WARC records, rows of a Parquet file as an Arrow stream, or all of a file.
-    `first` is the number of its first record."""
+    `first` is the number of its first record. Licence and time are those of records that do not say their own."""
 
     kind: str
     source: str
     uri: str
     first: int
     data: bytes
+    licence: str | None = None
+    retrieved_at: str | None = None
 
 
 @dataclass(slots=True)
@@ -58,14 +63,10 @@ class Batch:
     problems: list[Problem] = field(default_factory=list)
     read: int = 0
 
-    @property
-    def size(self) -> int:
-        return sum(len(part.data) for part in self.parts)
-
     def key(self) -> str:
         digest = hashlib.sha256()
         for part in self.parts:
-            head = f"{part.kind}\0{part.source}\0{part.uri}\0{part.first}\0{len(part.data)}\0"
+            head = f"{part.kind}\0{part.source}\0{part.uri}\0{part.first}\0{part.licence}\0{part.retrieved_at}\0{len(part.data)}\0"
             digest.update(head.encode())
             digest.update(part.data)
         for problem in self.problems:
@@ -73,23 +74,65 @@ class Batch:
         return digest.hexdigest()
 
 
-def batches(files: list[File]) -> Iterator[Batch]:
-    """All files as batches of about PART_BYTES. Big files are parted; small ones share a batch, in the order given."""
-    batch = Batch()
-    for file in files:
-        left = file.size
-        for one in cut(file):
-            if isinstance(one, Problem):
-                batch.problems.append(one)
-                continue
-            if batch.parts and batch.size + len(one.data) > PART_BYTES:
+@runtime_checkable
+class Reading(Protocol):
+    """What a run reads."""
+
+    @property
+    def size(self) -> int:
+        """Bytes, for telling how far a run is."""
+
+    def identity(self) -> dict[str, Any]:
+        """What tells it from any other: a JSON object. Equal where the batches are."""
+
+    def batches(self) -> Iterator[Batch]:
+        """The same ones each time, in the same order."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFiles:
+    """Files, in the order of their names."""
+
+    files: Sequence[File]
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+    def identity(self) -> dict[str, Any]:
+        listed = json.dumps(sorted((file.source, file.uri, file.size) for file in self.files), ensure_ascii=False)
+        return {"files": len(self.files), "bytes": self.size, "digest": f"sha256:{hashlib.sha256(listed.encode()).hexdigest()}"}
+
+    def batches(self) -> Iterator[Batch]:
+        return batched(self._pieces())
+
+    def _pieces(self) -> Iterator[Piece]:
+        for file in self.files:
+            left = file.size
+            for one in cut(file):
+                read = 0 if isinstance(one, Problem) else min(left, len(one.data) // (_PACKED if file.packed else 1))
+                left -= read
+                yield one, read
+            yield None, left
+
+
+Piece = tuple[Part | Problem | None, int]
+"""Some of what is read, and how many bytes of the inputs lie behind it."""
+
+
+def batched(pieces: Iterable[Piece]) -> Iterator[Batch]:
+    """Batches of about PART_BYTES. Big files are parted; small ones share a batch, in the order given."""
+    batch, size = Batch(), 0
+    for piece, read in pieces:
+        if isinstance(piece, Problem):
+            batch.problems.append(piece)
+        elif piece is not None:
+            if batch.parts and size + len(piece.data) > PART_BYTES:
                 yield batch
-                batch = Batch()
-            batch.parts.append(one)
-            read = min(left, len(one.data) // (_PACKED if file.packed else 1))
-            batch.read += read
-            left -= read
-        batch.read += left
+                batch, size = Batch(), 0
+            batch.parts.append(piece)
+            size += len(piece.data)
+        batch.read += read
     if batch.parts or batch.problems:
         yield batch
 
@@ -97,7 +140,7 @@ def batches(files: list[File]) -> Iterator[Batch]:
 def cut(file: File) -> Iterator[Part | Problem]:
     """The parts of one file, in order. Damage is a Problem that is `lost`; what came before it is still a part."""
     if not file.kind:
-        yield Problem(file.source, file.uri, "is in no format that is known here", skipped=True)
+        yield Problem(file.source, file.uri, "is in no format that is known here", skipped=True, reason="unknown-format")
         return
     try:
         yield from _CUT[file.kind](file)
@@ -112,7 +155,7 @@ def _said(damage: Exception) -> str:
 def _whole(file: File) -> Iterator[Part | Problem]:
     most = MAX_CONVERTED if file.kind == "converted" else MAX_FILE
     if file.size > most:
-        yield Problem(file.source, file.uri, f"has {file.size} bytes, more than {most}", skipped=True)
+        yield Problem(file.source, file.uri, f"has {file.size} bytes, more than {most}", skipped=True, reason="too-large")
         return
     yield Part(file.kind, file.source, file.uri, 0, file.path.read_bytes())
 

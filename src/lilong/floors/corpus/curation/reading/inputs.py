@@ -13,7 +13,7 @@ from lilong.ground.errors import BadInput, NotFound
 
 _PACKED = (".gz", ".zst", ".bz2", ".xz")
 _RECORDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".warc": "warc", ".wet": "warc", ".epub": "epub"}
-ENDINGS = (*_RECORDS, ".html", ".rst", ".md", ".txt", *sorted(CONVERTED))
+ENDINGS = (*_RECORDS, ".html", ".page", ".rst", ".md", ".txt", *sorted(CONVERTED))
 
 
 class NoSuchInput(NotFound):
@@ -65,7 +65,7 @@ def find(inputs: Sequence[str]) -> list[File]:
     named: dict[str, Path] = {}
     found: dict[Path, File] = {}
     for given in inputs:
-        name, path, chosen = _named(given)
+        name, path, chosen = parse(given)
         before = named.setdefault(name, path)
         if not chosen and before.resolve() != path.resolve():
             raise SameName(name=name, first=before, second=path)
@@ -76,7 +76,8 @@ def find(inputs: Sequence[str]) -> list[File]:
     return sorted(found.values())
 
 
-def _named(given: str) -> tuple[str, Path, bool]:
+def parse(given: str) -> tuple[str, Path, bool]:
+    """Source and path of an input, and whether the name was given with it. Raises NoSuchInput."""
     path = Path(given)
     name, equals, rest = given.partition("=")
     chosen = bool(equals and name and "/" not in name and not path.exists())

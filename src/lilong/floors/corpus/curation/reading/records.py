@@ -23,14 +23,19 @@ READ = pa.schema(
         pa.field("text", pa.large_string(), nullable=False),
         pa.field("licence", pa.string()),
         pa.field("retrieved_at", pa.string()),
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("transforms", pa.string(), nullable=False),
     ]
 )
+"""`format`: html, mallard, roff, rst, plain, jsonl, parquet, epub, or the ending of what a converter read. `transforms`: what was done to the bytes,
+step by step, such as gunzip>roff."""
 TEXT = ("text", "content", "raw_content")
 """Names of the field that holds the text, the first that there is."""
 _URI, _LICENCE, _WHEN = ("url", "uri", "id"), ("licence", "license"), ("retrieved_at", "timestamp", "date", "added", "created")
 WANTED = frozenset({*TEXT, *_URI, *_LICENCE, *_WHEN, "source"})
 
-Row = tuple[str, str, str, str | None, str | None]
+Row = tuple[str, str, str, str | None, str | None, str, str]
+_UNPACKED = {".gz": "gunzip>", ".zst": "unzstd>", ".bz2": "bunzip2>", ".xz": "unxz>"}
 _META = re.compile(rb"<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 
 
@@ -69,7 +74,7 @@ def read(parts: Sequence[Part]) -> tuple[pa.RecordBatch, list[Problem]]:
             elif one[2]:
                 rows.append(one)
             else:
-                problems.append(Problem(one[0], one[1], "holds no text", skipped=True))
+                problems.append(Problem(one[0], one[1], "holds no text", skipped=True, reason="empty"))
     columns = list(zip(*rows, strict=True)) or [()] * len(READ)
     return pa.record_batch([pa.array(column, field.type) for column, field in zip(columns, READ, strict=True)], schema=READ), problems
 
@@ -109,7 +114,12 @@ def _row(part: Part, place: str, record: dict[str, Any]) -> Row | Problem:
         return Problem(part.source, place, problem)
     name = first(_URI)
     uri = place if name is None else name if "://" in name else f"{part.uri}#{name}"
-    return first(("source",)) or part.source, uri, text, first(_LICENCE), first(_WHEN)
+    licence, when = first(_LICENCE) or part.licence, first(_WHEN) or part.retrieved_at
+    return first(("source",)) or part.source, uri, text, licence, when, part.kind, _chain(part, part.kind)
+
+
+def _chain(part: Part, step: str) -> str:
+    return next((name for ending, name in _UNPACKED.items() if part.uri.endswith(ending)), "") + step
 
 
 def _parquet(part: Part) -> Iterator[Row | Problem]:
@@ -141,9 +151,9 @@ def _text(part: Part) -> Iterator[Row | Problem]:
     found = plain if isinstance(plain, Unreadable) else extract(part.uri, plain)
     if isinstance(found, Unreadable):
         skipped = found.reason in ("redirect", "empty")
-        yield Problem(part.source, part.uri, found.detail, skipped=skipped, lost=not skipped)
+        yield Problem(part.source, part.uri, found.detail, skipped=skipped, lost=not skipped, reason=found.reason)
     else:
-        yield part.source, part.uri, found.text, None, None
+        yield part.source, part.uri, found.text, part.licence, part.retrieved_at, found.format, _chain(part, found.format)
 
 
 def _other(part: Part) -> bytes | Unreadable:
@@ -172,20 +182,23 @@ def _warc(part: Part) -> Iterator[Row | Problem]:
         if decoded is None:
             yield Problem(part.source, place, "is not UTF-8 and declares nothing else that fits")
             continue
-        text = decoded if page.media == "text/plain" else html_text(decoded)
-        yield part.source, page.uri or place, tidy(text.replace("\0", "")), None, page.date or None
+        how = "plain" if page.media == "text/plain" else "html"
+        text = tidy((decoded if how == "plain" else html_text(decoded)).replace("\0", ""))
+        yield part.source, page.uri or place, text, part.licence, page.date or part.retrieved_at, how, _chain(part, f"warc>{how}")
 
 
 def _epub(part: Part) -> Iterator[Row | Problem]:
     try:
-        yield part.source, part.uri, tidy(epub.book_text(part.data)), None, None
+        yield part.source, part.uri, tidy(epub.book_text(part.data)), part.licence, part.retrieved_at, "epub", "epub>html"
     except epub.NotReadable as damage:
         yield Problem(part.source, part.uri, str(damage), lost=True)
 
 
 def _converted(part: Part) -> Iterator[Row | Problem]:
     try:
-        yield part.source, part.uri, tidy(converters.convert(part.uri, part.data)), None, None
+        ending = part.uri.rsplit(".", 1)[-1].lower()
+        text = tidy(converters.convert(part.uri, part.data))
+        yield part.source, part.uri, text, part.licence, part.retrieved_at, ending, "convert"
     except converters.NoConverter as missing:
         yield Problem(part.source, part.uri, str(missing), skipped=True)
     except converters.ConversionFailed as damage:

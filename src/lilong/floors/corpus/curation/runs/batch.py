@@ -27,10 +27,10 @@ from lilong.ground.errors import LilongError
 ID = pa.binary(32)
 KEYS = "_keys"
 """Column of the signals' files by which near duplicates meet."""
-READING = ("_source", "_uri", "_licence", "_retrieved_at")
+READING = ("_source", "_uri", "_licence", "_retrieved_at", "_format")
 """Columns of the signals' files that tell one reading of a text from another; `_bytes` is its size."""
 PROBLEMS = pa.schema(
-    [("source", pa.string()), ("uri", pa.string()), ("problem", pa.string()), ("lost", pa.bool_()), ("skipped", pa.bool_())]
+    [(name, pa.string()) for name in ("source", "uri", "reason", "problem")] + [("lost", pa.bool_()), ("skipped", pa.bool_())]
 )
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -78,6 +78,10 @@ def carry_out(batch: Batch, key: str, task: Task) -> durable.Done | Failed:
         return Failed(key, first_of(batch), said, no_room=False)
 
 
+def ready() -> None:
+    """What a worker is asked so that it starts: to answer, it has imported all that is needed."""
+
+
 def outlive_nobody() -> None:
     """Run in a worker: end it soon after its parent has ended, which `kill -9` gives no chance to tell."""
     parent = os.getppid()
@@ -117,7 +121,7 @@ def _written(documents: pa.RecordBatch, measured: Measured, problems: list[Probl
         "texts": _write(folder, pa.table(texts), places, task.buckets),
     }
     if problems:
-        rows = [(one.source, one.uri, one.problem, one.lost, one.skipped) for one in problems]
+        rows = [(one.source, one.uri, one.reason, one.problem, one.lost, one.skipped) for one in problems]
         table = pa.table(
             [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), PROBLEMS, strict=True)], schema=PROBLEMS
         )

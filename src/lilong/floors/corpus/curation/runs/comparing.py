@@ -15,13 +15,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lilong.floors.corpus.curation.contamination import Answer, Builder, EvaluationSet, Index
-from lilong.floors.corpus.curation.dedup import clusters
-from lilong.floors.corpus.curation.dedup.minhash import Signer
+from lilong.floors.corpus.curation.dedup.shingles import Near
 from lilong.floors.corpus.curation.dedup.standing import Contribution, Standing
 from lilong.floors.corpus.curation.reading import cutting, inputs
+from lilong.floors.corpus.curation.runs import durable
+from lilong.floors.corpus.curation.runs.engine import REPORT
+from lilong.floors.corpus.curation.runs.ladder import Ladder, climb, write
+from lilong.floors.corpus.curation.runs.merging import documents
 from lilong.floors.corpus.curation.texts import Texts
 from lilong.floors.corpus.curation.writing.tables import TableFile
-from lilong.ground.errors import BadInput, NotFound
+from lilong.ground.errors import BadInput, Conflict, NotFound
 
 INDEX = "index"
 """Folder, inside a run's, of its membership index."""
@@ -29,74 +32,55 @@ MATCHES = pa.schema(
     [(name, pa.string()) for name in ("id", "item", "method")] + [(name, pa.int64()) for name in ("found", "windows", "start", "end")]
 )
 _ROWS = 2_048
-_DOCUMENT = ("id", "source", "uri", "text", "licence", "retrieved_at")
-
-
-class NoDocuments(BadInput):
-    """There are no documents in {path}: {problem}. Give the --out folder of a curation run, or a Parquet file with id and text."""
+_DOCUMENT = ("id", "source", "uri", "licence", "retrieved_at")
 
 
 class NotIndexed(NotFound):
     """The run in {folder} has no membership index. Make one with `lilong corpus index --run {folder}`."""
 
 
+class OfAnother(Conflict):
+    """The folder {folder} holds {what}, which would be written over. Give another folder with --out."""
+
+
 class NoItems(BadInput):
     """The evaluation set {path} holds no text. Give JSON lines, a Parquet file, or text files."""
 
 
-def documents(path: Path) -> Iterator[pa.Table]:
-    """The documents of a run's folder or of a Parquet file, some at a time, with id, source, uri, text, licence and retrieved_at. Raises NoDocuments."""
-    file = path / "documents.parquet" if path.is_dir() else path
-    try:
-        opened = pq.ParquetFile(file)
-    except (pa.ArrowException, OSError) as problem:
-        raise NoDocuments(path=path, problem=str(problem)) from None
-    there = opened.schema_arrow.names
-    if not {"id", "text"} <= set(there):
-        raise NoDocuments(path=path, problem="it has no columns id and text")
-    for batch in opened.iter_batches(_ROWS, columns=[name for name in _DOCUMENT if name in there], use_threads=False):
-        table = pa.Table.from_batches([batch])
-        for name in _DOCUMENT:
-            if name not in there:
-                empty = "" if name in ("source", "uri") else None
-                table = table.append_column(name, pa.array([empty] * table.num_rows, pa.string()))
-        yield table
-
-
 def keyed(paths: Sequence[Path]) -> tuple[pa.Table, Any]:
     """All documents without their texts but with their bytes; and the (n, 14) keys by which near duplicates meet."""
-    signer = Signer()
-    tables, keys = [], [np.zeros((0, signer.banding.bands), np.uint64)]
+    near = Near()
+    tables, keys = [], [np.zeros((0, near.banding.bands), np.uint64)]
     for path in paths:
         for table in documents(path):
-            keys.append(signer.keys(Texts.of(table.column("text"))))
+            keys.append(near.keys(Texts.of(table.column("text"))))
             sizes = pc.binary_length(table.column("text")).cast(pa.int64())
-            tables.append(table.drop_columns(["text"]).append_column("bytes", sizes))
-    columns = [(name, pa.string()) for name in _DOCUMENT if name != "text"]
+            tables.append(table.select(_DOCUMENT).append_column("bytes", sizes))
+    columns = [(name, pa.string()) for name in _DOCUMENT]
     empty = pa.schema([*columns, ("bytes", pa.int64())]).empty_table()
     return pa.concat_tables([empty, *tables]), np.concatenate(keys)
 
 
-def dedup(paths: Sequence[Path], out: Path | None = None) -> dict[str, Any]:
-    """Exact and near duplicates over the documents of several runs. With `out`, the table of clusters is written there."""
-    table, keys = keyed(paths)
-    found, giants = clusters.cluster(table, keys, clusters.parse_preferences([{"column": "bytes", "best": "most"}]))
-    sizes = dict(zip(table.column("id").to_pylist(), table.column("bytes").to_pylist(), strict=True))
-    gone = found.filter(pc.invert(found.column("kept")))
-    why = Counter(gone.column("why").to_pylist())
+def dedup(paths: Sequence[Path], ladder: Ladder, out: Path | None = None) -> dict[str, Any]:
+    """What several runs have in common, by the rungs of a ladder. With `out`, the documents that are left are written there, the tables of
+    what was found, and the report. Raises OfAnother, and what ladder.climb raises."""
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        with TableFile(out / "clusters.parquet") as file:
-            file.write(found.filter(pc.greater(found.column("size"), 1)))
-    return {
-        "documents": table.num_rows,
-        "bytes": sum(table.column("bytes").to_pylist()),
-        "exact": why["exact"],
-        "near": why["near"],
-        "duplicate_bytes": sum(sizes[one] for one in gone.column("id").to_pylist()),
-        "clusters": len(set(found.filter(pc.greater(found.column("size"), 1)).column("cluster").to_pylist())),
-        "giants": [asdict(giant) for giant in giants],
-    }
+        _free(out, paths)
+    found = climb(paths, ladder)
+    if out is not None:
+        write(found, out)
+        durable.write_json(out / "dedup.json", found.report)
+    return found.report
+
+
+def _free(out: Path, paths: Sequence[Path]) -> None:
+    """Raises OfAnother for a folder with a run, or with a file that is read."""
+    if (out / REPORT).exists():
+        raise OfAnother(folder=out, what="a curation run")
+    for path in paths:
+        file = path / "documents.parquet" if path.is_dir() else path
+        if file.resolve() == (out / "documents.parquet").resolve():
+            raise OfAnother(folder=out, what="the documents that are read")
 
 
 def contribute(paths: Sequence[Path], standing: Path, add: bool) -> Contribution:
@@ -123,8 +107,10 @@ def contains(folder: Path, text: str) -> Answer:
 
 def decontaminate(folder: Path, against: Path, out: Path | None = None) -> dict[str, Any]:
     """Which items of an evaluation set stand in a run's documents. With `out`, documents.parquet without those documents, and
-    contamination.parquet with every match, are written there. Raises NoSuchInput, NothingToRead, NoItems, NoDocuments."""
+    contamination.parquet with every match, are written there. Raises NoSuchInput, NothingToRead, NoItems, NoDocuments, OfAnother."""
     items = EvaluationSet.of(evaluation_items(against))
+    if out is not None:
+        _free(out, [folder])
     matched: list[dict[str, Any]] = []
     count = 0
     if out is not None:

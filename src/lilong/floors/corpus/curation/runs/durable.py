@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,9 +22,9 @@ class AlreadyRunning(Conflict):
     """Another process is curating into {folder}. Wait for it, or end it first."""
 
 
-def write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
+def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
     """Make or replace a file whole: written beside, synced, renamed, and the folder synced."""
-    beside = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    beside = path.with_name(f"{_beside()}-{path.name}")
     try:
         with beside.open("wb") as file:
             fill(file)
@@ -37,9 +38,19 @@ def write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
     sync_folder(path.parent)
 
 
-def write_named(folder: Path, fill: Callable[[IO[bytes]], None]) -> str:
+def write_json(path: Path, value: Any) -> None:
+    """A JSON file for people and programs: keys in order, a line each."""
+    content = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    write(path, lambda file: _fill(file, content))
+
+
+def _fill(file: IO[bytes], content: bytes) -> None:
+    file.write(content)
+
+
+def write_named(folder: Path, fill: Callable[[IO[bytes]], object]) -> str:
     """Write a file that is called by the sha256 of its bytes; answers that name."""
-    beside = folder / f"{_TEMPORARY}{os.getpid()}"
+    beside = folder / _beside()
     try:
         with beside.open("w+b") as file:
             fill(file)
@@ -54,6 +65,11 @@ def write_named(folder: Path, fill: Callable[[IO[bytes]], None]) -> str:
         raise
     sync_folder(folder)
     return name
+
+
+def _beside() -> str:
+    """A name that no process of this machine, nor of another one that shares the folder, has taken."""
+    return f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(6)}"
 
 
 def sync_folder(folder: Path) -> None:
@@ -118,7 +134,7 @@ class Journal:
             if not line.endswith(b"\n"):
                 break
             journal._end += len(line)
-            if all(_intact(journal.files / name, name) for name in one.files.values()):
+            if all(intact(journal.files / name, name) for name in one.files.values()):
                 journal.done[one.key] = one
         return journal
 
@@ -134,7 +150,8 @@ class Journal:
         self.done[one.key] = one
 
 
-def _intact(path: Path, name: str) -> bool:
+def intact(path: Path, name: str) -> bool:
+    """Whether a file that is called by its digest is there, whole."""
     if not path.is_file():
         return False
     with path.open("rb") as file:

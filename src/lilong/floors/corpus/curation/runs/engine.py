@@ -6,16 +6,17 @@ import hashlib
 import json
 import multiprocessing
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from lilong.floors.corpus.curation.policies.policy import Policy
-from lilong.floors.corpus.curation.reading import cutting, inputs
+from lilong.floors.corpus.curation.reading import again, cutting, inputs
 from lilong.floors.corpus.curation.runs import batch, durable, gather, profiles
 from lilong.floors.corpus.curation.runs.progress import Progress, Silent
 from lilong.ground.errors import Conflict, LilongError, Unavailable
@@ -27,6 +28,8 @@ _ALL_FAIL = 8  # where so many fail and none has gone well, more would only say 
 _WORK = "work"
 _RUN = "run.json"
 REPORT = "report.json"
+INPUTS = "inputs.json"
+"""Where the texts were read: for people who ask after one that was dropped. No part of the result."""
 
 
 class AnotherRun(Conflict):
@@ -47,13 +50,27 @@ class Incomplete(LilongError):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What to curate. The result depends on nothing else: not on `workers`, nor on the order of the inputs."""
+    """What to curate. The result depends on nothing else: not on `workers`, nor on the order of the inputs. With `review`, the texts that are
+    not kept are written too."""
 
-    inputs: Sequence[str]
+    inputs: Sequence[str] | cutting.Reading
     setup: profiles.Setup
     out: Path
-    policy: Path | None = None
+    policy: Path | Policy | None = None
     workers: int = 1
+    review: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run that is to be done, in a folder that is its own. `run` is what the report calls so; `work` is for what is in the making."""
+
+    ask: Ask
+    run: dict[str, Any]
+    reading: cutting.Reading
+    work: Path
+    profile: profiles.Profile
+    policy: Policy
 
 
 @dataclass(slots=True)
@@ -65,22 +82,27 @@ class _State:
     failed: list[batch.Failed] = field(default_factory=list)
 
 
-def curate(ask: Ask, progress: Progress | None = None) -> dict[str, Any]:
+def curate(ask: Ask, progress: Progress | None = None, how: Callable[[Plan, Progress], None] | None = None) -> dict[str, Any]:
     """Carry out a run; answers what stands in its report.json. Where the same run is finished already, nothing is done again.
+
+    `how`: another way to do it than by processes of this machine (see `ray_data`); it leaves the same tables and report.
 
     Raises NoSuchInput, NothingToRead, SameName, UnknownProfile, BadPolicy, AnotherRun, NotARun, AlreadyRunning, NoRoom, Incomplete.
     """
     progress = progress or Silent()
     profile = profiles.profile(ask.setup)
-    policy = profile.policy(ask.policy)
-    files = inputs.find(ask.inputs)
-    run = _identity(ask.setup, profile, policy, files)
+    policy = ask.policy if isinstance(ask.policy, Policy) else profile.policy(ask.policy)
+    reading = ask.inputs if isinstance(ask.inputs, cutting.Reading) else cutting.LocalFiles(inputs.find(ask.inputs))
+    run = identity(ask.setup, profile, policy, reading) | ({"review": True} if ask.review else {})
     ask.out.mkdir(parents=True, exist_ok=True)
     with durable.alone(ask.out):
         _claim(ask.out, run)
         work = ask.out / _WORK
         if not (ask.out / REPORT).exists():
-            _measure(ask, run, files, work, profile, policy, progress)
+            if not isinstance(ask.inputs, cutting.Reading):
+                durable.write_json(ask.out / INPUTS, again.absolute(ask.inputs))
+            work.mkdir(exist_ok=True)
+            (how or _measure)(Plan(ask, run, reading, work, profile, policy), progress)
         shutil.rmtree(work, ignore_errors=True)
     report: dict[str, Any] = json.loads((ask.out / REPORT).read_bytes())
     return report
@@ -95,14 +117,15 @@ def code_digest() -> str:
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 
 
-def _identity(setup: profiles.Setup, profile: profiles.Profile, policy: Policy, files: list[inputs.File]) -> dict[str, Any]:
-    listed = sorted((file.source, file.uri, file.size) for file in files)
+def identity(setup: profiles.Setup, profile: profiles.Profile, policy: Policy, reading: cutting.Reading) -> dict[str, Any]:
+    """All that decides about a run's result: what its report calls `run`."""
     return {
         "profile": profile.name,
         "classifiers": {name: _file_digest(path) for name, path in sorted(setup.classifiers)},
         "mask": sorted(setup.mask),
         "policy": {**policy.as_json(), "digest": policy.digest()},
-        "inputs": {"files": len(files), "bytes": sum(file.size for file in files), "digest": f"sha256:{durable.digest(listed)}"},
+        "near": {**asdict(setup.near), "characters": setup.characters},
+        "inputs": reading.identity(),
         "code": code_digest(),
     }
 
@@ -131,36 +154,36 @@ def _put(file: Any, value: Any) -> None:
     file.write(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
 
 
-def _measure(
-    ask: Ask, run: dict[str, Any], files: list[inputs.File], work: Path, profile: profiles.Profile, policy: Policy, progress: Progress
-) -> None:
-    total = sum(file.size for file in files)
+def _measure(plan: Plan, progress: Progress) -> None:
+    ask, reading, work = plan.ask, plan.reading, plan.work
+    total = reading.size
     buckets = 1
     while buckets * _BUCKET_BYTES < total and buckets < _MOST_BUCKETS:
         buckets *= 2
-    work.mkdir(exist_ok=True)
     state = _State(durable.Journal.open(work), batch.Task(ask.setup, work, buckets), progress)
     progress.begin("measuring", total)
-    if ask.workers > 1:
-        batch.measurer(ask.setup)  # what is compiled is compiled once, here, before the workers start
-        _side_by_side(state, files, ask.workers)
+    todo = _to_do(state, reading)
+    first = list(islice(todo, 2))
+    todo = chain(first, todo)
+    if ask.workers > 1 and len(first) > 1:  # one batch is done before a second process would have started
+        _side_by_side(state, todo, ask.workers)
     else:
-        for one, key in _to_do(state, files):
+        for one, key in todo:
             _finished(state, batch.carry_out(one, key, state.task), one)
     if state.failed:
-        _give_up(state, ask.out)
+        give_up(state.failed, len(state.keys), ask.out)
     done = [state.journal.done[key] for key in state.keys]
     try:
-        gather.gather(gather.Job(work, ask.out, buckets, profile, policy, run), done, progress)
+        gather.gather(gather.Job(work, ask.out, buckets, plan.profile, plan.policy, plan.run, ask.review, ask.workers), done, progress)
     except OSError as problem:
         if problem.errno not in batch.NO_ROOM:
             raise
         raise NoRoom(folder=ask.out, what="the tables of the result") from None
 
 
-def _to_do(state: _State, files: list[inputs.File]) -> Iterator[tuple[cutting.Batch, str]]:
+def _to_do(state: _State, reading: cutting.Reading) -> Iterator[tuple[cutting.Batch, str]]:
     """The batches that are not done yet, each once."""
-    for one in cutting.batches(files):
+    for one in reading.batches():
         key = one.key()
         if key in state.keys:
             continue
@@ -185,23 +208,26 @@ def _finished(state: _State, outcome: durable.Done | batch.Failed, one: cutting.
     state.failed.append(outcome)
     state.progress.say(f"{outcome.first}: {outcome.problem}")
     if len(state.failed) >= _ALL_FAIL and not state.journal.done:
-        _give_up(state, state.task.folder.parent)
+        give_up(state.failed, len(state.keys), state.task.folder.parent)
 
 
-def _give_up(state: _State, out: Path) -> None:
-    counted: dict[str, Any] = {"failed": len(state.failed), "batches": len(state.keys), "first": state.failed[0].first}
-    if all(one.no_room for one in state.failed):
+def give_up(failed: Sequence[batch.Failed], batches: int, out: Path) -> None:
+    """Raise NoRoom or Incomplete."""
+    counted: dict[str, Any] = {"failed": len(failed), "batches": batches, "first": failed[0].first}
+    if all(one.no_room for one in failed):
         raise NoRoom(folder=out, what=f"{counted['failed']} of {counted['batches']} batches, the first one of {counted['first']},")
-    raise Incomplete(problem=next(one.problem for one in state.failed if not one.no_room), **counted)
+    raise Incomplete(problem=next(one.problem for one in failed if not one.no_room), **counted)
 
 
-def _side_by_side(state: _State, files: list[inputs.File], workers: int) -> None:
+def _side_by_side(state: _State, todo: Iterator[tuple[cutting.Batch, str]], workers: int) -> None:
     """Batches in several processes. Where one dies, what it and the others had in hand is tried again, one at a time."""
     suspects: list[tuple[cutting.Batch, str]] = []
     flying: dict[Future[Any], tuple[cutting.Batch, str]] = {}
-    todo = _to_do(state, files)
     while True:
         with _pool(workers) as pool:
+            for _ in range(workers):
+                pool.submit(batch.ready)  # they start while what is compiled is compiled, once, here
+            batch.measurer(state.task.setup)
             try:
                 for one, key in todo:
                     flying[pool.submit(batch.carry_out, one, key, state.task)] = (one, key)

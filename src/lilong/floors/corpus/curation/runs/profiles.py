@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lilong.floors.corpus.curation.dedup.banding import FINEWEB, Banding
 from lilong.ground.errors import BadInput
 
 if TYPE_CHECKING:
@@ -40,13 +41,20 @@ class UnknownKind(BadInput):
     """There is no kind of personal data '{name}' to mask. Use any of: {known}."""
 
 
+class NameTaken(BadInput):
+    """A signal is called '{name}' already, so a classifier cannot be. Give it another name: --classifier my_{name}=FILE."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What is measured: a profile, classifiers of one's own (name and model file), and the kinds of personal data to mask in what is kept."""
+    """What is measured: a profile, classifiers of one's own (name and model file), the kinds of personal data to mask in what is kept, and how
+    near duplicates are found: by words, and by so many `characters` in a row in Chinese and Japanese."""
 
     profile: str
     classifiers: tuple[tuple[str, Path], ...] = ()
     mask: tuple[str, ...] = ()
+    near: Banding = FINEWEB
+    characters: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +105,10 @@ def profile(setup: Setup) -> Profile:
         columns |= import_module(common).COLUMNS
     columns |= module.COLUMNS
     for classifier in _classifiers(setup):
+        if classifier.name in columns:
+            raise NameTaken(name=classifier.name)
         columns[classifier.name] = f"the label that the classifier {classifier.name} is surest of"
-        for label in classifier.model.labels:
-            columns[f"{classifier.name}_{label.removeprefix(classifier.label_prefix)}"] = "its probability"
+        columns |= dict.fromkeys(classifier.signals, "the probability of this label")
     known = import_module(f"{_ENGINE}.personal").KINDS
     for kind in setup.mask:
         if kind not in known:
@@ -122,12 +131,13 @@ def open_measurer(setup: Setup) -> Measurer:
     import pyarrow.compute as pc
 
     from lilong.floors.corpus.curation import personal
-    from lilong.floors.corpus.curation.dedup.minhash import Signer
+    from lilong.floors.corpus.curation.dedup.shingles import Near
     from lilong.floors.corpus.curation.texts import Texts
 
-    own = _fineweb() if full_name(setup.profile) == _FINEWEB else _plain(_MODULES[full_name(setup.profile)])
+    english = full_name(setup.profile) == _FINEWEB
+    own = _fineweb() if english else _plain(_MODULES[full_name(setup.profile)])
     common = [import_module(name).measure for name in _COMMON]
-    classifiers, signer = _classifiers(setup), Signer()
+    classifiers, near = _classifiers(setup), Near(setup.near, 0 if english else setup.characters)
 
     def measured(column: pa.Array) -> Measured:
         texts = Texts.of(column)
@@ -136,12 +146,13 @@ def open_measurer(setup: Setup) -> Measurer:
             values |= measure(texts)
         found, rewritten = own(texts)
         values |= found
+        keys = near.keys(rewritten)  # FineWeb, too, looks for near duplicates in what C4 has left
         if setup.mask:
             rewritten = personal.masked(rewritten, personal.find(rewritten), setup.mask)
         written = _column(rewritten)
         changed = pc.if_else(pc.equal(written, column), pa.scalar(None, pa.large_string()), written)
         signals = {name: pa.array(np.ascontiguousarray(value)) for name, value in values.items()}
-        return Measured(signals, changed, signer.keys(texts))
+        return Measured(signals, changed, keys)
 
     return measured
 

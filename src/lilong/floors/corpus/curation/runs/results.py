@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 from lilong.floors.corpus.curation.policies import comparison
 from lilong.floors.corpus.curation.policies.evaluation import decide
 from lilong.floors.corpus.curation.policies.policy import Policy, parse_policy, read_policy
-from lilong.floors.corpus.curation.runs.engine import REPORT
+from lilong.floors.corpus.curation.reading import again
+from lilong.floors.corpus.curation.runs.engine import INPUTS, REPORT
+from lilong.floors.corpus.curation.runs.gather import DROPPED
 from lilong.ground.errors import BadInput, NotFound
 
 _EXCERPT = 400
@@ -67,14 +69,15 @@ class Results:
         cluster. `name`: an id, six digits of it at least, or a uri. Raises NoSuchDocument, SeveralDocuments."""
         identity = self._identity(name)
         signals = self._rows("signals", identity)
-        documents = self._rows("documents", identity).to_pylist()
+        readings = self._rows("decisions", identity).drop_columns(["id"]).to_pylist()
+        text = self._text(identity, readings[0]["uri"])
         return {
             "id": identity,
-            "readings": self._rows("decisions", identity).drop_columns(["id"]).to_pylist(),
+            "readings": readings,
             "rules": self._rules(signals),
             "signals": {key: value for key, value in signals.to_pylist()[0].items() if key != "id"},
             "cluster": self._cluster(identity),
-            "excerpt": documents[0]["text"][:_EXCERPT] if documents else None,
+            "excerpt": None if text is None else text[:_EXCERPT],
         }
 
     def compare(self, path: Path, samples: int = comparison.SAMPLES) -> comparison.Difference:
@@ -101,6 +104,18 @@ class Results:
 
     def _rows(self, table: str, identity: str) -> pa.Table:
         return pq.read_table(self._path(table), filters=[("id", "=", identity)])
+
+    def _text(self, identity: str, uri: str) -> str | None:
+        """The text as it was written; of a dropped document as it was read, if the run has kept it or its input is still where it was."""
+        for table in ("documents", DROPPED):
+            if self._path(table).is_file():
+                found = self._rows(table, identity)
+                if found.num_rows:
+                    return str(found.column("text")[0].as_py())
+        remembered = self.folder / INPUTS
+        if not remembered.is_file():
+            return None
+        return again.text_of(json.loads(remembered.read_bytes()), identity, uri)
 
     def _identity(self, name: str) -> str:
         if re.fullmatch(r"[0-9a-f]{6,64}", name):

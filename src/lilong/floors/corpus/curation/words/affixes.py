@@ -11,7 +11,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from lilong.floors.corpus.curation.words.hashing import compiled, signed
+from lilong.floors.corpus.curation.compiling import compiled
+from lilong.floors.corpus.curation.words.hashing import signed
 from lilong.floors.corpus.curation.words.rules import BITS, LONGEST, MULTIPLIER, PAIR, PAIRS, SLOT, SLOTS, UNIT
 
 _types = numba.types

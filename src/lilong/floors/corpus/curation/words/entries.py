@@ -7,7 +7,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from lilong.floors.corpus.curation.words.hashing import compiled, signed
+from lilong.floors.corpus.curation.compiling import compiled
+from lilong.floors.corpus.curation.words.hashing import signed
 from lilong.floors.corpus.curation.words.lookup import LONGEST_CHUNK, find, key_of
 
 _types = numba.types

@@ -6,13 +6,13 @@ It composes: hash(a + b) = hash(a) * BASE^len(b) + hash(b), so that words can be
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numba
 import numpy as np
 
-F = TypeVar("F", bound=Callable[..., Any])
+from lilong.floors.corpus.curation.compiling import compiled
+
 signed: Any = np.int64
 """For kernels: an unsigned word as a signed one, since numba makes floats of the two together."""
 
@@ -24,11 +24,6 @@ _P, _B = np.uint64(MODULUS), np.uint64(BASE)
 _31, _30, _61, _1 = np.uint64(31), np.uint64(30), np.uint64(61), np.uint64(1)
 _LOW31, _LOW30 = np.uint64((1 << 31) - 1), np.uint64((1 << 30) - 1)
 _u64, _i64 = numba.types.uint64, numba.types.int64
-
-
-def compiled(signature: Any) -> Callable[[F], F]:
-    """Compile a kernel for one signature, ahead of its first call and once per cache folder."""
-    return cast("Callable[[F], F]", numba.njit(signature, cache=True, nogil=True, error_model="numpy", boundscheck=False))
 
 
 @compiled(_u64(_u64, _u64))

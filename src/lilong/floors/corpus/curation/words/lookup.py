@@ -13,9 +13,10 @@ from typing import Any
 import numba
 import numpy as np
 
+from lilong.floors.corpus.curation.compiling import compiled
 from lilong.floors.corpus.curation.words import affixes, hashing
 from lilong.floors.corpus.curation.words.affixes import CODES, RULES
-from lilong.floors.corpus.curation.words.hashing import compiled, signed
+from lilong.floors.corpus.curation.words.hashing import signed
 from lilong.floors.corpus.curation.words.rules import BITS, LONGEST
 from lilong.floors.corpus.curation.words.tokens import BLANK_BEFORE, CHUNK_START, LETTER, PUNCTUATION, SENTENCE_END, STOP, STOP_WORDS, WORDY
 

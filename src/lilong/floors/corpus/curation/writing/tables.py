@@ -21,11 +21,12 @@ GROUP_BYTES = 32 << 20
 class TableFile:
     """A Parquet file that is written piece by piece, in memory that does not grow, and synced when it is closed.
 
-    With `sized`, a column of texts, row groups end early where the texts are long.
+    With `sized`, a column of texts, row groups end early where the texts are long: from `group` bytes on.
     """
 
-    def __init__(self, path: Path, sized: str | None = None) -> None:
+    def __init__(self, path: Path, sized: str | None = None, group: int = GROUP_BYTES) -> None:
         self._path = path
+        self._group = group
         self._sized = sized
         self._writer: Any = None
         self._held: list[pa.Table] = []
@@ -58,12 +59,12 @@ class TableFile:
             take = min(table.num_rows, ROWS - self._rows)
             if self._sized:
                 sizes = np.cumsum(pc.binary_length(table.column(self._sized).slice(0, take)).to_numpy().astype(np.int64)) + self._bytes
-                take = min(take, int(np.searchsorted(sizes, GROUP_BYTES)) + 1)
+                take = min(take, int(np.searchsorted(sizes, self._group)) + 1)
                 self._bytes = int(sizes[take - 1])
             self._held.append(table.slice(0, take))
             self._rows += take
             table = table.slice(take)
-            if self._rows == ROWS or self._bytes >= GROUP_BYTES:
+            if self._rows == ROWS or self._bytes >= self._group:
                 self._flush()
 
     def _flush(self) -> None:

@@ -1,6 +1,6 @@
 """Tokenised text as memory-mapped shards, the form that training loops read.
 
-    index.json          tokenizer and its digest, type of a token, separator, and of each shard: documents, tokens, digests
+    index.json          the tokenizer's digest, type of a token, separator, languages, and of each shard: documents, tokens, digests
     tokens-00000.bin    the shard's tokens, little-endian uint16 (uint32 where the vocabulary needs it), each document ended by the separator
     tokens-00000.idx    uint64 per document: where it ends in the .bin, in tokens
 
@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -23,6 +24,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lilong.floors.corpus.curation.runs import durable
@@ -62,6 +64,7 @@ class Shard:
     first: int
     documents: int
     tokens: int
+    characters: int
     bin: str
     idx: str
 
@@ -79,8 +82,18 @@ class _Task:
     first: int
 
 
+def tables_of(path: Path) -> list[Path]:
+    """A Parquet file; or in a folder a run's documents.parquet, or the training split of a corpus version. Raises BadInput."""
+    run = path / "documents.parquet"
+    found = [path] if path.is_file() else [run] if run.is_file() else sorted((path / "data").glob("train-*.parquet"))
+    if not found:
+        way_out = "Give a Parquet file with a column `text`, the --out folder of a run, or a corpus version with data/train-*.parquet."
+        raise BadInput(field=str(path), problem="there are no documents in it", way_out=way_out)
+    return found
+
+
 def tokenise(
-    table: Path,
+    tables: Path | Sequence[Path],
     tokenizer: Path,
     out: Path,
     *,
@@ -88,10 +101,13 @@ def tokenise(
     separator: str | None = None,
     told: Callable[[int], None] = lambda bytes_: None,
 ) -> dict[str, Any]:
-    """Tokenise the column `text` of a Parquet file into `out`; answers what stands in its index.json. `told` hears of bytes of text done.
+    """Tokenise the column `text` of Parquet files into `out`; answers what stands in its index.json. `told` hears of bytes of text done.
+
+    A text is taken whole, and its special tokens as plain text, as the training floor takes it.
 
     Raises NoTokenizer, NoTokenizerLibrary, NoSeparator.
     """
+    tables = [tables] if isinstance(tables, Path) else list(tables)
     tokenizer = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
     loaded = _load(tokenizer)
     token = _separator(loaded, tokenizer, separator)
@@ -99,15 +115,19 @@ def tokenise(
     out.mkdir(parents=True, exist_ok=True)
     with durable.alone(out):
         durable.sweep(out)
-        made = {"tokenizer": _digest(tokenizer), "table": _digest(table), "separator": token, "dtype": dtype}
-        tasks = [_Task(table, tokenizer, token, dtype, out, *planned) for planned in _plan(table, made)]
+        made = {"tokenizer": _digest(tokenizer), "separator": token, "dtype": dtype}
+        tasks = [
+            _Task(table, tokenizer, token, dtype, out, name, key, groups, first) for table, name, key, groups, first in _plan(tables, made)
+        ]
         shards = []
-        for shard, size in zip(_carried_out(tasks, workers), _sizes(table, tasks), strict=True):
+        for shard, size in zip(_carried_out(tasks, workers), _sizes(tasks), strict=True):
             shards.append(shard)
             told(size)
         index = {**made, "separator_text": loaded.id_to_token(token), "shards": [asdict(shard) for shard in shards]}
-        index["documents"], index["tokens"] = sum(one.documents for one in shards), sum(one.tokens for one in shards)
-        durable.write(out / "index.json", lambda file: _put(file, index))
+        for count in ("documents", "tokens", "characters"):
+            index[count] = sum(getattr(one, count) for one in shards)
+        index["languages"] = _languages(tables)
+        durable.write_json(out / "index.json", index)
     return index
 
 
@@ -138,38 +158,57 @@ class TokenShards:
         return self._bins[shard][int(ends[at - 1]) if at else 0 : int(ends[at]) - 1]
 
 
-def _plan(table: Path, made: dict[str, Any]) -> Iterator[tuple[str, str, tuple[int, ...], int]]:
-    """Name, key, row groups and first row of each shard."""
-    metadata = pq.read_metadata(table)
-    column = metadata.schema.to_arrow_schema().names.index("text")
-    groups: list[int] = []
-    size = first = rows = number = 0
-    for group in range(metadata.num_row_groups):
-        groups.append(group)
-        size += metadata.row_group(group).column(column).total_uncompressed_size
-        rows += metadata.row_group(group).num_rows
-        if size >= SHARD_BYTES or group == metadata.num_row_groups - 1:
-            yield f"tokens-{number:05d}", durable.digest([made, groups]), tuple(groups), first
-            groups, size, first, number = [], 0, first + rows, number + 1
-            rows = 0
-
-
-def text_bytes(table: Path) -> int:
-    """Bytes that `tokenise` will tell of in all. Raises BadInput where the file is no Parquet file with a column `text`."""
-    try:
+def _plan(tables: Sequence[Path], made: dict[str, Any]) -> Iterator[tuple[Path, str, str, tuple[int, ...], int]]:
+    """Table, name, key, row groups and first document of each shard."""
+    number = first = 0
+    for table in tables:
         metadata = pq.read_metadata(table)
-        if "text" in metadata.schema.to_arrow_schema().names:
-            return sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-        problem = "it has no column `text`"
-    except (pa.ArrowException, OSError) as damage:
-        problem = f"it is no Parquet file ({damage})"
-    raise BadInput(field=str(table), problem=problem, way_out="Give the documents.parquet of a curation run.")
+        column = metadata.schema.to_arrow_schema().names.index("text")
+        digest = _digest(table)
+        groups: list[int] = []
+        size = rows = 0
+        for group in range(metadata.num_row_groups):
+            groups.append(group)
+            size += metadata.row_group(group).column(column).total_uncompressed_size
+            rows += metadata.row_group(group).num_rows
+            if size >= SHARD_BYTES or group == metadata.num_row_groups - 1:
+                yield table, f"tokens-{number:05d}", durable.digest([made, digest, groups]), tuple(groups), first
+                groups, size, first, number, rows = [], 0, first + rows, number + 1, 0
 
 
-def _sizes(table: Path, tasks: list[_Task]) -> Iterator[int]:
+def _languages(tables: Sequence[Path]) -> dict[str, int]:
+    """Documents of each language, where the tables say so."""
+    counted: Counter[str] = Counter()
+    for table in tables:
+        if "language" in pq.read_schema(table).names:
+            counts = pc.value_counts(pq.read_table(table, columns=["language"]).column(0))
+            counted.update({str(one["values"]): one["counts"] for one in counts.to_pylist()})
+    return dict(counted)
+
+
+def text_bytes(tables: Path | Sequence[Path]) -> int:
+    """Bytes that `tokenise` will tell of in all. Raises BadInput where a file is no Parquet file with a column `text`."""
+    total = 0
+    for table in [tables] if isinstance(tables, Path) else tables:
+        try:
+            metadata = pq.read_metadata(table)
+            problem = "" if "text" in metadata.schema.to_arrow_schema().names else "it has no column `text`"
+        except (pa.ArrowException, OSError) as damage:
+            problem = f"it is no Parquet file ({damage})"
+        if problem:
+            raise BadInput(field=str(table), problem=problem, way_out="Give the documents.parquet of a curation run.")
+        total += _group_bytes(table, range(metadata.num_row_groups))
+    return total
+
+
+def _group_bytes(table: Path, groups: Iterable[int]) -> int:
     metadata = pq.read_metadata(table)
+    return sum(metadata.row_group(group).total_byte_size for group in groups)
+
+
+def _sizes(tasks: list[_Task]) -> Iterator[int]:
     for task in tasks:
-        yield sum(metadata.row_group(group).total_byte_size for group in task.groups)
+        yield _group_bytes(task.table, task.groups)
 
 
 def _carried_out(tasks: list[_Task], workers: int) -> Iterator[Shard]:
@@ -186,21 +225,26 @@ def _shard(task: _Task) -> Shard:
     if done.is_file():
         shard = Shard(**json.loads(done.read_bytes()))
         files = {"bin": shard.bin, "idx": shard.idx}
-        if shard.key == task.key and all(_digest(task.out / f"{task.name}.{end}") == value for end, value in files.items()):
+        if (shard.key, shard.first) == (task.key, task.first) and all(
+            _digest(task.out / f"{task.name}.{end}") == value for end, value in files.items()
+        ):
             return shard
     encode = _encoder(task.tokenizer)
     parts: list[npt.NDArray[Any]] = []
     sizes: list[int] = []
+    characters = 0
     opened = pq.ParquetFile(task.table)
     for batch in opened.iter_batches(_AT_ONCE, row_groups=list(task.groups), columns=["text"], use_threads=False):
-        for ids in encode(batch.column(0).to_pylist()):
+        texts = pc.fill_null(batch.column(0), "")
+        characters += pc.sum(pc.utf8_length(texts)).as_py() or 0
+        for ids in encode(texts.to_pylist()):
             ids.append(task.separator)
             parts.append(np.array(ids, task.dtype))
             sizes.append(len(ids))
     tokens = np.concatenate(parts) if parts else np.zeros(0, task.dtype)
     digests = {"bin": _written(task, "bin", tokens), "idx": _written(task, "idx", np.cumsum(sizes).astype("<u8"))}
-    shard = Shard(task.key, task.name, task.first, len(sizes), len(tokens), **digests)
-    durable.write(done, lambda file: _put(file, asdict(shard)))
+    shard = Shard(task.key, task.name, task.first, len(sizes), len(tokens), characters, **digests)
+    durable.write_json(done, asdict(shard))
     return shard
 
 
@@ -211,10 +255,6 @@ def _written(task: _Task, ending: str, values: npt.NDArray[Any]) -> str:
 
 def _fill(file: IO[bytes], values: npt.NDArray[Any]) -> None:
     file.write(values.tobytes())
-
-
-def _put(file: IO[bytes], value: Any) -> None:
-    file.write(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
 
 
 def _digest(path: Path) -> str:

@@ -1,0 +1,226 @@
+"""The job that makes a version of a curation run that came from outside.
+
+Nothing of what the run's report says is believed: the tables must have the digests that it names, and hold the numbers that it tells; the
+version's figures are then counted from the tables, by the same code that counts those of a build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lilong.floors.corpus.alliance import runs
+from lilong.floors.corpus.alliance.shapes import RunNotUsable
+from lilong.floors.corpus.contract import NoLicence
+from lilong.ground.errors import LilongError
+from lilong.ground.work import Workspace
+
+if TYPE_CHECKING:
+    from lilong.floors.corpus.curation.versions.sources import Source
+
+_COLUMNS = {
+    "documents": ("id", "text", "source", "uri", "licence", "retrieved_at", "format", "transforms", "language", "cluster"),
+    "decisions": ("id", "source", "keep", "step", "reason", "detail", "uri"),
+    "clusters": ("id", "source", "uri", "cluster", "size", "representative", "kept", "why", "bands"),
+    "problems": ("source", "uri", "reason", "problem", "lost", "skipped"),
+    "signals": ("id", "language"),
+}
+
+
+def publish(work: Workspace) -> None:
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(work.state / "numba"))
+    from lilong.floors.corpus.backends.source_set import file_digest
+    from lilong.floors.corpus.curation import recipe
+    from lilong.floors.corpus.curation.runs.results import Results
+    from lilong.floors.corpus.curation.sheet import Wording
+    from lilong.floors.corpus.curation.versions import making, publishing
+    from lilong.floors.corpus.work import VOCABULARY, code_listing
+
+    spec = work.spec
+    work.progress(0, 3, "putting the run together")
+    folder = _together(work.input("run"), work.state / "run")
+    report = _report(folder)
+    work.progress(1, 3, "counting")
+    check(folder, report)
+    results = Results.open(folder)
+    profile = report["run"]["profile"]
+    how = recipe.parse({"profile": profile, "languages": [], "exclude": [], "held_out": 0.0, **spec["recipe"]})
+    sources = _sources(folder, report, spec)
+    gone = [*spec["without"]["documents"], *_of_sources(folder, sources, spec)]
+    work.progress(2, 3, "splitting and writing")
+    inputs, code = report["run"]["inputs"], report["run"]["code"]
+    note = (
+        f"Curated outside this house by the profile {profile} ({inputs['files']:,} files with the digest {inputs['digest']}, code {code})"
+    )
+    wording = Wording(spec["name"], "run", note, spec["terms"], spec["conditions"])
+    work.out.mkdir(parents=True, exist_ok=True)
+    counted = publishing.publish(making.Ask(folder, work.out, work.state, sources, how, results.policy, gone), wording, {})
+    for source in sources:
+        if source.evidence:
+            (work.out / "licences").mkdir(exist_ok=True)
+            (work.out / f"licences/{source.name}.txt").write_text(source.evidence, encoding="utf-8")
+    (work.out / "code.txt").write_bytes(code_listing())
+    shutil.copyfile(Path(__file__).parents[1] / "curation/words/english.arrow", work.out / VOCABULARY)
+    first = sources[0]
+    work.finish({
+        **counted, "kind": "run", "note": note, "code": f"sha256:{hashlib.sha256(code_listing()).hexdigest()}",
+        "vocabulary": file_digest(work.out / VOCABULARY), "environment": report["software"],
+        "materials": [{
+            "name": f"curation run of {spec['contributor']}", "digest": first.digest, "licence": first.licence or "NOASSERTION",
+            "evidence": f"licences/{first.name}.txt" if first.evidence else "",
+        }],
+    })  # fmt: skip
+    work.progress(3, 3, "done", documents=counted["documents"]["kept"])
+
+
+def _together(parts: Path, folder: Path) -> Path:
+    """The files of a run from their parts, in the order of their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in sorted(parts.iterdir()):
+        with (folder / each.name).open("wb") as out:
+            for part in sorted(each.iterdir()):
+                with part.open("rb") as file:
+                    shutil.copyfileobj(file, out, 1 << 20)
+    return folder
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    try:
+        report = json.loads((folder / "report.json").read_bytes())
+        (
+            report["run"]["policy"],
+            report["run"]["profile"],
+            report["run"]["inputs"]["files"],
+            report["tables"],
+            report["sources"][0]["source"],
+        )
+    except (ValueError, LookupError, TypeError) as problem:
+        raise RunNotUsable(problem=f"its report.json is none that a finished run writes ({type(problem).__name__})") from None
+    found: dict[str, Any] = report
+    return found
+
+
+def check(folder: Path, report: dict[str, Any]) -> None:
+    """That the tables are those that the report names, and hold what it tells. Raises RunNotUsable."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    for name, columns in _COLUMNS.items():
+        path = folder / f"{name}.parquet"
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            present = pq.read_schema(path).names
+        except pa.ArrowInvalid:
+            raise RunNotUsable(problem=f"{name}.parquet is no Parquet file") from None
+        if digest != report["tables"].get(name, {}).get("sha256"):
+            raise RunNotUsable(problem=f"{name}.parquet is not the one of which its report speaks")
+        missing = [column for column in columns if column not in present]
+        if missing:
+            raise RunNotUsable(problem=f"{name}.parquet has no column {missing[0]}")
+    decisions = pq.read_table(folder / "decisions.parquet", columns=["id", "keep", "reason"])
+    kept = decisions.filter(decisions.column("keep")).column("id")
+    documents, size = _documents(folder)
+    if not pc.unique(kept).sort().equals(documents.sort()):
+        raise RunNotUsable(problem="documents.parquet does not hold the documents that decisions.parquet keeps, each once")
+    counted = {
+        "documents kept": len(documents), "documents read": decisions.num_rows, "bytes kept": size,
+        "different texts": pq.read_metadata(folder / "signals.parquet").num_rows,
+        "problems": pq.read_metadata(folder / "problems.parquet").num_rows,
+    }  # fmt: skip
+    if wrong := runs.disagreements(report, counted):
+        raise RunNotUsable(problem="; ".join(wrong))
+
+
+def _documents(folder: Path) -> tuple[Any, int]:
+    """The ids of documents.parquet, and the bytes of their texts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    ids, size = [pa.array([], pa.string())], 0
+    with pq.ParquetFile(folder / "documents.parquet") as file:
+        for batch in file.iter_batches(2_048, columns=["id", "text"], use_threads=False):
+            ids.append(batch.column("id").cast(pa.string()))
+            size += pc.sum(pc.binary_length(batch.column("text"))).as_py() or 0
+    return pa.concat_arrays(ids), size
+
+
+def _sources(folder: Path, report: dict[str, Any], spec: dict[str, Any]) -> list[Source]:
+    """One for each source of the run. Documents that name no licence get the one that was declared. Raises NoLicence."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from lilong.floors.corpus.curation.versions.sources import Source
+
+    path = folder / "documents.parquet"
+    table = pq.read_table(path, columns=["source", "licence"])
+    bare = table.filter(pc.is_null(table.column("licence")))
+    if bare.num_rows and not spec["licence"]:
+        way_out = "Name it: lilong corpus publish DIR --licence SPDX --evidence FILE."
+        raise NoLicence(source=bare.column("source")[0].as_py(), documents=bare.num_rows, way_out=way_out)
+    if bare.num_rows:
+        _license(path, spec["licence"])
+    evidence = folder / runs.EVIDENCE
+    text = evidence.read_text(encoding="utf-8", errors="replace") if evidence.exists() else ""
+    digest = f"sha256:{hashlib.sha256((folder / 'report.json').read_bytes()).hexdigest()}"
+    declared = spec["licence"] or None
+    return [
+        Source(
+            one["source"], one["source"], "", "report.json", digest, f"a curation run of {spec['contributor']}", declared, text if declared else "",
+            0 if declared else None, len(text) if declared else None, spec["contributor"], None, spec["terms"], "run",
+        )
+        for one in report["sources"]
+    ]  # fmt: skip
+
+
+def _license(path: Path, licence: str) -> None:
+    """Lay the declared licence down in documents that name none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    partial = path.with_suffix(".partial")
+    with pq.ParquetFile(path) as file, pq.ParquetWriter(partial, file.schema_arrow, compression="zstd") as out:
+        at = file.schema_arrow.names.index("licence")
+        for batch in file.iter_batches(2_048, use_threads=False):
+            filled = pc.fill_null(batch.column("licence"), licence)
+            out.write_batch(
+                pa.RecordBatch.from_arrays([filled if n == at else column for n, column in enumerate(batch.columns)], schema=batch.schema)
+            )
+    partial.replace(path)
+
+
+def _of_sources(folder: Path, sources: list[Source], spec: dict[str, Any]) -> list[str]:
+    """Ids of the documents of sources, or of a contributor, that were taken down."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    names = set(spec["without"]["sources"])
+    if spec["contributor"] in spec["without"]["contributors"]:
+        names = {one.name for one in sources}
+    table = pq.read_table(folder / "documents.parquet", columns=["id", "source"])
+    found: list[str] = (
+        table.filter(pc.is_in(table.column("source"), value_set=pa.array(sorted(names), pa.string()))).column("id").to_pylist()
+    )
+    return found
+
+
+def main() -> int:
+    try:
+        publish(Workspace.here())
+    except LilongError as error:
+        print(f"{error.code()}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

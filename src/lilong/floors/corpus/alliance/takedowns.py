@@ -1,0 +1,77 @@
+"""What a takedown may ask for, and what its order says. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+from lilong.floors.corpus.alliance.shapes import TakedownAsk
+from lilong.floors.corpus.contract import SourceSet, Version, Without
+from lilong.ground.errors import BadInput
+
+_ID = re.compile(r"[0-9a-f]{64}")
+_LONGEST = 2_000
+
+
+def check(ask: TakedownAsk) -> None:
+    """Raises BadInput."""
+    given = [name for name in ("document", "source", "contributor") if getattr(ask, name)]
+    if len(given) != 1:
+        problem = "nothing is named" if not given else f"{' and '.join(given)} are named at once"
+        raise BadInput(field="document", problem=problem, way_out="Name one document, one source or one contributor.")
+    if ask.document and not _ID.fullmatch(ask.document):
+        raise BadInput(field="document", problem=f"{ask.document[:80]!r} is no id of a document", way_out="Give its 64 hexadecimal digits.")
+    if not 0 < len(ask.reason.strip()) <= _LONGEST:
+        raise BadInput(field="reason", problem=f"it is empty or longer than {_LONGEST:,} characters", way_out="Say why it is taken down.")
+
+
+def thing(what: Without) -> tuple[str, str]:
+    """What is taken down, and its name."""
+    for kind, names in (("document", what.documents), ("source", what.sources), ("contributor", what.contributors)):
+        if names:
+            return kind, names[0]
+    raise ValueError("nothing is taken down")
+
+
+def exclusions(what: Without, named: Version, sets: Iterable[SourceSet]) -> Without:
+    """What stays out from now on. Source names are not unique, so each is kept as `organisation/name`, by whose set it is of."""
+    given = list(sets)
+    owners = {name: {one.organisation for one in given if name in _names(one)} or {named.organisation} for name in what.sources}
+    return Without(what.documents, sorted(f"{owner}/{name}" for name, found in owners.items() for owner in found), what.contributors)
+
+
+def _names(one: SourceSet) -> set[str]:
+    """What its sources may be called in a version: where names would be the same, with the set's id behind them."""
+    return {name for source in one.sources for name in (source["name"], f"{source['name']}.{one.id}")}
+
+
+def of_sets(standing: Without, sets: Iterable[SourceSet]) -> Without:
+    """Standing exclusions as a build of these sets takes them: sources as `name.<set id>`."""
+    given = list(sets)
+    found = [
+        name if name.endswith(f".{one.id}") else f"{name}.{one.id}"
+        for owner, name in (each.split("/", 1) for each in standing.sources) for one in given if one.organisation == owner and name in _names(one)
+    ]  # fmt: skip
+    return Without(standing.documents, sorted(found), standing.contributors)
+
+
+def of_run(standing: Without, organisation: str) -> Without:
+    """Standing exclusions as the publication of a run of this organisation takes them."""
+    found = [name for owner, name in (each.split("/", 1) for each in standing.sources) if owner == organisation]
+    return Without(standing.documents, sorted(found), standing.contributors)
+
+
+def order(ask: TakedownAsk, named: Version, leaving: Sequence[tuple[Version, int]]) -> bytes:
+    """The order to one organisation, whose digest its statement is about. It names that organisation's versions and nobody else's.
+
+    `leaving`: the versions of that organisation, and how many documents of each are taken down."""
+    said = {
+        "asked_of": named.organisation, "taken_down": asdict(ask.without), "reason": ask.reason.strip(),
+        "versions": [
+            {"id": row.id, "repository": row.repository, "commit": row.commit, "documents": number}
+            for row, number in sorted(leaving, key=lambda one: one[0].id)
+        ],
+    }  # fmt: skip
+    return json.dumps(said, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,389 @@
+"""`lilong corpus …` against a house: the alliance, takedowns, data-rights requests, what versions' tables tell, and publishing."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lilong.cli_kit import common, show, where
+from lilong.floors.corpus.commands import comparing
+from lilong.floors.corpus.commands.curation import of_run
+
+if TYPE_CHECKING:
+    from lilong.client import Client
+    from lilong.floors.corpus.alliance.shapes import Contained
+
+_PATH = click.Path(path_type=Path, exists=True)
+_MEMBERS = (
+    ("ORGANISATION", "organisation"),
+    ("STATE", "state"),
+    ("ASKED BY", "asked_by"),
+    ("ADMITTED BY", "admitted_by"),
+    ("SINCE", "admitted_at"),
+)
+_TAKEDOWNS = (
+    ("TAKEDOWN", "id"),
+    ("REPOSITORY", "repository"),
+    ("WHAT", "thing"),
+    ("REASON", "reason"),
+    ("STATE", "state"),
+    ("AT", "created_at"),
+)
+_VERSIONS = (
+    ("VERSION", "id"),
+    ("REPOSITORY", "repository"),
+    ("COMMIT", "commit"),
+    ("DOCUMENTS", "documents"),
+    ("OUT OF USE", "superseded"),
+)
+_JOBS = (("JOB", "id"), ("KIND", "kind"), ("FOR", "title"), ("STATE", "state"))
+_THINGS = (("KIND", "kind"), ("MADE FROM IT", "name"), ("STEPS AWAY", "depth"), ("DIGEST", "digest"))
+_REQUESTS = (
+    ("REQUEST", "id"),
+    ("KIND", "kind"),
+    ("STATE", "state"),
+    ("SUBJECT", "subject"),
+    ("RECEIVED", "received_at"),
+    ("DUE", "due_at"),
+    ("OVERDUE", "overdue"),
+)
+_GIVEN = (("CONTRIBUTOR", "contributor"), ("OFFERED", "offered_documents"), ("BYTES", "offered_bytes"), ("KEPT", "kept_documents"), ("KEPT BYTES", "kept_bytes"), ("OWN COPIES", "own_copies"), ("OTHERS'", "others_copies"), ("UNIQUE BYTES", "unique_bytes"))  # fmt: skip
+_CARD = (("SOURCE", "name"), ("CONTRIBUTOR", "contributor"), ("LICENCE", "licence"), ("READ", "read"), ("KEPT", "documents"), ("PASS RATE", "pass_rate"), ("EXACT", "exact_duplicate_share"), ("NEAR", "near_duplicate_share"), ("PERSONAL/MB", "personal_per_mb"))  # fmt: skip
+_DRIFTS = (("SIGNAL", "signal"), ("PSI", "psi"), ("DIVERGENCE", "divergence"), ("MEAN BEFORE", "mean_before"), ("MEAN AFTER", "mean_after"))
+_SHARES = (("NAME", "name"), ("BEFORE", "before"), ("AFTER", "after"))
+_FOUND = (("DOCUMENT", "document"), ("SHARE OF THE TEXT", "share"))
+_SHOWN = 20
+
+
+def _plain(value: Any) -> Any:
+    """A contract's value as the API sends it."""
+    import msgspec
+
+    return msgspec.to_builtins(value)
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+# --- members ---------------------------------------------------------------------------------------------------------------
+
+
+@click.group()
+def alliance() -> None:
+    """The data corpus alliance: whose texts are shared among whom."""
+
+
+@alliance.command("list")
+@common
+def list_members(client: Client, as_json: bool) -> None:
+    """The members, and those that ask to be let in."""
+    from lilong.client import alliance as door
+
+    show(_plain(door.members(client)), as_json, _MEMBERS)
+
+
+@alliance.command()
+@click.argument("organisation")
+@common
+def join(client: Client, as_json: bool, organisation: str) -> None:
+    """Ask for ORGANISATION to be let in; a steward of the house admits."""
+    from lilong.client import alliance as door
+
+    show(_plain(door.join(client, organisation)), as_json)
+
+
+@alliance.command()
+@click.argument("organisation")
+@common
+def admit(client: Client, as_json: bool, organisation: str) -> None:
+    """Let ORGANISATION in, for stewards of the house."""
+    from lilong.client import alliance as door
+
+    show(_plain(door.admit(client, organisation)), as_json)
+
+
+@alliance.command()
+@click.argument("organisation")
+@common
+def leave(client: Client, as_json: bool, organisation: str) -> None:
+    """Take ORGANISATION out."""
+    from lilong.client import alliance as door
+
+    show(_plain(door.leave(client, organisation)), as_json)
+
+
+# --- takedowns -------------------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.option("--version", required=True, help="The version that holds it: organisation/name, with @commit, or an id.")
+@click.option("--document", default="", help="A document's id.")
+@click.option("--source", default="", help="A source's name.")
+@click.option("--contributor", default="", help="An organisation: all that it gave.")
+@click.option("--reason", default="", help="Why; it stands in the signed statement.")
+@click.option("--preview", "only_look", is_flag=True, help="Only tell what it would reach.")
+@click.option("--key", help="Names this request; the same key is the same takedown (default: from what is asked).")
+@common
+def takedown(
+    client: Client, as_json: bool, version: str, document: str, source: str, contributor: str, reason: str, only_look: bool, key: str | None
+) -> None:
+    """Take a document, a source or a contributor's texts down.
+
+    The next version is built without it, versions that hold it are put out of use, and what was made from them is listed.
+    """
+    from lilong.client import alliance as door
+
+    what = {"document": document, "source": source, "contributor": contributor}
+    if only_look:
+        reach = _plain(door.preview(client, version=version, **what))
+        show(reach, True) if as_json else _show_reach(reach)
+        return
+    made = door.takedown(client, version=version, key=key or _key(version, *what.values(), reason), reason=reason, **what)
+    found = _plain(door.takedown_shown(client, made.id))
+    if as_json:
+        show(found, True)
+        return
+    show({name: found["takedown"][name] for name in ("id", "repository", "state", "reason", "statement", "next", "error")}, False)
+    _show_reach(found["reach"])
+
+
+@click.command()
+@click.argument("name", required=False, metavar="[ID]")
+@common
+def takedowns(client: Client, as_json: bool, name: str | None) -> None:
+    """Takedowns, or one of them with all that it reached."""
+    from lilong.client import alliance as door
+
+    if name is None:
+        rows = [{**one, "thing": _thing(one["what"])} for one in _plain(door.takedowns(client))]
+        show(rows, as_json, _TAKEDOWNS)
+        return
+    found = _plain(door.takedown_shown(client, name))
+    if as_json:
+        show(found, True)
+        return
+    show({key: value for key, value in found["takedown"].items() if not isinstance(value, dict)}, False)
+    _show_reach(found["reach"])
+
+
+def _thing(what: Mapping[str, list[str]]) -> str:
+    return ", ".join(f"{kind.removesuffix('s')} {name}" for kind, names in what.items() for name in names)
+
+
+def _show_reach(reach: Mapping[str, Any]) -> None:
+    for rows, columns in ((reach["versions"], _VERSIONS), (reach["jobs"], _JOBS), (reach["things"], _THINGS)):
+        if rows:
+            click.echo()
+            show(rows, False, columns)
+    if reach["hidden"]:
+        click.echo("\nNot named here: " + ", ".join(f"{number} {kind}" for kind, number in reach["hidden"].items()) + ".")
+
+
+# --- data-rights requests --------------------------------------------------------------------------------------------------
+
+
+@click.group()
+def rights() -> None:
+    """Data-rights requests: logged, answered in time, forgotten."""
+
+
+@rights.command("log")
+@click.option("--organisation", required=True)
+@click.option("--kind", type=click.Choice(["access", "correction", "erasure", "objection"]), required=True)
+@click.option("--subject", required=True, help="By which the person can be found again; erased by `forget`.")
+@click.option("--note", default="")
+@click.option("--received", default="", help="A day or a time (default: now).")
+@click.option("--due", default="", help="A day or a time (default: 30 days after it was received).")
+@click.option("--key", help="Names this request; the same key is the same request (default: a new one each time).")
+@common
+def log_request(
+    client: Client, as_json: bool, organisation: str, kind: str, subject: str, note: str, received: str, due: str, key: str | None
+) -> None:
+    """Log a request that has reached an organisation."""
+    from lilong.client import alliance as door
+
+    made = door.log_request(
+        client, organisation=organisation, key=key or secrets.token_hex(16), kind=kind, subject=subject, note=note,
+        received_at=received, due_at=due,
+    )  # fmt: skip
+    show(_plain(made), as_json)
+
+
+@rights.command("list")
+@common
+def list_requests(client: Client, as_json: bool) -> None:
+    """Requests: those that are due next, then the newest."""
+    from lilong.client import alliance as door
+
+    show(_plain(door.rights_requests(client)), as_json, _REQUESTS)
+
+
+@rights.command("show")
+@click.argument("name", metavar="ID")
+@common
+def show_request(client: Client, as_json: bool, name: str) -> None:
+    """One request."""
+    from lilong.client import alliance as door
+
+    show(_plain(door.rights_request(client, name)), as_json)
+
+
+@rights.command()
+@click.argument("name", metavar="ID")
+@click.option("--refused", is_flag=True, help="It is refused (default: it is fulfilled).")
+@click.option("--answer", "text", required=True, help="What was done, or why not.")
+@click.option("--takedown", "linked", default="", help="The id of the takedown that carries it out.")
+@common
+def answer(client: Client, as_json: bool, name: str, refused: bool, text: str, linked: str) -> None:
+    """Answer a request."""
+    from lilong.client import alliance as door
+
+    state = "refused" if refused else "fulfilled"
+    show(_plain(door.answer_request(client, name, state=state, answer=text, takedown=linked)), as_json)
+
+
+@rights.command()
+@click.argument("name", metavar="ID")
+@common
+def forget(client: Client, as_json: bool, name: str) -> None:
+    """Erase what tells who an answered request was from."""
+    from lilong.client import alliance as door
+
+    show(_plain(door.forget_request(client, name)), as_json)
+
+
+# --- what tables tell ------------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("name")
+@common
+def contributions(client: Client, as_json: bool, name: str) -> None:
+    """What each contributor gave to the version NAME."""
+    from lilong.client import alliance as door
+
+    found = _plain(door.contributions(client, name))
+    show(found if as_json else found["contributions"], as_json, _GIVEN)
+
+
+@click.command()
+@click.argument("name")
+@common
+def quality(client: Client, as_json: bool, name: str) -> None:
+    """The score card of each source of the version NAME."""
+    from lilong.client import alliance as door
+
+    found = _plain(door.quality(client, name))
+    show(found if as_json else found["sources"], as_json, _CARD)
+
+
+@click.command()
+@click.argument("before")
+@click.argument("after")
+@common
+def drift(client: Client, as_json: bool, before: str, after: str) -> None:
+    """How far the kept documents of two versions lie apart.
+
+    PSI is the population stability index: below 0.1 little has changed, above 0.25 much. Divergence is Jensen-Shannon's, in bits.
+    """
+    from lilong.client import alliance as door
+
+    found = _plain(door.drift(client, before, after))
+    if as_json:
+        show(found, True)
+        return
+    click.echo(f"{found['documents_before']:,} documents before, {found['documents_after']:,} after.\n")
+    show(found["signals"][:_SHOWN], False, _DRIFTS)
+    for what in ("languages", "sources"):
+        click.echo(f"\n{what}: PSI {found[what]['psi']:.4f}, divergence {found[what]['divergence']:.4f} bits")
+        show(found[what]["shares"][:_SHOWN], False, _SHARES)
+
+
+# --- publishing ------------------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR")
+@click.option("--repository", required=True, help="organisation/name of the dataset repository.")
+@click.option("--organisation", help="Who builds it (default: the repository's organisation).")
+@click.option("--terms", type=click.Choice(["private", "alliance", "public"]), default="private", show_default=True, help="Who may use it.")
+@click.option("--purpose", "purposes", multiple=True, type=click.Choice(["training", "evaluation"]), help="For what (default: anything).")
+@click.option("--attribution", default="", help="Who is to be named by those who use it.")
+@click.option("--licence", default="", help="SPDX expression for documents that name no licence.")
+@click.option("--evidence", type=_PATH, help="The text that says so.")
+@click.option("--held-out", type=click.FloatRange(0, 1), default=0.0, help="Share of families that is held out of training.")
+@click.option("--key", help="Names this request; the same key is the same version (default: from the files).")
+@common
+def publish(
+    client: Client, as_json: bool, folder: Path, repository: str, organisation: str | None, terms: str, purposes: tuple[str, ...],
+    attribution: str, licence: str, evidence: Path | None, held_out: float, key: str | None,
+) -> None:  # fmt: skip
+    """Make a version of the finished curation run in DIR.
+
+    Interrupted, the same command goes on where it was. The house counts the tables itself.
+    """
+    from lilong.client import alliance as door
+
+    owner = organisation or repository.partition("/")[0]
+    files = door.keep_run(client, owner, folder, evidence)
+    digests = [digest for each in files.values() for digest in each]
+    made = door.publish(
+        client, organisation=owner, key=key or _key(repository, terms, *purposes, attribution, licence, str(held_out), *digests),
+        repository=repository, files=files, licence=licence, terms=terms, purposes=purposes, attribution=attribution, held_out=held_out,
+    )  # fmt: skip
+    found = _plain(made)
+    show(found if as_json else {name: found[name] for name in ("id", "repository", "state", "commit", "terms", "job", "error")}, as_json)
+
+
+# --- membership ------------------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("given", metavar="TEXT|FILE")
+@of_run
+@click.option("--version", help="A version in a house instead of a run: organisation/name, with @commit, or an id.")
+@click.option("--wait", type=click.IntRange(0), default=60, show_default=True, help="Seconds to wait for a version's index to be made.")
+@where
+def contains(
+    given: str, folder: Path, version: str | None, wait: int, house: Path | None, url: str | None, token_file: Path | None, as_json: bool
+) -> None:
+    """Whether a text stands in the documents of a run, or of a house's version."""
+    if version is None:
+        callback = comparing.contains.callback
+        assert callback is not None
+        callback(given, folder, as_json)
+        return
+    from lilong.client import opened
+
+    with opened(house, url, token_file) as client:
+        found = _plain(_asked(client, version, comparing.text_of(given), wait))
+    if as_json:
+        show(found, True)
+        return
+    if not found["passages"] and not found["copies"]:
+        click.echo("No document has this text, and it is too short to be found as a part of one.")
+        return
+    click.echo(f"{found['share']:.0%} of the text stands in {found['repository']}@{found['commit'][:12]}; {len(found['copies'])} documents are the same letter by letter.")  # fmt: skip
+    if found["documents"]:
+        show(found["documents"], False, _FOUND)
+
+
+def _asked(client: Client, version: str, text: str, wait: int) -> Contained:
+    from lilong.client import ServerError
+    from lilong.client import alliance as door
+
+    last = time.monotonic() + wait
+    while True:
+        try:
+            return door.contains(client, version, text)
+        except ServerError as problem:
+            if problem.said != "no-index" or time.monotonic() >= last:
+                raise
+            time.sleep(0.5)

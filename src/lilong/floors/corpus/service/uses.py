@@ -1,0 +1,124 @@
+"""Who may use a version, asked wherever a job is taken in, a private repository is opened, or one is to become public.
+
+A version is known by its files: a copy of them in another repository, or given to a job by digest, is the same texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from lilong.floors.compute.contract import Compute
+from lilong.floors.corpus import store
+from lilong.floors.corpus.alliance import terms
+from lilong.floors.corpus.contract import State, Terms, Version
+from lilong.floors.corpus.store import alliance as rows
+from lilong.floors.hub.contract import Kind
+from lilong.ground.access import SYSTEM, Actor
+from lilong.ground.db import Tx
+from lilong.ground.errors import NotFound
+from lilong.ground.events import Recorded
+from lilong.ground.gates import Answer
+from lilong.ground.house import House
+from lilong.ground.seams import stamp
+
+from .files import texts_of, tree
+from .parts import sees_version
+
+_YES = Answer(True, "")
+
+
+def start(house: House) -> None:
+    house.gates.answer("may-be-used", lambda **about: _used(house, **about))
+    house.gates.answer("shared-with", lambda **about: _shared(house, **about))
+    house.gates.answer("may-be-public", _public)
+    house.starting.append(lambda: _know_files(house))
+
+
+def _know_files(house: House) -> None:
+    """Versions of before files were noted: note them."""
+    for row in house.db.read(store.versions_without_files):
+        try:
+            found = texts_of(tree(house, row))
+        except NotFound:
+            continue  # its repository was deleted
+        house.db.write(lambda tx, row=row, found=found: store.add_files(tx, row.id, found))  # type: ignore[misc]
+
+
+def _used(
+    house: House, *, tx: Tx, actor: Actor, organisation: str, job_kind: str, labels: Mapping[str, str], digests: Collection[str]
+) -> Answer:
+    """A job of `organisation` is to read files. Of each, a version that has it must allow it: one that was put out of use and the one
+    that followed it share the files in which nothing was changed."""
+    wanted = terms.purpose(job_kind, labels)
+    asked: dict[str, str | None] = {}
+    for versions in store.versions_by_file(tx, digests).values():
+        for row in versions:
+            if row.id not in asked:
+                asked[row.id] = refusal(tx, row, organisation, wanted)
+        if all(asked[row.id] is not None for row in versions):
+            nearest = min(versions, key=lambda row: (row.organisation != organisation, not sees_version(house, tx, actor, row), row.id))
+            return Answer(False, asked[nearest.id] or "")
+    return _YES
+
+
+def refusal(tx: Tx, row: Version, organisation: str, wanted: str) -> str | None:
+    """Why an organisation may not use a version for this, and the way out; None where it may."""
+    sets = [store.source_set(tx, each) for each in row.sources]
+    owners = [(one.organisation, one.terms) for one in sets if one is not None] or [(row.organisation, row.terms)]
+    return terms.refusal(row, owners, organisation, wanted, rows.members(tx), successor(tx, row))
+
+
+def successor(tx: Tx, row: Version) -> str | None:
+    """The version in use that follows one that was put out of use."""
+    seen: set[str] = set()
+    following: Version | None = row
+    while following is not None and following.superseded is not None and following.id not in seen:
+        seen.add(following.id)
+        following = store.version(tx, following.superseded.next) if following.superseded.next else None
+    if following is None or following.state is not State.DONE or following.superseded is not None:
+        return None
+    return f"{following.repository}@{(following.commit or '')[:12]}"
+
+
+def _shared(house: House, *, tx: Tx, actor: Actor, kind: str, repository: str) -> Answer:
+    """A private repository is open to those who read for a member, where every version in it is meant for the alliance."""
+    if kind != Kind.DATASET.value or not actor.user:
+        return Answer(False, "")
+    found = {one.terms for one in store.versions_in(tx, repository) if one.state is State.DONE}
+    if Terms.ALLIANCE not in found or Terms.PRIVATE in found:
+        return Answer(False, "")
+    return Answer(any(house.access.allowed(tx, actor, "hub.read", each) for each in rows.members(tx)), "")
+
+
+def _public(*, tx: Tx, kind: str, repository: str) -> Answer:
+    if kind != Kind.DATASET.value:
+        return _YES
+    closed = next((one for one in store.versions_in(tx, repository) if one.terms is not Terms.PUBLIC), None)
+    if closed is None:
+        return _YES
+    way_out = "Build a version of public sources in a repository of its own, and open that one."
+    return Answer(False, f"the terms of the corpus version {closed.id} in it are {closed.terms.value}. {way_out}")
+
+
+def noted(house: House, recorded: Recorded) -> None:
+    """A job was taken in that reads a version: remember it, for the day that something in it is taken down. Twice is once."""
+
+    def look(tx: Tx) -> list[tuple[str, str, str]]:
+        try:
+            job = house.port(Compute).job(tx, SYSTEM, recorded.subject)  # type: ignore[type-abstract]
+        except NotFound:
+            return []
+        digests = {digest for files in job.ask.inputs.values() for digest in files.values()}
+        if not digests or job.submitted_by == SYSTEM.user:
+            return []
+        purpose = terms.purpose(job.ask.kind, job.ask.labels)
+        return [(each, job.ask.organisation, purpose) for each in terms.read_versions(store.versions_by_file(tx, digests))]
+
+    found = house.db.read(look)
+
+    def write(tx: Tx) -> None:
+        for version, organisation, purpose in found:
+            rows.add_use(tx, version, recorded.subject, organisation, purpose, stamp(house.clock.now()))
+
+    if found:
+        house.db.write(write)
