@@ -24,6 +24,7 @@ PEERS: dict[str, tuple[str, ...]] = {
     "dolma": ("dolma==1.2.1",),
     "data-juicer": ("torch==2.13.0", "py-data-juicer==1.6.1", "aiohttp"),  # its requirements leave aiohttp out
 }  # fmt: skip
+PATIENCE_S = 1_200
 TRIES = {"text-dedup": "import text_dedup.minhash", "dolma": "import dolma.cli.__main__", "data-juicer": "import data_juicer.ops"}
 
 
@@ -41,7 +42,11 @@ def installed(folder: Path, name: str) -> dict[str, str]:
         steps.append([str(python), "-c", TRIES[name]])
     found = {"python": str(python)}
     for step in steps:
-        done = subprocess.run(step, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(step, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            found = {"problem": f"pip had found no set of versions after {PATIENCE_S // 60} minutes"}
+            break
         if done.returncode:
             lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
             errors = [line for line in lines if "rror" in line and not line.startswith("WARNING")]

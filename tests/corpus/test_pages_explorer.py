@@ -332,3 +332,13 @@ def test_a_version_put_out_of_use_says_so_and_shows_no_texts(site: Site) -> None
     settle(site.house)
     assert "tide-notes 24 0 0.0 % taken-down 24" in text(site.get(f"{HERE}/dropped"))
     assert "done" in text(site.get(answer.headers["location"]))
+
+
+def test_a_server_without_the_packages_says_which_is_missing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    whole = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None if name == "pyarrow" else whole(name, package))
+    answer = site.get(f"{HERE}/documents")
+    assert answer.status_code == 503 and "pyarrow" in text(answer)
+    assert site.get(HERE).status_code == site.get("/corpora").status_code == 200

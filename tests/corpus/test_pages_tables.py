@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lilong.floors.corpus.curation.exploring import alike, documents, search, signals, tables, verdicts
+from lilong.floors.corpus.curation.exploring import SHOWN, alike, documents, search, signals, tables, verdicts
 from lilong.floors.corpus.curation.exploring.documents import Version, Wanted
 from lilong.floors.corpus.curation.exploring.tables import KEPT, Kept, Table
 from lilong.floors.corpus.curation.exploring.verdicts import NoSuchDocument, SeveralDocuments
@@ -119,8 +119,8 @@ def fitting(wanted: Wanted) -> list[str]:
 def test_a_list_holds_what_fits_in_the_order_of_ids(version: Version, wanted: Wanted) -> None:
     found, expected = documents.listed(version, wanted), fitting(wanted)
     assert found.of == len(expected)
-    assert [one.id for one in found.lines] == expected[: documents.SHOWN]
-    assert (found.next is not None) == (len(expected) > documents.SHOWN)
+    assert [one.id for one in found.lines] == expected[:SHOWN]
+    assert (found.next is not None) == (len(expected) > SHOWN)
 
 
 def test_pages_follow_one_another_without_gap(version: Version) -> None:
@@ -135,7 +135,7 @@ def test_pages_follow_one_another_without_gap(version: Version) -> None:
 def test_a_sample_is_of_what_fits_and_another_number_gives_another(version: Version) -> None:
     first, second = (documents.listed(version, Wanted(verdict="kept"), sample=number) for number in (1, 2))
     assert {one.id for one in first.lines} <= {one["id"] for one in kept()}
-    assert len(first.lines) == documents.SHOWN and first.lines != second.lines
+    assert len(first.lines) == SHOWN and first.lines != second.lines
     assert documents.listed(version, Wanted(verdict="kept"), sample=1) == first
 
 

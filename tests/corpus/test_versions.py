@@ -240,6 +240,10 @@ def test_what_was_dropped_can_be_looked_at_but_is_not_published(version: Done) -
     }
     assert set(review) == lost and "Too short to teach anybody anything." in review.values()
     published = rules.published(bytes_of(version))
+    assert version.result["samples"]["dropped"] and "result.json" not in published
+    assert "Too short to teach" not in "".join(
+        path.read_text() for path in version.out.glob("*.*") if path.name in published and path.suffix != ".parquet"
+    )
     assert {"figures.json", "policy.toml", "report.json", "tables/contributions.parquet"} <= set(published)
     assert not {path for path in published if path.startswith("review/")} and "vocabulary.arrow" not in published
 

@@ -79,9 +79,9 @@ def organisation_of(repository: str) -> str:
 
 
 def published(outputs: Tree) -> dict[str, str]:
-    """The files of a version's revision, out of what the job left. The job's result goes along as `figures.json`."""
-    files = {path: digest for path, digest in outputs.items() if not path.startswith(_NOT_PUBLISHED)}
-    return {**files, "figures.json": outputs["result.json"]}
+    """The files of a version's revision, out of what the job left. What quotes dropped documents is not among them: the job's result with its
+    samples, and review/."""
+    return {path: digest for path, digest in outputs.items() if not path.startswith(_NOT_PUBLISHED)}
 
 
 def figures(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ fetch  spec {"packages": [names], "fallback": true}, input `texts` (optional fol
        → sources.json, archives/, licences/, result.json
 build  spec {"name": "org/name", "recipe": {...}, "sets": {set id: {"contributor", "terms", "conditions"}}, "terms", "conditions",
        "without": {"documents", "sources", "contributors"}, "workers"}, input `sources/<set id>/` (what fetch left)
-       → data/, tables/, licences/, README.md, croissant.json, recipe.json, policy.toml, report.json, code.txt; not to be published:
+       → data/, tables/, licences/, README.md, croissant.json, recipe.json, policy.toml, figures.json, report.json, code.txt; not to be published:
        review/dropped.parquet, vocabulary.arrow, result.json
 """
 

@@ -107,7 +107,7 @@ class Model:
         """(n, labels): the probability of each label, in the order of `labels`."""
         from lilong.floors.corpus.curation.fasttext_kernel import multiply
 
-        products = np.zeros((len(texts), len(self.outputs)), np.float32)
+        products: Any = np.zeros((len(texts), len(self.outputs)), np.float32)
         multiply(self.hidden(texts), np.ascontiguousarray(self.outputs.T), products)
         if self.loss == _SOFTMAX:
             products -= products.max(axis=1, keepdims=True)
@@ -119,7 +119,7 @@ class Model:
             stepped = np.clip(np.floor((products + 8) * 32) / 32 - 8, -20, 20)
             independent: Floats = np.where(products < -8, 0, np.where(products > 8, 1, 1 / (1 + np.exp(-stepped))))
             return independent.astype(np.float32) + _GUARD
-        right: Floats = 1 / (1 + np.exp(-products))
+        right: Floats = (1 / (1 + np.exp(-products))).astype(np.float32, copy=False)
         left_child, right_child = self._tree
         leaves = len(self.labels)
         logs = np.zeros((2 * leaves - 1, len(products)), np.float32)

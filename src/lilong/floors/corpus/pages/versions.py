@@ -50,9 +50,9 @@ def shown(house: House, actor: Actor, name: str) -> Shown:
     if version.commit is None:
         return Shown(sheet, None, False, False, [], [], beside)
     exact = f"{version.repository}@{version.commit}"
-    card = _or_nothing(lambda: service.quality(house, actor, exact).sources, [])
-    gave = _or_nothing(lambda: service.contributions(house, actor, exact).contributions, [])
     opened = _or_nothing(lambda: exploring.opened(house, actor, exact), None)
+    card = _or_nothing(lambda: service.quality(house, actor, exact).sources, []) if opened else []
+    gave = _or_nothing(lambda: service.contributions(house, actor, exact).contributions, []) if opened else []
     own = house.db.read(lambda tx: house.access.allowed(tx, actor, "corpus.read", version.organisation))
     return Shown(sheet, service.reach(house, actor, exact), opened is not None, own, card, gave, beside)
 
@@ -61,7 +61,7 @@ def _or_nothing(ask: Any, nothing: Any) -> Any:
     try:
         return ask()
     except LilongError as problem:
-        if problem.status >= 500:
+        if problem.status >= 500 and not isinstance(problem, exploring.ExplorerMissing):
             raise
         return nothing
 

@@ -27,11 +27,14 @@ def publish(ask: Ask, wording: sheet.Wording, skipped: Mapping[str, int]) -> dic
     (ask.out / "recipe.json").write_bytes(recipe.canonical())  # its sha256 is the recipe's digest
     said = toml(policy).encode()
     (ask.out / "policy.toml").write_bytes(said)
-    return {
-        **counted, "samples": made.samples, "profile": recipe.profile, "policy": f"{policy.name} {policy.version}",
+    told = {
+        **counted, "kind": wording.kind, "note": wording.note, "profile": recipe.profile, "policy": f"{policy.name} {policy.version}",
         "policy_digest": f"sha256:{hashlib.sha256(said).hexdigest()}", "recipe_digest": recipe.digest(), "seed": recipe.seed,
         "terms": wording.terms, "conditions": dict(wording.conditions), "contributors": [one["contributor"] for one in counted["contributions"]],
     }  # fmt: skip
+    text = json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False)
+    (ask.out / "figures.json").write_text(text + "\n", encoding="utf-8")
+    return {**told, "samples": made.samples}
 
 
 def toml(policy: Policy) -> str:
