@@ -150,9 +150,10 @@ class Folders:
                 )
             for path, digest in content.items():
                 self._blobs.place(digest, folder / name / intake.path(path), share=share)
-        spec = os.open(folder / SPEC, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        spec = os.open(folder / SPEC, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         with os.fdopen(spec, "w", encoding="utf-8") as file:
             file.write(json.dumps(task.spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+            file.truncate()  # afterwards: what is cut to nothing first gives its block back, and asks for it again
 
     # --- cancelling --------------------------------------------------------------------------------------------------------
 
