@@ -48,6 +48,7 @@ from lilong.ground.house import House, open_house
 from lilong.ground.migrations import migrate
 from lilong.ground.sandbox import Level, available
 from lilong.ground.seams import stamp
+from lilong.operations.serve import settle_memory
 
 TRUE = "/usr/bin/true"
 CORES = 64  # that the node says it has
@@ -144,6 +145,7 @@ def house_starts(folder: Path, level: Level, jobs: int, cpu: Callable[[], float]
 
     sites.refresh()
     dispatcher.start()
+    settle_memory()
     for _ in range(2):  # what is loaded once, and the first supervisors; twice, since decisions are compiled meanwhile
         submit(WARM)
         while left() or dispatcher.warming:

@@ -15,7 +15,7 @@ from tests.compute.memory_site import Killed, MemorySite, RunningClock, TestCloc
 from lilong.floors.compute import store
 from lilong.floors.compute.contract import FINISHED, Compute, Job, JobState, Layout, Mode, ReasonCode, SiteNode
 from lilong.floors.compute.service import replay
-from lilong.floors.compute.work import Dispatcher
+from lilong.floors.compute.work import Dispatcher, run_until_idle
 from lilong.floors.compute.work.snapshotting import snapshot
 from lilong.ground.access import SYSTEM
 from lilong.ground.house import House
@@ -378,3 +378,10 @@ def test_how_long_a_users_jobs_run_is_expected_of_the_next(house: House) -> None
     predicted = {job.id: job.predicted for job in seen.jobs}
     assert 10 <= predicted[waits.id] <= 25
     assert blocking.id in predicted
+
+
+def test_a_house_is_idle_only_when_what_its_jobs_no_longer_need_is_gone(house: House) -> None:
+    job = submitted(house, program(seconds=0))
+    run_until_idle(house)
+    assert now(house, job).state is JobState.SUCCEEDED
+    assert house.db.read(store.untidied) == {}

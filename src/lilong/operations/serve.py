@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import json
 import signal
 import socket
@@ -84,6 +85,13 @@ def check_folder(settings: Settings) -> None:
         raise BadInput(field="house", problem=f"{folder} is not a folder", way_out="Give a new folder, or that of a house.")
 
 
+def settle_memory() -> None:
+    """What is loaded stays: the collector need not walk through it again at each turn, which costs a busy house a tenth of its CPU time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
+
+
 def serve(settings: Settings, ready: Callable[[str], None] = lambda url: None) -> None:
     """Run until SIGTERM or SIGINT; `ready` is called with the address once requests are taken. Raises PortInUse, HouseInUse."""
     check_folder(settings)
@@ -108,6 +116,7 @@ def serve(settings: Settings, ready: Callable[[str], None] = lambda url: None) -
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, lambda: setattr(server, "should_exit", True))
             background.start()
+            settle_memory()
             announce(settings, url)
             structlog.get_logger("lilong").info("ready", url=url, house=str(settings.house))
             ready(url)

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from lilong.floors.compute.backends import logs
+from lilong.floors.compute.backends.spares import SPEC, Spares
 from lilong.floors.compute.contract import AlreadySubmitted, Ending, Exit, LogPart, Output, Phase, Sight, Task, Usage
 from lilong.floors.compute.supervisor import files
 from lilong.ground import intake, sandbox, seams
@@ -60,7 +62,12 @@ class Folders:
         self.root = root
         self._blobs = blobs
         self._log_bytes = log_bytes
+        self._spares: Spares | None = None
         (root / ".open").mkdir(parents=True, exist_ok=True)
+
+    def reuse(self) -> None:
+        """Keep what attempts leave empty for others: where no walls are promised between them."""
+        self._spares = Spares(self.root / ".spare")
 
     def of(self, token: str) -> Path:
         """The run folder of an attempt. Raises BadInput: a token that is none never becomes a path."""
@@ -112,6 +119,9 @@ class Folders:
         """
         folder = self.of(token)
         self._lay_inputs(folder / "in", task, share=not copy)
+        for path in (folder / "out", folder / "tmp"):
+            if self._spares is not None and not path.exists():
+                self._spares.take(path)
         for path in (folder / "out", folder.parent / "state"):
             path.mkdir(exist_ok=True)
         told = {name: value for name, value in _plain(task).items() if name not in ("inputs", "spec", "secrets")}
@@ -131,15 +141,19 @@ class Folders:
     def _lay_inputs(self, folder: Path, task: Task, *, share: bool) -> None:
         if folder.exists():
             remove(folder)  # what an earlier, interrupted submit of this very attempt left
-        folder.mkdir()
+        if self._spares is None or not self._spares.take(folder):
+            folder.mkdir()
         for name, content in task.inputs.items():
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name) or name == "spec.json":
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name) or name == SPEC:
                 raise BadInput(
                     field="inputs", problem=f"{name[:100]!r} is not a folder's name", way_out="Use letters, digits, '-', '_' and '.'."
                 )
             for path, digest in content.items():
                 self._blobs.place(digest, folder / name / intake.path(path), share=share)
-        (folder / "spec.json").write_text(json.dumps(task.spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        spec = os.open(folder / SPEC, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        with os.fdopen(spec, "w", encoding="utf-8") as file:
+            file.write(json.dumps(task.spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+            file.truncate()  # afterwards: what is cut to nothing first gives its block back, and asks for it again
 
     # --- cancelling --------------------------------------------------------------------------------------------------------
 
@@ -261,12 +275,14 @@ class Folders:
         """Remove what a settled attempt no longer needs; with `last`, of all attempts of its job. Answers with their folders."""
         folder = self.of(token)
         # of an earlier attempt something is left where the server was killed between its end and this
-        attempts = [path for path in folder.parent.glob("[0-9]*") if path.name.isdigit()] if last else [folder]
+        attempts = [path for path in folder.parent.iterdir() if path.name.isdigit()] if last and folder.parent.is_dir() else [folder]
         for attempt in attempts:
+            own = f"{folder.parent.name}.{attempt.name}"
             for path in (attempt, *self._ranks(attempt)):
                 for name in ("in", "out", "tmp", "socket", "secrets"):
-                    remove(path / name)
-            (self.root / ".open" / f"{folder.parent.name}.{attempt.name}").unlink(missing_ok=True)
+                    if path is not attempt or self._spares is None or not self._spares.give(path / name, own):
+                        remove(path / name)
+            (self.root / ".open" / own).unlink(missing_ok=True)
         state = folder.parent / "state"
         for entry in list(state.iterdir()) if last and state.is_dir() else []:
             if entry.name != "progress.jsonl":
@@ -276,9 +292,13 @@ class Folders:
 
 def remove(path: Path) -> None:
     """Remove what a job left, however deep, and whatever modes it set. Links are removed, not followed."""
-    if path.is_symlink() or path.is_file() or path.is_socket():
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(mode):
         path.unlink(missing_ok=True)
-    elif path.is_dir():
+    else:
         with contextlib.suppress(OSError, RecursionError):
             shutil.rmtree(path)
             return

@@ -168,6 +168,8 @@ class LocalSite:
             nothing = Sandbox(("true",))
             plan = sandbox.launch(nothing, self._floor) if self._level is None else sandbox.at_level(nothing, self._level)
             self._found = Level.parse(plan.level)
+            if self._found is Level.NONE:
+                self.folders.reuse()
         return self._found
 
     def alive(self) -> None:

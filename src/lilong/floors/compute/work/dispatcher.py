@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
@@ -19,7 +19,7 @@ from importlib import import_module
 import structlog
 
 from lilong.floors.compute import store
-from lilong.floors.compute.contract import JobState, Mode, Phase, Sight, SiteDown
+from lilong.floors.compute.contract import JobState, Mode, Phase, Sight, Site, SiteDown
 from lilong.floors.compute.store import Entry, attempts
 from lilong.floors.compute.work.attending import Attendant, NotYet
 from lilong.floors.compute.work.deciding import Decider
@@ -205,8 +205,10 @@ class Dispatcher:
             for token in due:
                 del self._doubts[token]
         site = self.sites.named(name)
-        for token in due:
-            self._give(token, name, lambda entry: self._saw(entry, site.find(entry.token)))
+        self._give_all(name, due, partial(self._find_all, site), lambda entry: self._saw(entry, site.find(entry.token)))
+
+    def _find_all(self, site: Site, tokens: Sequence[str]) -> None:
+        self._saw_all(tokens, {token: site.find(token) for token in tokens})
 
     def _saw(self, entry: Entry, sight: Sight) -> None:
         if sight.phase is not Phase.NEVER:
@@ -221,6 +223,8 @@ class Dispatcher:
         with self._guard:
             self._handed.update(token for token in entries if sights[token].phase is not Phase.NEVER)
         self._attendant.saw_all((entry, sights[token]) for token, entry in entries.items())
+        with self._guard:
+            self._handed.update(entries)  # those that had never come there, too
 
     # --- jobs --------------------------------------------------------------------------------------------------------------
 
@@ -259,8 +263,11 @@ class Dispatcher:
             if self._running:
                 self._decide_at = now + min(_SHARE * (time.perf_counter() - began), LOOK_S)
 
-    def _submit_all(self, site: str, entries: Mapping[str, Entry], tokens: Sequence[str]) -> None:
-        """Those are as they were read: whoever would have changed them since would have had to be about them too."""
+    def _submit_all(self, site: str, entries: Mapping[str, Entry], tokens: Sequence[str]) -> Iterator[str]:
+        """Those are as they were read: whoever would have changed them since would have had to be about them too.
+
+        Yields each that is handed over: short ones end while others still are being handed over.
+        """
         stopping = self._attendant.stopping(site)
         for token in tokens:
             if token not in self._handed:
@@ -274,6 +281,7 @@ class Dispatcher:
                     raise
                 with self._guard:
                     self._handed.add(token)
+            yield token
 
     def _submit(self, entry: Entry) -> None:
         if entry.token not in self._mine:
@@ -310,12 +318,13 @@ class Dispatcher:
         self,
         site: str,
         tokens: Iterable[str],
-        together: Callable[[Sequence[str]], None],
+        together: Callable[[Sequence[str]], Iterable[str] | None],
         alone: Callable[[Entry], None] | None = None,
         *,
         again: bool = True,
     ) -> None:
-        """Do the same about many attempts, some at a time. If it does not work out for some together, each of them is tried `alone`.
+        """Do the same about many attempts, some at a time; `together` may tell which it is done with before it is with all. If it does
+        not work out for some together, each of them is tried `alone`.
 
         `again`: those about whose jobs somebody is busy are asked after later.
         """
@@ -325,14 +334,18 @@ class Dispatcher:
 
         def act(some: Sequence[str]) -> None:
             failed = False
+            left = {token.rpartition(".")[0] for token in some}
             try:
-                together(some)
+                for token in together(some) or ():
+                    with self._guard:
+                        self._busy.discard(token.rpartition(".")[0])
+                        left.discard(token.rpartition(".")[0])
             except Exception as problem:
                 failed = True
                 log.log(logging.DEBUG if alone else logging.ERROR, "not done together", site=site, error=repr(problem), exc_info=problem)
             finally:
                 with self._guard:
-                    self._busy.difference_update(token.rpartition(".")[0] for token in some)
+                    self._busy -= left
             for token in some if failed and alone else ():
                 assert alone is not None
                 self._give(token, site, alone)
@@ -398,13 +411,14 @@ def _any(tx: Tx) -> bool:
 
 
 def run_until_idle(house: House, patience_s: float = 120.0) -> None:
-    """Carry the queue out in this thread until nothing but ready services, and jobs that somebody holds, is left. Raises TimeoutError."""
+    """Carry the queue out in this thread until nothing but ready services, and jobs that somebody holds, is left, and
+    what they no longer need is gone. Raises TimeoutError."""
     dispatcher = house.port(Dispatcher)
     end = time.monotonic() + patience_s
     while True:
         dispatcher.step()
         left = house.db.read(_left)
-        if not left:
+        if not left and not house.db.read(store.untidied):
             return
         if time.monotonic() > end:
             raise TimeoutError(f"still not ended: {left}")
