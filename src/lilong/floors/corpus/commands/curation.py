@@ -132,7 +132,7 @@ def _show_report(report: dict[str, Any]) -> None:
 @of_run
 @as_json
 def explain(name: str, folder: Path, as_json: bool) -> None:
-    """Why a document was kept or dropped. ID is its id, the first digits of it, or its uri."""
+    """Why a document was kept or dropped. ID is its id, the first digits of it, its uri, or SOURCE/URI."""
     from lilong.floors.corpus.curation.runs.results import Results
 
     found = Results.open(folder).explain(name)
@@ -144,7 +144,7 @@ def explain(name: str, folder: Path, as_json: bool) -> None:
     click.echo()
     show([{**one, "when": " and ".join(one.get("when", ()))} for one in found["rules"]], False, _RULES)
     if found["cluster"]:
-        click.echo(f"\nIt is one of {found['cluster']['documents']} near duplicates; {found['cluster']['representative']} stands for them.")
+        click.echo(f"\nIt is one of {found['cluster']['documents']} copies and near duplicates; {found['cluster']['representative']} stands for them.")
     if found["excerpt"]:
         click.echo(harmless(f"\n{found['excerpt']}"))
     else:

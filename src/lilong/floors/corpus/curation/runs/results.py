@@ -31,11 +31,16 @@ class NoRun(NotFound):
 
 
 class NoSuchDocument(NotFound):
-    """The run in {folder} has read no document '{name}'. Give an id, the first six digits of one at least, or a uri as decisions.parquet has it."""
+    """The run in {folder} has read no document '{name}'. Give an id, the first six digits of one at least, or a uri as decisions.parquet has it,
+    alone or after its source and a slash."""
 
 
 class SeveralDocuments(BadInput):
     """'{name}' is the beginning of {count} ids: {ids}. Give more digits."""
+
+
+class SeveralPlaces(BadInput):
+    """Several documents are called '{name}': {ids}. Give an id, or SOURCE/{name}."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Results:
 
     def explain(self, name: str) -> dict[str, Any]:
         """All that decided about a document: where it was read, the verdict on each reading, every rule with the document's number, its
-        cluster. `name`: an id, six digits of it at least, or a uri. Raises NoSuchDocument, SeveralDocuments."""
+        cluster. `name`: an id, six digits of it at least, a uri, or source/uri. Raises NoSuchDocument, SeveralDocuments, SeveralPlaces."""
         identity = self._identity(name)
         signals = self._rows("signals", identity)
         readings = self._rows("decisions", identity).drop_columns(["id"]).to_pylist()
@@ -125,10 +130,14 @@ class Results:
                 raise SeveralDocuments(name=name, count=len(found), ids=", ".join(one[: len(name) + 6] for one in found[:5]))
             if found:
                 return str(found[0])
-        by_uri = pq.read_table(self._path("decisions"), columns=["id"], filters=[("uri", "=", name)])
-        if not by_uri.num_rows:
+        places = [(name[: at.start()], name[at.end() :]) for at in re.finditer("/", name)]
+        wanted = [[("uri", "=", name)], *([("source", "=", source), ("uri", "=", uri)] for source, uri in places)]
+        found = pc.unique(pq.read_table(self._path("decisions"), columns=["id"], filters=wanted).column("id")).to_pylist()
+        if not found:
             raise NoSuchDocument(folder=self.folder, name=name)
-        return str(by_uri.column("id")[0].as_py())
+        if len(found) > 1:
+            raise SeveralPlaces(name=name, ids=", ".join(one[:12] for one in found[:5]))
+        return str(found[0])
 
     def _rules(self, signals: pa.Table) -> list[dict[str, Any]]:
         """Each rule with the document's own number, and whether it holds; also those after the first that does."""
