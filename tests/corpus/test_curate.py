@@ -106,6 +106,7 @@ def test_a_text_is_found_in_a_run_and_a_test_item_is_taken_out(finished: Path, t
     (tmp_path / "part.txt").write_text(part)
     assert json.loads(said("contains", tmp_path / "part.txt", "--run", finished, "--json").stdout)["share"] == 1.0
     assert json.loads(said("contains", "zebra quartz " * 20, "--run", finished, "--json").stdout)["found"] == 0
+    assert "There is no file 'page.txt'" in str(error("contains", "page.txt", "--run", finished))  # no answer about nine letters
     (tmp_path / "set.jsonl").write_text(
         json.dumps({"task_id": "t/1", "prompt": part}) + "\n" + json.dumps({"task_id": "t/2", "prompt": "zebra quartz " * 20}) + "\n"
     )

@@ -18,7 +18,7 @@ from lilong.floors.corpus.commands import corpus
 from lilong.floors.corpus.curation.reading import again
 from lilong.floors.corpus.curation.runs import engine
 from lilong.floors.corpus.curation.runs.profiles import Setup
-from lilong.floors.corpus.curation.runs.results import Results
+from lilong.floors.corpus.curation.runs.results import Results, SeveralPlaces
 
 from .test_runs import prose
 
@@ -54,6 +54,17 @@ def test_the_text_of_a_dropped_document_is_read_again_from_its_input(given: Path
     assert sorted(map(str, excerpts(results).values())) == sorted(SHORT)
     shown = CliRunner().invoke(corpus, ["explain", "page.txt", "--run", str(results.folder)])
     assert SHORT[0] in shown.output
+
+
+def test_a_document_is_named_as_the_table_shows_it_and_namesakes_are_told_apart(given: Path) -> None:
+    (given.parent / "pier").mkdir()
+    (given.parent / "pier" / "page.txt").write_text("A pier.")
+    engine.curate(engine.Ask([str(given), str(given.parent / "pier")], Setup("docs"), given.parent / "out"))
+    results = Results.open(given.parent / "out")
+    assert results.explain("pier/page.txt")["excerpt"] == "A pier."
+    assert results.explain(f"{given.name}/page.txt")["excerpt"] == SHORT[0]
+    with pytest.raises(SeveralPlaces, match="Several documents are called 'page.txt'"):
+        results.explain("page.txt")
 
 
 def test_where_the_input_is_gone_or_has_changed_that_is_said(given: Path) -> None:

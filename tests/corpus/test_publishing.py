@@ -139,6 +139,12 @@ def test_texts_without_a_licence_are_not_published(house: House, run: Path) -> N
     assert failed.state is State.FAILED and "--licence SPDX --evidence FILE" in (failed.error or "")
 
 
+def test_a_licence_that_is_no_spdx_expression_is_refused_at_once(house: House, run: Path) -> None:
+    files = {**keep(house, run), runs.EVIDENCE: ["sha256:" + "0" * 64]}
+    with pytest.raises(BadInput, match="'my own' is not an SPDX expression"):
+        service.publish(house, TOM, PublishAsk(LANTERN, "own", f"{LANTERN}/own", files, licence="my own"))
+
+
 def test_a_run_is_published_from_ones_own_uploads_and_whole(house: House, run: Path) -> None:
     files = keep(house, run)
     with pytest.raises(RunNotUsable, match=r"it has no report\.json"):

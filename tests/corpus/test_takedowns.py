@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lilong.floors.compute.contract import Compute, Job, JobAsk, UseRefused
-from lilong.floors.corpus import service
+from lilong.floors.corpus import service, store
 from lilong.floors.corpus.alliance.shapes import ContainsAsk, MemberAsk, NoIndex, NothingToTakeDown, TakedownAsk, TakedownNotFound
 from lilong.floors.corpus.contract import (
     TAKEDOWN,
@@ -23,6 +23,7 @@ from lilong.floors.corpus.contract import (
     Version,
     VersionNotFound,
 )
+from lilong.floors.corpus.service import uses
 from lilong.floors.hub.contract import Hub, Kind
 from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.db import Tx
@@ -171,6 +172,18 @@ class TestAfterwards:
         with pytest.raises(UseRefused, match=f"put out of use by the takedown {taken}.*Use {after.repository}@{(after.commit or '')[:12]}"):
             reading(house, TOM, before, LANTERN)
         assert reading(house, TOM, after, LANTERN)
+
+    def test_a_refusal_of_what_both_hold_speaks_of_the_version_in_use(
+        self, house: House, before: Version, taken: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        old, after = service.version(house, TOM, before.id), service.version(house, TOM, before.repository)
+        monkeypatch.setattr(store, "versions_by_file", lambda *_: {"sha256:shared": [old, after]})
+        answer = house.db.read(
+            lambda tx: uses._used(
+                house, tx=tx, actor=TOM, organisation="west-wharf", job_kind="training.run", labels={}, digests=["sha256:shared"]
+            )
+        )
+        assert "are for members of the data corpus alliance" in answer.reason and (after.commit or "")[:12] in answer.reason
 
     def test_what_its_owner_takes_back_leaves_other_members_versions_too(self, house: House, elsewhere: Version, taken: str) -> None:
         old, new = service.version(house, HANA, elsewhere.id), service.version(house, HANA, elsewhere.repository)

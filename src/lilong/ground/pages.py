@@ -125,6 +125,8 @@ def _number(value: Any, digits: int = 4) -> str:
         return "–" if value is None else str(value)
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, float) and 10**digits <= abs(value) < 1e15:
+        return f"{value:,.0f}"  # not 3.577e+04
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 

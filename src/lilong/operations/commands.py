@@ -141,7 +141,7 @@ def user_add(client: Client, as_json: bool, name: str, title: str) -> None:
 @click.option("--org", "organisation", help="Within this organisation; without it, in the whole house.")
 @common
 def user_grant(client: Client, as_json: bool, name: str, role: str, organisation: str | None) -> None:
-    """Give a user a role: reader, member, owner, reviewer, or operator (whole house)."""
+    """Give a user a role: reader, keeper, member, owner, steward, reviewer, or operator (whole house)."""
     show(client.post("/api/house/grants", {"user": name, "role": role, "organisation": organisation}), as_json)
 
 

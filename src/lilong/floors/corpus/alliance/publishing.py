@@ -90,6 +90,8 @@ def _together(parts: Path, folder: Path) -> Path:
 
 
 def _report(folder: Path) -> dict[str, Any]:
+    if (folder / "report.json").stat().st_size > runs.REPORT_BYTES:
+        raise RunNotUsable(problem=f"its report.json has more than {runs.REPORT_BYTES:,} bytes")
     try:
         report = json.loads((folder / "report.json").read_bytes())
         (
@@ -99,7 +101,8 @@ def _report(folder: Path) -> dict[str, Any]:
             report["tables"],
             report["sources"][0]["source"],
         )
-    except (ValueError, LookupError, TypeError) as problem:
+        runs.check_said(report)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
         raise RunNotUsable(problem=f"its report.json is none that a finished run writes ({type(problem).__name__})") from None
     found: dict[str, Any] = report
     return found
@@ -124,6 +127,7 @@ def check(folder: Path, report: dict[str, Any]) -> None:
         missing = [column for column in columns if column not in present]
         if missing:
             raise RunNotUsable(problem=f"{name}.parquet has no column {missing[0]}")
+        _check_table(path)
     decisions = pq.read_table(folder / "decisions.parquet", columns=["id", "keep", "reason"])
     kept = decisions.filter(decisions.column("keep")).column("id")
     documents, size = _documents(folder)
@@ -136,6 +140,34 @@ def check(folder: Path, report: dict[str, Any]) -> None:
     }  # fmt: skip
     if wrong := runs.disagreements(report, counted):
         raise RunNotUsable(problem="; ".join(wrong))
+
+
+def _check_table(path: Path) -> None:
+    """That the house can read it in parts, and no few bytes stand for many: it opens what is published in its own process."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from lilong.floors.corpus.curation.writing.tables import ROWS
+
+    with pq.ParquetFile(path) as file:
+        schema, metadata = file.schema_arrow, file.metadata
+        kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+        strange = [field.name for field in schema if not any(kind(field.type) for kind in kinds)]
+        if strange or len(schema) > runs.MOST_SIGNALS or len(set(schema.names)) < len(schema):
+            raise RunNotUsable(problem=f"{path.name} has columns that no run writes{f', such as {strange[0][:80]}' if strange else ''}")
+        if any(metadata.row_group(group).num_rows > ROWS for group in range(metadata.num_row_groups)):
+            raise RunNotUsable(problem=f"{path.name} has row groups of more than {ROWS:,} rows")
+        words = [field.name for field in schema if field.name != "text" and any(kind(field.type) for kind in kinds[:2])]
+        seen: dict[str, set[str]] = {name: set() for name in ("source", "licence", "language", "step", "reason") if name in words}
+        for batch in file.iter_batches(1_024, columns=words, use_threads=False):
+            for name in batch.schema.names:
+                if (pc.max(pc.binary_length(batch.column(name))).as_py() or 0) > runs.LONGEST:
+                    raise RunNotUsable(problem=f"in {path.name} a {name} is longer than {runs.LONGEST:,} bytes")
+                if name in seen:
+                    seen[name].update(one for one in pc.unique(batch.column(name)).to_pylist() if one)
+                    if len(seen[name]) > runs.MOST_NAMES:
+                        raise RunNotUsable(problem=f"{path.name} has more than {runs.MOST_NAMES:,} different texts in the column {name}")
 
 
 def _documents(folder: Path) -> tuple[Any, int]:

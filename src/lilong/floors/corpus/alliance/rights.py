@@ -12,6 +12,7 @@ from lilong.ground.seams import parse_stamp, stamp
 TERM = timedelta(days=30)
 """Within which a request is answered: the month of the GDPR, article 12(3)."""
 _LONGEST = 10_000
+_LAST = datetime.max.replace(tzinfo=UTC) - TERM
 
 
 def dates(ask: RightsAsk, now: datetime) -> tuple[str, str]:
@@ -22,7 +23,7 @@ def dates(ask: RightsAsk, now: datetime) -> tuple[str, str]:
         )
     if len(ask.note) > _LONGEST:
         raise BadInput(field="note", problem=f"it has {len(ask.note):,} characters", way_out=f"Give {_LONGEST:,} at the most.")
-    received = _time("received_at", ask.received_at) if ask.received_at else now
+    received = min(_time("received_at", ask.received_at), _LAST) if ask.received_at else now
     due = _time("due_at", ask.due_at) if ask.due_at else received + TERM
     if received > now or due <= received:
         raise BadInput(
@@ -37,8 +38,8 @@ def _time(field: str, text: str) -> datetime:
     """A day or an instant, in UTC."""
     try:
         at = parse_stamp(text)
-        return at if at.tzinfo else at.replace(tzinfo=UTC)
-    except ValueError:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise BadInput(
             field=field, problem=f"{text[:40]!r} is no time", way_out="Write it as 2026-01-31, or 2026-01-31T12:00:00Z."
         ) from None

@@ -8,6 +8,7 @@ from typing import Any
 
 from lilong.floors.corpus.alliance.shapes import RunNotUsable
 from lilong.floors.corpus.contract import PublishAsk
+from lilong.floors.corpus.curation.licences import spdx
 from lilong.ground.errors import BadInput
 
 NEEDED = ("decisions.parquet", "signals.parquet", "clusters.parquet", "documents.parquet", "problems.parquet", "report.json")
@@ -17,7 +18,14 @@ OPTIONAL = (EVIDENCE, "vocabulary.arrow")
 PART_BYTES = 32 << 20
 """A file is sent in parts of this size: less than the house takes in one request."""
 MOST_PARTS = 100_000
+MOST_NAMES = 10_000
+"""Different sources, licences, languages or reasons in one version: they stand in its row."""
+LONGEST = 16 << 10
+"""Bytes of any text in a table but the documents' own."""
+MOST_SIGNALS = 500
+REPORT_BYTES = 16 << 20
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_SOURCE = re.compile(r"[^/\\\x00-\x1f\x7f]+")
 
 
 def check_ask(ask: PublishAsk) -> None:
@@ -39,11 +47,31 @@ def check_ask(ask: PublishAsk) -> None:
         raise BadInput(
             field="licence", problem="a licence is named without the text that says so", way_out=f"Give the text too, as {EVIDENCE}."
         )
+    if ask.licence and spdx(ask.licence) is None:
+        raise BadInput(
+            field="licence",
+            problem=f"{ask.licence[:80]!r} is not an SPDX expression",
+            way_out="Use one such as CC-BY-4.0, or LicenseRef-<name>.",
+        )
 
 
 def parts(files: Mapping[str, list[str]]) -> dict[str, str]:
     """A job's input: path of each part -> digest. Parts sort by name in their order."""
     return {f"{name}/{number:06d}": digest for name, digests in files.items() for number, digest in enumerate(digests)}
+
+
+def check_said(report: Mapping[str, Any]) -> None:
+    """What goes from a report into the version as it is: names of files, and what the house keeps in its rows and signs. Raises RunNotUsable."""
+    names = [one.get("source") for one in report["sources"] if isinstance(one, Mapping)]
+    if len(names) != len(report["sources"]) or len(names) > MOST_NAMES or len(set(map(str, names))) < len(names):
+        raise RunNotUsable(problem=f"its sources are named twice, or are more than {MOST_NAMES:,}")
+    for name in names:
+        if not isinstance(name, str) or not _SOURCE.fullmatch(name) or len(name.encode()) > 200:  # it becomes a file's
+            raise RunNotUsable(problem=f"{str(name)[:80]!r} is no name of a source")
+    inputs, software = report["run"]["inputs"], report["software"]
+    words = [inputs["digest"], report["run"]["code"], *software, *software.values()]
+    if type(inputs["files"]) is not int or len(words) > 200 or not all(isinstance(one, str) and len(one) <= 200 for one in words):
+        raise RunNotUsable(problem="what its report says of inputs, code and software is not what a run writes")
 
 
 def disagreements(report: Mapping[str, Any], counted: Mapping[str, int]) -> list[str]:

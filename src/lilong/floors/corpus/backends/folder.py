@@ -40,7 +40,8 @@ class FolderOfTexts:
             sources.append(self._source(name, entry, out))
         large = sum(path.is_file() and not path.is_symlink() and path.stat().st_size > MAX_FILE for path in self.folder.rglob("*"))
         left_out = f"; {large} file(s) above {MAX_FILE >> 20} MiB were left out" if large else ""
-        return SourceSet("folder", f"{len(sources)} source(s) from a folder that was given{left_out}", tuple(sources))
+        counted = f"{len(sources)} {'source' if len(sources) == 1 else 'sources'}"
+        return SourceSet("folder", f"{counted} from a folder that was given{left_out}", tuple(sources))
 
     def _declared(self) -> dict[str, dict[str, Any]]:
         path = self.folder / DECLARATION

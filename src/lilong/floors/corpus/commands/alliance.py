@@ -370,7 +370,7 @@ def contains(
     if not found["passages"] and not found["copies"]:
         click.echo("No document has this text, and it is too short to be found as a part of one.")
         return
-    click.echo(f"{found['share']:.0%} of the text stands in {found['repository']}@{found['commit'][:12]}; {len(found['copies'])} documents are the same letter by letter.")  # fmt: skip
+    click.echo(f"{found['share']:.0%} of the text stands in {found['repository']}@{found['commit'][:12]}; {comparing.same(len(found['copies']))}.")  # fmt: skip
     if found["documents"]:
         show(found["documents"], False, _FOUND)
 

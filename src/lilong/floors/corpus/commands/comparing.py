@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import click
 
 from lilong.cli_kit import harmless, show
 from lilong.floors.corpus.commands.curation import as_json, of_run
-from lilong.ground.errors import BadInput
+from lilong.ground.errors import BadInput, NotFound
 
 _PATH = click.Path(path_type=Path)
 _FOUND = (("DOCUMENT", "document"), ("SHARE OF THE TEXT", "share"))
 _ITEMS = (("ITEM", "item"), ("DOCUMENT", "id"), ("METHOD", "method"), ("FOUND", "found"), ("OF", "windows"))
 _SHOWN = 20
+_NAME = re.compile(r"\S{1,200}\.(md|rst|txt|html?)")
 _RUNGS = ("exact", "paragraphs", "lines", "near", "passages", "meaning")
 _STEPS = (("STEP", "step"), ("DOCUMENTS", "documents"), ("LEFT", "left"), ("TAKEN OUT (BYTES)", "taken_out"))
 
@@ -105,7 +107,7 @@ def contains(text: str, folder: Path, as_json: bool) -> None:
     if not found.asked and not found.copies:
         click.echo("No document is this text, and it is too short to be found as a part of one.")
         return
-    click.echo(f"{found.share:.0%} of the text stands in this corpus; {len(found.copies)} documents are the same letter by letter.")
+    click.echo(f"{found.share:.0%} of the text stands in this corpus; {same(len(found.copies))}.")
     if found.documents:
         show(told["documents"], False, _FOUND)
 
@@ -158,7 +160,13 @@ def _document(one: tuple[str, float]) -> dict[str, Any]:
     return {"document": one[0], "share": round(one[1], 4)}
 
 
+def same(copies: int) -> str:
+    return f"{copies:,} {'document is' if copies == 1 else 'documents are'} the same letter by letter"
+
+
 def text_of(given: str) -> str:
+    if _NAME.fullmatch(given) and not Path(given).exists():  # not a text: the answer `it is nowhere` would mislead
+        raise NotFound(kind="file", name=given)
     try:
         return Path(given).read_bytes().decode("utf-8-sig") if Path(given).is_file() else given
     except UnicodeDecodeError:

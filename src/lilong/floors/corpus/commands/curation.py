@@ -71,6 +71,10 @@ def curate(
 
     INPUT is a file, a folder, or NAME=PATH; NAME is then the documents' source. Interrupted, the same command goes on where it was.
     """
+    from lilong.floors.corpus.curation.runs import batch
+
+    if on != "ray":
+        batch.start_lean()
     from lilong.floors.corpus.curation.runs import engine, profiles, progress
 
     setup = profiles.Setup(profile, tuple(map(_classifier, classifiers)), tuple(sorted(set(mask))))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lilong.floors.corpus.contract import BadRecipe
 from lilong.floors.corpus.curation.dedup.banding import Banding
+from lilong.floors.corpus.curation.licences import spdx
 from lilong.ground.errors import BadInput
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT = "documentation"
 _LIMITS = ("max_documents", "max_bytes")
 _NEAR = ("bands", "rows", "words", "characters", "family_bands", "family_rows", "family_similarity", "namesakes")
+_IN_NEAR = "near_duplicates."
 _PERSONAL = ("mask", "drop")
 
 
@@ -107,7 +109,7 @@ def parse(value: Mapping[str, Any]) -> Recipe:
     _known(given, (*base, "policy"), "")
     base |= given
     limits, near, profile = base["limits"], base["near_duplicates"], _profile(base["profile"])
-    words, characters = _whole(near, "words", 1), _whole(near, "characters", 1)
+    words, characters = _whole(near, "words", 1, _IN_NEAR), _whole(near, "characters", 1, _IN_NEAR)
     return Recipe(
         name=str(base["name"]),
         version=str(base["version"]),
@@ -119,12 +121,12 @@ def parse(value: Mapping[str, Any]) -> Recipe:
         allow_licences=_strings(base, "allow_licences"),
         licences=_licences(base["licences"]),
         exclude=_strings(base, "exclude"),
-        max_documents=_whole(limits, "max_documents", 0),
-        max_bytes=_whole(limits, "max_bytes", 0),
-        near=_banding(words, _whole(near, "bands", 1), _whole(near, "rows", 1)),
+        max_documents=_whole(limits, "max_documents", 0, "limits."),
+        max_bytes=_whole(limits, "max_bytes", 0, "limits."),
+        near=_banding(words, _whole(near, "bands", 1, _IN_NEAR), _whole(near, "rows", 1, _IN_NEAR)),
         characters=characters,
-        family=_banding(words, _whole(near, "family_bands", 1), _whole(near, "family_rows", 1)),
-        family_similarity=_share(near, "family_similarity"),
+        family=_banding(words, _whole(near, "family_bands", 1, _IN_NEAR), _whole(near, "family_rows", 1, _IN_NEAR)),
+        family_similarity=_share(near, "family_similarity", _IN_NEAR),
         namesakes=bool(near["namesakes"]),
         mask=_kinds(base["personal"], "mask"),
         drop=_kinds(base["personal"], "drop"),
@@ -212,18 +214,22 @@ def _licences(value: Any) -> tuple[tuple[str, str], ...]:
         raise BadRecipe(
             field="licences", problem=f"{value!r} is not a table of texts", way_out='Write it as { source = "SPDX expression" }.'
         )
+    for source, named in value.items():
+        if spdx(named) is None:
+            way_out = "Write one such as CC-BY-4.0, or LicenseRef-<name>."
+            raise BadRecipe(field=f"licences.{source}", problem=f"'{named}' is not an SPDX expression", way_out=way_out)
     return tuple(sorted(value.items()))
 
 
-def _whole(table: Mapping[str, Any], key: str, least: int) -> int:
+def _whole(table: Mapping[str, Any], key: str, least: int, prefix: str = "") -> int:
     value = table[key]
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise BadRecipe(field=key, problem=f"{value!r} is not a whole number from {least}", way_out="Give such a number.")
+        raise BadRecipe(field=f"{prefix}{key}", problem=f"{value!r} is not a whole number from {least}", way_out="Give such a number.")
     return value
 
 
-def _share(table: Mapping[str, Any], key: str) -> float:
+def _share(table: Mapping[str, Any], key: str, prefix: str = "") -> float:
     value = table[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise BadRecipe(field=key, problem=f"{value!r} is not a share", way_out="Give a number from 0 to 1.")
+        raise BadRecipe(field=f"{prefix}{key}", problem=f"{value!r} is not a share", way_out="Give a number from 0 to 1.")
     return float(value)

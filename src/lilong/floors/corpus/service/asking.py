@@ -13,6 +13,7 @@ from lilong.floors.corpus import store
 from lilong.floors.corpus.alliance.shapes import Contained, ContainsAsk, Found, NoIndex
 from lilong.floors.corpus.contract import State, TakenOutOfUse, Version, VersionNotFound
 from lilong.floors.corpus.store import alliance as rows
+from lilong.floors.hub.contract import Hub, Kind
 from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput
@@ -36,7 +37,7 @@ _mapping = threading.Lock()
 def contains(house: House, actor: Actor, ask: ContainsAsk) -> Contained:
     """Whether a text stands in a published version, whole or in part. A version that was put out of use answers no more.
 
-    Raises VersionNotFound, TakenOutOfUse, BadInput; NoIndex while the index is being made, for which this call asks.
+    Raises VersionNotFound, GatedRepository, TakenOutOfUse, BadInput; NoIndex while the index is being made, for which this call asks.
     """
     if not 0 < len(ask.text) <= _LONGEST:
         raise BadInput(field="text", problem=f"it has {len(ask.text):,} characters", way_out=f"Give 1 to {_LONGEST:,}.")
@@ -54,6 +55,8 @@ def _look(house: House, tx: Tx, actor: Actor, name: str) -> tuple[Version, rows.
     row = found_version(house, tx, actor, name)
     if row.state is not State.DONE:
         raise VersionNotFound(name=name[:200])
+    if not house.access.allowed(tx, actor, "corpus.read", row.organisation):  # of a gated repository it would tell what it holds
+        house.port(Hub).revision(tx, actor, Kind.DATASET, row.repository)  # type: ignore[type-abstract]
     if row.superseded is not None:
         following = successor(tx, row)
         raise TakenOutOfUse(

@@ -34,7 +34,7 @@ from lilong.ground.errors import BadInput
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
-from .parts import PAGE, PROGRAM, check_audience, found_set, found_version, sees_version, visible
+from .parts import PAGE, PROGRAM, check_audience, found_set, found_version, has_texts, sees_version, visible
 
 BUILD = "corpus.build"
 MOST_SETS = 100
@@ -188,7 +188,12 @@ def versions(house: House, actor: Actor, repository: str | None = None, limit: i
 
 def datasheet(house: House, actor: Actor, name: str) -> Datasheet:
     """A version with its sources, licences, drop reasons and sample documents. Raises VersionNotFound."""
-    row = version(house, actor, name)
-    digest = house.db.read(lambda tx: store.result(tx, row.id))
-    samples: dict[str, Any] = json.loads(house.blobs.read(digest))["samples"] if digest and row.superseded is None else {}
-    return rules.datasheet(row, samples)
+
+    def read(tx: Tx) -> tuple[Version, str | None, bool]:
+        row = found_version(house, tx, actor, name)
+        digest = store.result(tx, row.id) if row.superseded is None and has_texts(house, tx, actor, row) else None
+        return row, digest, house.access.allowed(tx, actor, "corpus.read", row.organisation)
+
+    row, digest, own = house.db.read(read)
+    samples: dict[str, Any] = json.loads(house.blobs.read(digest))["samples"] if digest else {}
+    return rules.datasheet(row, samples if own else {**samples, "dropped": []})

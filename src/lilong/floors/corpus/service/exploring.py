@@ -18,6 +18,7 @@ from lilong.ground.floor import load
 from lilong.ground.house import House
 
 from .files import tree
+from .parts import has_texts
 
 if TYPE_CHECKING:
     from lilong.floors.corpus.curation.exploring import documents
@@ -37,7 +38,8 @@ class NothingToExplore(NotFound):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A version with its files (path -> digest). `texts`: whether any are shown: none of a version that a takedown has put out of use.
+    """A version with its files (path -> digest). `texts`: whether any are shown: none of a version that a takedown has put out of
+    use, nor of one in a gated repository to whom that is shut.
     `texts_of_dropped`: whether the actor may read what was dropped; `steward`: whether they may take things down."""
 
     version: Version
@@ -59,15 +61,18 @@ def opened(house: House, actor: Actor, name: str) -> Opened:
     missing = next((path for path in TABLES if path not in files), None)
     if missing is not None:
         raise NothingToExplore(name=name, problem=f"it has no {missing}. Build it again")
-    own, steward = house.db.read(
-        lambda tx: tuple(house.access.allowed(tx, actor, what, row.organisation) for what in ("corpus.read", "corpus.steward"))
+    own, steward, may = house.db.read(
+        lambda tx: (
+            *(house.access.allowed(tx, actor, what, row.organisation) for what in ("corpus.read", "corpus.steward")),
+            has_texts(house, tx, actor, row),
+        )
     )
     package = next((name for name in ("pyarrow", "numpy") if find_spec(name) is None), None)
     if package is not None:
         raise ExplorerMissing(package=package)
     from lilong.floors.corpus.curation.exploring import documents
 
-    texts = row.superseded is None
+    texts = row.superseded is None and may
     review = laid_down(house, row.review) if own and texts and row.review else None
     report = json.loads(house.blobs.read(files["report.json"]))
     tables = documents.Version(Paths(house, files), report["run"]["policy"], review, None if texts else ())

@@ -17,7 +17,7 @@ from lilong.floors.corpus.contract import (
     VersionNotFound,
 )
 from lilong.floors.corpus.store import alliance as rows
-from lilong.floors.hub.contract import Hub, Kind
+from lilong.floors.hub.contract import GatedRepository, Hub, Kind
 from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.db import Tx
 from lilong.ground.errors import LilongError, NotFound
@@ -50,6 +50,13 @@ def sees_version(house: House, tx: Tx, actor: Actor, row: Version) -> bool:
     return house.access.allowed(tx, actor, "corpus.read", row.organisation) or reads_repository(house, tx, actor, row.repository)
 
 
+def has_texts(house: House, tx: Tx, actor: Actor, row: Version) -> bool:
+    """Whether the actor may have the texts of a version that they see: in a gated repository not all may."""
+    return house.access.allowed(tx, actor, "corpus.read", row.organisation) or reads_repository(
+        house, tx, actor, row.repository, to_read=True
+    )
+
+
 def _sees(house: House, tx: Tx, actor: Actor, organisation: str, terms: Terms) -> bool:
     if house.access.allowed(tx, actor, "corpus.read", organisation):
         return True
@@ -58,10 +65,10 @@ def _sees(house: House, tx: Tx, actor: Actor, organisation: str, terms: Terms) -
     return terms is Terms.PUBLIC and house.access.anywhere(tx, actor, "corpus.read")
 
 
-def reads_repository(house: House, tx: Tx, actor: Actor, repository: str) -> bool:
+def reads_repository(house: House, tx: Tx, actor: Actor, repository: str, *, to_read: bool = False) -> bool:
     try:
-        house.port(Hub).revision(tx, actor, Kind.DATASET, repository, to_read=False)  # type: ignore[type-abstract]
-    except NotFound:
+        house.port(Hub).revision(tx, actor, Kind.DATASET, repository, to_read=to_read)  # type: ignore[type-abstract]
+    except (NotFound, GatedRepository):
         return False
     return True
 

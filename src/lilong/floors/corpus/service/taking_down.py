@@ -23,7 +23,7 @@ from lilong.floors.corpus.alliance.shapes import (
     TakedownShown,
     TakenDown,
 )
-from lilong.floors.corpus.contract import TAKEDOWN, AskedOtherwise, BuildAsk, State, Version, VersionNotFound
+from lilong.floors.corpus.contract import TAKEDOWN, AskedOtherwise, BuildAsk, SourceSet, State, Version, VersionNotFound
 from lilong.floors.corpus.store import alliance as rows
 from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.blobs import digest_of
@@ -128,14 +128,19 @@ def _candidates(house: House, tx: Tx, actor: Actor, ask: TakedownAsk) -> tuple[V
     """
     named = _named(house, tx, actor, ask)
     own = store.versions(tx, "v.organisation = :organisation AND v.state = 'done'", {"organisation": named.organisation}, 100_000)
-    sets = {each: store.source_set(tx, each) for each in named.sources}
-    steward = {
-        each for each, one in sets.items()
-        if one is not None and any(house.access.allowed(tx, actor, "corpus.steward", of) for of in {one.organisation, one.contributor})
-    }  # fmt: skip
-    found = {row.id: row for row in (*own, *store.versions_of_sets(tx, sets))}
+    sets = _sets(tx, named)
+    steward = {one.id for one in sets if any(house.access.allowed(tx, actor, "corpus.steward", of) for of in _givers(one))}
+    found = {row.id: row for row in (*own, *store.versions_of_sets(tx, named.sources))}
     mine = {row.id for row in (*own, *store.versions_of_sets(tx, steward))}
     return named, sorted(found.values(), key=lambda row: (row.created_at, row.id)), mine
+
+
+def _sets(tx: Tx, row: Version) -> list[SourceSet]:
+    return [one for one in (store.source_set(tx, each) for each in row.sources) if one is not None]
+
+
+def _givers(one: SourceSet) -> set[str]:
+    return {one.organisation, one.contributor}
 
 
 def _take(house: House, tx: Tx, actor: Actor, ask: TakedownAsk, held: _Held) -> Takedown | None:
@@ -155,8 +160,12 @@ def _take(house: House, tx: Tx, actor: Actor, ask: TakedownAsk, held: _Held) -> 
         identity, held.named.organisation, ask.key, State.REQUESTED, held.named.id, held.named.repository, held.named.commit or "",
         ask.without, ask.reason, actor.user, now, statement,
     )  # fmt: skip
-    sets = [one for one in (store.source_set(tx, each) for each in held.named.sources) if one is not None]
-    rows.add_takedown(tx, row, ask, orders.exclusions(ask.without, held.named, sets), held.leaving | held.others)
+    sets = _sets(tx, held.named)
+    # of all for whom the actor takes it down: by these what leaves of others is built without it too
+    behalf = {of for one in sets for of in _givers(one) if house.access.allowed(tx, actor, "corpus.steward", of)}
+    rows.add_takedown(
+        tx, row, ask, orders.exclusions(ask.without, held.named, sets), behalf | {row.organisation}, held.leaving | held.others
+    )
     for each in leaving:
         rows.supersede(tx, each.id, identity)
     _build_without(house, tx, row, leaving)
@@ -207,7 +216,8 @@ def _next(house: House, tx: Tx, row: Takedown, newest: Version, gone: Container[
     if newest.id not in gone and (newest.superseded is None if newest.state is State.DONE else missed(tx, newest) is None):
         return newest
     asked = store.asked(tx, newest.id)
-    ask = replace(asked, key=f"{row.id} {newest.id}")
+    where = newest.repository  # it may have been given another name since
+    ask = replace(asked, key=f"{row.id} {newest.id} {where}", repository=where)
     if isinstance(ask, BuildAsk):
         return requested(house, tx, SYSTEM, ask)
     return publishing.requested(house, tx, SYSTEM, ask)
@@ -242,7 +252,7 @@ def _finished(house: House, tx: Tx, row: Takedown, error: str | None) -> None:
 
 def missed(tx: Tx, row: Version) -> str | None:
     """What was taken down since a version was asked for, so that it may not be published; None where nothing was."""
-    sets = [one for one in (store.source_set(tx, each) for each in row.sources) if one is not None]
+    sets = _sets(tx, row)
     standing = rows.excluded(tx, concerned(row.organisation, sets))
     now = asdict(orders.of_sets(standing, sets) if sets else orders.of_run(standing, row.organisation))
     then = asdict(row.without)

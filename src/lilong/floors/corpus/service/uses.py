@@ -12,7 +12,7 @@ from lilong.floors.corpus import store
 from lilong.floors.corpus.alliance import terms
 from lilong.floors.corpus.contract import State, Terms, Version
 from lilong.floors.corpus.store import alliance as rows
-from lilong.floors.hub.contract import Kind
+from lilong.floors.hub.contract import Hub, Kind
 from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.db import Tx
 from lilong.ground.errors import NotFound
@@ -56,7 +56,10 @@ def _used(
             if row.id not in asked:
                 asked[row.id] = refusal(tx, row, organisation, wanted)
         if all(asked[row.id] is not None for row in versions):
-            nearest = min(versions, key=lambda row: (row.organisation != organisation, not sees_version(house, tx, actor, row), row.id))
+            nearest = min(
+                versions,
+                key=lambda row: (row.organisation != organisation, not sees_version(house, tx, actor, row), row.superseded is not None, row.id),
+            )  # one in use first: that the old one is not does not say why the new one is refused
             return Answer(False, asked[nearest.id] or "")
     return _YES
 
@@ -84,16 +87,30 @@ def _shared(house: House, *, tx: Tx, actor: Actor, kind: str, repository: str) -
     """A private repository is open to those who read for a member, where every version in it is meant for the alliance."""
     if kind != Kind.DATASET.value or not actor.user:
         return Answer(False, "")
-    found = {one.terms for one in store.versions_in(tx, repository) if one.state is State.DONE}
-    if Terms.ALLIANCE not in found or Terms.PRIVATE in found:
+    found = [one for one in store.versions_in(tx, repository) if one.state is State.DONE]
+    terms_here = {one.terms for one in found}
+    if Terms.ALLIANCE not in terms_here or Terms.PRIVATE in terms_here:
         return Answer(False, "")
-    return Answer(any(house.access.allowed(tx, actor, "hub.read", each) for each in rows.members(tx)), "")
+    if not any(house.access.allowed(tx, actor, "hub.read", each) for each in rows.members(tx)):
+        return Answer(False, "")
+    return Answer(any(_stands(house, tx, one) for one in reversed(found)), "")  # not another one that was given the name since
 
 
-def _public(*, tx: Tx, kind: str, repository: str) -> Answer:
-    if kind != Kind.DATASET.value:
-        return _YES
-    closed = next((one for one in store.versions_in(tx, repository) if one.terms is not Terms.PUBLIC), None)
+def _stands(house: House, tx: Tx, row: Version) -> bool:
+    try:
+        house.port(Hub).revision(tx, SYSTEM, Kind.DATASET, row.repository, row.commit or "", to_read=False)  # type: ignore[type-abstract]
+    except NotFound:
+        return False
+    return True
+
+
+def _public(*, tx: Tx, kind: str, repository: str, digests: Collection[str]) -> Answer:
+    """Neither where a version stands that is meant for fewer, nor where a copy of its texts does. `digests`: of all large files it ever held."""
+    known = store.versions_in(tx, repository) if kind == Kind.DATASET.value else []
+    for versions in store.versions_by_file(tx, digests).values():
+        if all(one.terms is not Terms.PUBLIC for one in versions):
+            known += versions
+    closed = next((one for one in known if one.terms is not Terms.PUBLIC), None)
     if closed is None:
         return _YES
     way_out = "Build a version of public sources in a repository of its own, and open that one."

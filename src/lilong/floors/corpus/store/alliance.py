@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -70,8 +71,11 @@ def _member(row: Row) -> Member:
 # --- takedowns -------------------------------------------------------------------------------------------------------------
 
 
-def add_takedown(tx: Tx, row: Takedown, ask: TakedownAsk, exclusions: Without, reached: Mapping[str, int]) -> None:
-    """`exclusions`: see alliance.takedowns. `reached`: id of each version that held it -> how many documents."""
+def add_takedown(
+    tx: Tx, row: Takedown, ask: TakedownAsk, exclusions: Without, organisations: Iterable[str], reached: Mapping[str, int]
+) -> None:
+    """`exclusions`: see alliance.takedowns; `organisations`: from whose texts they stay out. `reached`: id of each version that held it -> how
+    many documents."""
     tx.run(
         "INSERT INTO corpus_takedowns (id, organisation, request_key, asked, state, version, repository, commit_id, reason, requested_by,"
         " created_at, statement, reached, finished_at) VALUES (:id, :organisation, :key, :asked, :state, :version, :repository, :commit_id,"
@@ -80,12 +84,12 @@ def add_takedown(tx: Tx, row: Takedown, ask: TakedownAsk, exclusions: Without, r
         repository=row.repository, commit_id=row.commit, reason=row.reason, requested_by=row.requested_by, created_at=row.created_at,
         statement=row.statement, reached=as_json(dict(reached)), finished_at=row.finished_at,
     )  # fmt: skip
-    for kind, values in _kinds(exclusions).items():
+    for organisation, (kind, values) in product(sorted(set(organisations)), _kinds(exclusions).items()):
         for value in values:
             tx.run(
                 "INSERT INTO corpus_exclusions (organisation, kind, value, takedown) VALUES (:organisation, :kind, :value, :takedown)"
                 " ON CONFLICT (organisation, kind, value) DO NOTHING",
-                organisation=row.organisation, kind=kind, value=value, takedown=row.id,
+                organisation=organisation, kind=kind, value=value, takedown=row.id,
             )  # fmt: skip
 
 

@@ -50,7 +50,8 @@ def change(house: House, actor: Actor, kind: Kind, name: str, *, private: bool |
 
 def check_public(house: House, tx: Tx, held: Held) -> None:
     """Raises MayNotBePublic where an upper floor has something against it."""
-    reason = house.gates.objection(MAY_BE_PUBLIC, tx=tx, kind=held.kind.value, repository=held.name)
+    digests = [one.digest for one in store.contents(tx, held)]
+    reason = house.gates.objection(MAY_BE_PUBLIC, tx=tx, kind=held.kind.value, repository=held.name, digests=digests)
     if reason is not None:
         raise MayNotBePublic(name=held.name, reason=reason)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ COMPARED = 64 << 10
 """Characters of each text that are compared."""
 AROUND = 12
 """Equal words that are shown on each side of a difference."""
-_PAIRS = 400_000  # of words in one stretch that differs, up to which it is compared word by word
+_STEPS = 20_000_000  # that one comparison may take, a second or so; texts that are made for it would take minutes
 _WORD = re.compile(
     r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]\s*|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]+\s*|[^\w\s]\s*|\s+"
 )
@@ -171,30 +172,45 @@ def words_compared(left: str, right: str) -> list[Piece]:
     """
     found: list[Piece] = []
     lines = left.splitlines(keepends=True), right.splitlines(keepends=True)
-    for tag, a, b, c, d in (
-        difflib.SequenceMatcher(None, *lines, autojunk=False).get_opcodes()
-        if _affordable(*lines)
-        else [("replace", 0, len(lines[0]), 0, len(lines[1]))]
-    ):
+    budget = [_STEPS]
+    for tag, a, b, c, d in _compared(*lines, budget):
         one, other = "".join(lines[0][a:b]), "".join(lines[1][c:d])
-        _add(found, [Piece("same", one, other)] if tag == "equal" else _inside(one, other))
+        _add(found, [Piece("same", one, other)] if tag == "equal" else _inside(one, other, budget))
     return found
 
 
-def _affordable(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether a comparison stays short: equal lines (or words) that both have are what it costs."""
-    counts: dict[str, int] = {}
-    for word in one:
-        counts[word] = counts.get(word, 0) + 1
-    return sum(counts.get(word, 0) for word in other) <= _PAIRS
+class _TooLong(Exception):
+    pass
 
 
-def _inside(left: str, right: str) -> list[Piece]:
+class _Matcher(difflib.SequenceMatcher[str]):
+    """Stops when its budget is spent: it looks for the longest match again and again, each time through all pairs of equal words."""
+
+    def __init__(self, one: Sequence[str], other: Sequence[str], budget: list[int]) -> None:
+        super().__init__(None, one, other, autojunk=False)
+        self._one, self._often, self._budget = one, Counter(other), budget
+
+    def find_longest_match(self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None) -> difflib.Match:
+        self._budget[0] -= sum(1 + self._often[word] for word in self._one[alo:ahi])
+        if self._budget[0] < 0:
+            raise _TooLong
+        return super().find_longest_match(alo, ahi, blo, bhi)
+
+
+def _compared(one: Sequence[str], other: Sequence[str], budget: list[int]) -> list[tuple[str, int, int, int, int]]:
+    """What was the same and what not; where that would take too long, one change."""
+    try:
+        return list(_Matcher(one, other, budget).get_opcodes())
+    except _TooLong:
+        return [("replace", 0, len(one), 0, len(other))]
+
+
+def _inside(left: str, right: str, budget: list[int]) -> list[Piece]:
     one, other = words(left), words(right)
-    if not one or not other or not _affordable(one, other):
+    if not one or not other:
         return _piece(left, right)
     found: list[Piece] = []
-    for tag, a, b, c, d in difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
+    for tag, a, b, c, d in _compared(one, other, budget):
         first, second = "".join(one[a:b]), "".join(other[c:d])
         found += [Piece("same", first, second)] if tag == "equal" else _piece(first, second)
     return found

@@ -267,7 +267,7 @@ def _alone(state: _State, one: cutting.Batch, key: str) -> None:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=batch.outlive_nobody)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=batch.begin)
     try:
         yield pool
     finally:

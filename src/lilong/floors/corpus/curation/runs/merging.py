@@ -59,8 +59,11 @@ class Documents:
 
 
 def _opened(path: Path) -> pq.ParquetFile:
+    file = path / "documents.parquet" if path.is_dir() else path
+    if not file.is_file():
+        raise NoDocuments(path=path, problem=f"{file} is not there")
     try:
-        opened = pq.ParquetFile(path / "documents.parquet" if path.is_dir() else path)
+        opened = pq.ParquetFile(file)
     except (pa.ArrowException, OSError) as problem:
         raise NoDocuments(path=path, problem=str(problem)) from None
     if not {"id", "text"} <= set(opened.schema_arrow.names):

@@ -31,8 +31,7 @@ class NoRun(NotFound):
 
 
 class NoSuchDocument(NotFound):
-    """The run in {folder} has read no document '{name}'. Give an id, the first six digits of one at least, or a uri as decisions.parquet has it,
-    alone or after its source and a slash."""
+    """The run in {folder} has read no document '{name}'. Give six digits of an id at least, a uri as decisions.parquet has it, or source/uri."""
 
 
 class SeveralDocuments(BadInput):

@@ -43,6 +43,7 @@ def reached(address: str | None, workers: int) -> Iterator[Any]:
     """Ray, connected: to the cluster at `address`, else to one of `workers` processors that is started here and ends with the run. A
     program that is connected already stays so. Raises RayMissing, BadAddress, NoCluster."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    os.environ.setdefault("RAY_TQDM_PATCH_PRINT", "0")  # the caller's `print` stays Python's own
     try:
         ray = import_module("ray")
         import_module("ray.data")
