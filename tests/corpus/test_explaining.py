@@ -63,7 +63,7 @@ def test_a_document_is_named_as_the_table_shows_it_and_namesakes_are_told_apart(
     results = Results.open(given.parent / "out")
     assert results.explain("pier/page.txt")["excerpt"] == "A pier."
     assert results.explain(f"{given.name}/page.txt")["excerpt"] == SHORT[0]
-    with pytest.raises(SeveralPlaces, match="Several documents are called 'page.txt'"):
+    with pytest.raises(SeveralPlaces, match=r"Several documents are called 'page\.txt'"):
         results.explain("page.txt")
 
 

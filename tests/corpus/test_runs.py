@@ -138,6 +138,15 @@ def interrupted(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
+def test_a_process_that_starts_lean_leaves_pandas_alone_until_it_is_asked_for_a_frame() -> None:
+    pytest.importorskip("pandas")
+    program = (
+        "import sys, pyarrow as pa; from lilong.floors.corpus.curation.runs import batch; batch.start_lean(); pa.array([1]); "
+        "assert 'pandas' not in sys.modules; assert pa.table(pa.table({'a': [1]}).to_pandas()).num_rows == 1"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_a_finished_run_is_not_done_again(shards: list[Path], clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "carry_out", interrupted)
     before = (clean / "report.json").stat().st_mtime_ns

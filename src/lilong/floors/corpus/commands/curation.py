@@ -148,7 +148,9 @@ def explain(name: str, folder: Path, as_json: bool) -> None:
     click.echo()
     show([{**one, "when": " and ".join(one.get("when", ()))} for one in found["rules"]], False, _RULES)
     if found["cluster"]:
-        click.echo(f"\nIt is one of {found['cluster']['documents']} copies and near duplicates; {found['cluster']['representative']} stands for them.")
+        click.echo(
+            f"\nIt is one of {found['cluster']['documents']} copies and near duplicates; {found['cluster']['representative']} stands for them."
+        )
     if found["excerpt"]:
         click.echo(harmless(f"\n{found['excerpt']}"))
     else:
