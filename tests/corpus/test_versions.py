@@ -164,7 +164,7 @@ def test_a_licence_text_that_is_not_recognised_stops_the_build_until_a_person_ha
     refused = job("build", {}, sources=found.out)
     assert refused.code == 6 and 'licences = { "texts" = "<SPDX>" }' in refused.message
     wrong = job("build", {"recipe": {"licences": {"texts": "Sundays"}}}, sources=found.out)
-    assert wrong.code == 2 and "'Sundays', which is not an SPDX expression" in wrong.message
+    assert wrong.code == 2 and "'licences.texts'" in wrong.message and "'Sundays' is not an SPDX expression" in wrong.message
     read = job("build", {"recipe": {"licences": {"texts": "LicenseRef-Sundays"}}}, sources=found.out)
     assert list(read.result["licences"]) == ["LicenseRef-Sundays"] == [one["licence"] for one in read.result["sources"]]
 
