@@ -147,11 +147,7 @@ def _claim(out: Path, run: dict[str, Any]) -> None:
     durable.sweep(out)
     if any(out.iterdir()):
         raise NotARun(folder=out)
-    durable.write(path, lambda file: _put(file, run))
-
-
-def _put(file: Any, value: Any) -> None:
-    file.write(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+    durable.write_json(path, run)
 
 
 def _measure(plan: Plan, progress: Progress) -> None:

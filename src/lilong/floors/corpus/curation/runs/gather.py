@@ -5,7 +5,6 @@ Memory holds one bucket's rows, or a few buckets' where there are threads, and o
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -69,11 +68,7 @@ def publish(job: Job, final: Path, tally: Tally) -> None:
         (final / f"{name}.parquet").replace(job.out / f"{name}.parquet")
     durable.sync_folder(job.out)
     report = tally.report(job.run, job.policy, job.out, TABLES)
-    durable.write(job.out / "report.json", lambda file: _put(file, report))
-
-
-def _put(file: Any, value: Any) -> None:
-    file.write(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+    durable.write_json(job.out / "report.json", report)
 
 
 def _of_bucket(job: Job, done: Sequence[durable.Done], kind: str, bucket: int) -> pa.Table:
