@@ -39,7 +39,7 @@ _ALIVE_S = 30.0
 _REPEAT_S = 10.0  # before a site is told again to end an attempt
 _DOUBT_S = 1.0  # before something that went wrong is tried again
 _HANDS = 4  # threads for each site
-_SHARE = 4  # times as long as a decision took, until the next one is made
+_SHARE = 2  # times the CPU time that a decision took, until the next one is made
 _FEW, _MANY = 16, 50  # attempts that one of them takes on together, at least and at most
 
 
@@ -253,7 +253,7 @@ class Dispatcher:
         now = self._house.clock.monotonic()
         if now < self._decide_at:
             return set()
-        began = time.perf_counter()
+        began = time.thread_time()
         try:
             return set(self._decider.decide())
         except Exception as problem:  # what runs goes on
@@ -261,7 +261,7 @@ class Dispatcher:
             return set()
         finally:
             if self._running:
-                self._decide_at = now + min(_SHARE * (time.perf_counter() - began), LOOK_S)
+                self._decide_at = now + min(_SHARE * (time.thread_time() - began), LOOK_S)
 
     def _submit_all(self, site: str, entries: Mapping[str, Entry], tokens: Sequence[str]) -> Iterator[str]:
         """Those are as they were read: whoever would have changed them since would have had to be about them too.
