@@ -17,11 +17,13 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from lilong.ground.errors import BadInput, LilongError
 
 
 def kept_wheel(requirement: str) -> list[str]:
@@ -35,6 +37,7 @@ def kept_wheel(requirement: str) -> list[str]:
     return ["--no-index", "--find-links", str(folder)] if kept else []
 
 
+_FOLDERS = ("LILONG_IN", "LILONG_OUT", "LILONG_STATE")
 _secrets: dict[str, str] = {}  # once read, they are nowhere else
 
 
@@ -48,9 +51,15 @@ class Workspace:
 
     @classmethod
     def here(cls) -> Workspace:
-        """The workspace that the compute floor gave to this process. From here on, what ends it unforeseen is told in a last line."""
+        """The workspace that the compute floor gave to this process. From here on, what ends it unforeseen is told in a last line.
+
+        Raises BadInput outside of a job.
+        """
+        for key in _FOLDERS:
+            if key not in os.environ:
+                raise BadInput(field=key, problem="it is not set, so this is no job", way_out="Have the compute floor run it: lilong job submit.")
         sys.excepthook = _last_words
-        return cls(*(Path(os.environ[key]) for key in ("LILONG_IN", "LILONG_OUT", "LILONG_STATE")))
+        return cls(*(Path(os.environ[key]) for key in _FOLDERS))
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -94,3 +103,24 @@ def _last_words(kind: type[BaseException], problem: BaseException, trace: Traceb
         traceback.print_exception(kind, problem, trace)
         return
     print(said, file=sys.stderr)
+
+
+def carry_out(job: Callable[[Workspace], object]) -> int:
+    """Do a job's work in the workspace that is here; the exit code. What is wrong with its input is the last line of its log."""
+    try:
+        job(Workspace.here())
+    except LilongError as error:
+        print(f"{error.code()}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def one_of(verbs: Mapping[str, Callable[[Workspace], object]], words: Sequence[str]) -> Callable[[Workspace], object]:
+    """The job that the only one of a program's `words` names. Raises BadInput where it is carried out."""
+
+    def job(workspace: Workspace) -> object:
+        if len(words) != 1 or words[0] not in verbs:
+            raise BadInput(field="verb", problem=f"{' '.join(words)!r} is none", way_out=f"Give one of: {', '.join(verbs)}.")
+        return verbs[words[0]](workspace)
+
+    return job

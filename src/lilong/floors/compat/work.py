@@ -21,9 +21,9 @@ from lilong.floors.compat.contract import REFERENCE, Recipe, StackName
 from lilong.floors.compat.examination.certificate import certificate, plain
 from lilong.floors.compat.examination.run import Examined, Examiner
 from lilong.floors.compat.examination.suite import Suite, canonical, choose
-from lilong.ground.errors import BadInput, LilongError
+from lilong.ground.errors import BadInput
 from lilong.ground.seams import SystemClock
-from lilong.ground.work import Workspace
+from lilong.ground.work import Workspace, carry_out, one_of
 
 LONGEST = 20_000  # characters of a document that are looked at
 MOST_DOCUMENTS = 5_000
@@ -129,17 +129,5 @@ def _digests(model: Path) -> dict[str, str]:
 
 VERBS = {"examine": examine}
 
-
-def main() -> None:
-    verb = sys.argv[1] if len(sys.argv) == 2 else ""
-    try:
-        if verb not in VERBS:
-            raise BadInput(field="verb", problem=f"'{verb}' is not one of {', '.join(VERBS)}", way_out="Give one of them.")
-        VERBS[verb](Workspace.here())
-    except LilongError as error:
-        print(f"{error.code()}: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
-
-
 if __name__ == "__main__":
-    main()
+    raise SystemExit(carry_out(one_of(VERBS, sys.argv[1:])))

@@ -10,16 +10,15 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lilong.floors.evaluation import rules
 from lilong.floors.evaluation.contract import BadEvaluationRecipe, TasksUnobtainable
 from lilong.ground.blobs import digest_of, digest_of_file
-from lilong.ground.errors import LilongError
 from lilong.ground.seams import Clock, SystemClock, run
-from lilong.ground.work import Workspace, kept_wheel
+from lilong.ground.work import Workspace, carry_out, kept_wheel, one_of
 
 FETCH_SECONDS = 300.0
 # pip's own settings (mirrors, proxies, certificates) are the operator's: they pass, nothing else does.
@@ -134,19 +133,13 @@ def score(work: Workspace, clock: Clock) -> dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str]) -> None:
-    # Threads that wait for one another must not burn the cores that other jobs could use; torch reads this when it is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    work = Workspace.here()
-    verbs = {"fetch-tasks": lambda: fetch_tasks(work), "plan": lambda: plan(work), "score": lambda: score(work, SystemClock())}
-    if len(arguments) != 1 or arguments[0] not in verbs:
-        raise SystemExit(f"usage: python -m lilong.floors.evaluation.work {{{','.join(verbs)}}}")
-    try:
-        work.finish(verbs[arguments[0]]())
-    except LilongError as error:
-        print(f"{error.code()}: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from error
-
+VERBS: dict[str, Callable[[Workspace], None]] = {
+    "fetch-tasks": lambda work: work.finish(fetch_tasks(work)),
+    "plan": lambda work: work.finish(plan(work)),
+    "score": lambda work: work.finish(score(work, SystemClock())),
+}
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    # Threads that wait for one another must not burn the cores that other jobs could use; torch reads this when it is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    raise SystemExit(carry_out(one_of(VERBS, sys.argv[1:])))

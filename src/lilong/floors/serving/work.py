@@ -8,8 +8,8 @@ import threading
 
 from lilong.floors.serving.backends import llama_cpp
 from lilong.ground.blobs import digest_of_file
-from lilong.ground.errors import BadInput, Corrupt, LilongError
-from lilong.ground.work import Workspace
+from lilong.ground.errors import BadInput, Corrupt
+from lilong.ground.work import Workspace, carry_out, one_of
 
 
 def serve(workspace: Workspace) -> None:
@@ -46,17 +46,5 @@ def serve(workspace: Workspace) -> None:
 
 VERBS = {"serve": serve}
 
-
-def main(argv: list[str]) -> None:
-    if len(argv) != 1 or argv[0] not in VERBS:
-        print(f"usage: python -m lilong.floors.serving.work {'|'.join(VERBS)}", file=sys.stderr)
-        raise SystemExit(2)
-    try:
-        VERBS[argv[0]](Workspace.here())
-    except LilongError as e:
-        print(f"{e.code()}: {e}", file=sys.stderr)
-        raise SystemExit(e.exit_code) from e
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    raise SystemExit(carry_out(one_of(VERBS, sys.argv[1:])))

@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from lilong.floors.training.contract import PackageNotObtainable
-from lilong.ground.errors import BadInput, LilongError
+from lilong.ground.errors import BadInput
 from lilong.ground.seams import SystemClock, run
-from lilong.ground.work import Workspace, kept_wheel
+from lilong.ground.work import Workspace, carry_out, kept_wheel, one_of
 
 _WAY_OUT = "Check the name, the version and the network, or name a package index that can be reached with `index`."
 
@@ -108,18 +108,5 @@ def _without_secrets(url: str) -> str:
 
 VERBS: dict[str, Any] = {"fetch-base": fetch_base, "import-base": import_base, "train": train}
 
-
-def main(arguments: Sequence[str]) -> int:
-    if len(arguments) != 1 or arguments[0] not in VERBS:
-        print(f"usage: python -m lilong.floors.training.work {{{'|'.join(VERBS)}}}", file=sys.stderr)
-        return 2
-    try:
-        VERBS[arguments[0]](Workspace.here())
-    except LilongError as problem:
-        print(f"{problem.code()}: {problem}", file=sys.stderr)
-        return problem.exit_code
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(carry_out(one_of(VERBS, sys.argv[1:])))
