@@ -71,6 +71,21 @@ def test_the_log_of_the_database_has_the_root_of_its_leaves(house: House) -> Non
     assert house.db.read(lambda tx: log.root(SqlNodes(tx), 11)) == log.root(rebuilt, 11)
 
 
+def test_several_at_once_make_the_log_that_one_by_one_would(house: House) -> None:
+    firsts = []
+    for many in (3, 1, 0, 6, 2):
+        events = [RoomBooked(f"room-{number}", number) if number % 2 else RoomFreed(f"room-{number}") for number in range(many)]
+        firsts.append(house.db.write(lambda tx, events=events: house.events.append_all(tx, MEI, events)))  # type: ignore[misc]
+    assert firsts == [0, 3, 4, 4, 10]
+    recorded = house.db.read(lambda tx: house.events.since(tx, 0))
+    assert [event.subject for event in recorded[4:10]] == [f"room-{number}" for number in range(6)]
+    rebuilt = log.MemoryNodes()
+    for number, event in enumerate(recorded):
+        log.append(rebuilt, number, event.leaf)
+    assert house.db.read(lambda tx: log.root(SqlNodes(tx), 12)) == log.root(rebuilt, 12)
+    assert house.db.read(lambda tx: int(tx.value("SELECT COUNT(*) FROM ground_log_nodes"))) == len(rebuilt)
+
+
 def test_every_field_of_an_event_is_bound_by_its_leaf(house: House) -> None:
     (seq,) = book(house, "red")
     event = house.db.read(lambda tx: house.events.get(tx, seq))

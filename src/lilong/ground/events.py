@@ -98,18 +98,27 @@ class Events:
 
     def append(self, tx: Tx, actor: Actor, event: Event) -> int:
         """Record that `actor` did this; the event's number in the log."""
-        fields: dict[str, Any] = asdict(event)  # type: ignore[call-overload]
-        body = rfc8785.dumps({name: value for name, value in fields.items() if name != "subject"})
-        salt = self._ids.secret(128)
-        seq = self.size(tx)
-        recorded = Recorded(seq, stamp(self._clock.now()), actor.user, event.kind, event.subject, body.decode(), salt, body_hash(salt, body))
-        tx.run(
+        return self.append_all(tx, actor, [event])
+
+    def append_all(self, tx: Tx, actor: Actor, events: Sequence[Event]) -> int:
+        """Record several in their order, for the price of little more than one; the number of the first."""
+        first = self.size(tx)
+        nodes = SqlNodes(tx)
+        rows = []
+        for seq, event in enumerate(events, first):
+            fields: dict[str, Any] = asdict(event)  # type: ignore[call-overload]
+            body = rfc8785.dumps({name: value for name, value in fields.items() if name != "subject"})
+            salt, at = self._ids.secret(128), stamp(self._clock.now())
+            recorded = Recorded(seq, at, actor.user, event.kind, event.subject, body.decode(), salt, body_hash(salt, body))
+            rows.append(recorded.as_json())
+            log.append(nodes, seq, recorded.leaf)
+        tx.many(
             "INSERT INTO ground_events (seq, at, actor, kind, subject, body, salt, body_sha256)"
             " VALUES (:seq, :at, :actor, :kind, :subject, :body, :salt, :body_sha256)",
-            **recorded.as_json(),
+            rows,
         )
-        log.append(SqlNodes(tx), seq, recorded.leaf)
-        return seq
+        nodes.write()
+        return first
 
     def size(self, tx: Tx) -> int:
         """How many events there are."""
@@ -174,16 +183,26 @@ def origin_of(house: str) -> str:
 
 
 class SqlNodes:
-    """The log's nodes in their table."""
+    """The log's nodes in their table. What is put is there for those who get; `write` puts it into the table."""
 
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
+        self._new = log.MemoryNodes()
 
     def get(self, level: int, index: int) -> bytes:
+        if (level, index) in self._new:
+            return self._new.get(level, index)
         hash_ = self._tx.value("SELECT hash FROM ground_log_nodes WHERE level = :level AND idx = :index", level=level, index=index)
         if hash_ is None:
             raise KeyError((level, index))
         return bytes(hash_)
 
     def put(self, level: int, index: int, hash_: bytes) -> None:
-        self._tx.run("INSERT INTO ground_log_nodes (level, idx, hash) VALUES (:level, :index, :hash)", level=level, index=index, hash=hash_)
+        self._new.put(level, index, hash_)
+
+    def write(self) -> None:
+        self._tx.many(
+            "INSERT INTO ground_log_nodes (level, idx, hash) VALUES (:level, :index, :hash)",
+            [{"level": level, "index": index, "hash": hash_} for (level, index), hash_ in self._new.items()],
+        )
+        self._new.clear()

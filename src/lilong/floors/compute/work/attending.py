@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import IO, Any
 
@@ -32,7 +32,7 @@ from lilong.floors.compute.contract import (
 )
 from lilong.floors.compute.rules import Verdict
 from lilong.floors.compute.rules.asking import ARRAY_INDEX
-from lilong.floors.compute.rules.settings import TenantSettings
+from lilong.floors.compute.rules.settings import ComputeSettings, TenantSettings
 from lilong.floors.compute.store import Entry, attempts
 from lilong.floors.compute.store import settings as declared
 from lilong.floors.compute.store.waiting import Tally
@@ -41,6 +41,7 @@ from lilong.floors.compute.work.snapshotting import tenant
 from lilong.ground.access import SYSTEM
 from lilong.ground.db import Tx
 from lilong.ground.errors import LilongError
+from lilong.ground.events import Event
 from lilong.ground.house import House
 from lilong.ground.sandbox import OutputRefused
 from lilong.ground.seams import stamp
@@ -57,10 +58,21 @@ class NotYet(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class _Batch:
+    """What is written down in one transaction. Of the steps' news and of what follows from an end, the transaction tells at its end."""
+
+    tx: Tx
+    settings: ComputeSettings
+    tally: Tally = field(default_factory=Tally)
+    news: list[Event] = field(default_factory=list)
+    over: list[tuple[str, JobState]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class _Step:
     """What is to be written down of an attempt, and what is to be done once it is."""
 
-    write: Callable[[Tx, Tally], None]
+    write: Callable[[_Batch], None]
     after: Callable[[], None] = lambda: None
 
 
@@ -171,39 +183,42 @@ class Attendant:
             words = sight.waits_for or ""
             told = entry.job.reason is ReasonCode.ENGINE and (entry.job.waits_for or "").endswith(words)
             if starting and not told:
-                return _Step(lambda tx, _: attempts.pending(tx, entry, words))
+                return _Step(lambda batch: attempts.pending(batch.tx, entry, words))
         elif sight.phase is Phase.RUNNING:
             if starting and sight.sandbox is None:
                 raise NotYet
             if starting or (sight.address is not None and entry.job.state is not JobState.READY):
-                return _Step(lambda tx, _: self._runs(tx, entry, sight))
+                return _Step(lambda batch: self._runs(batch, entry, sight))
         else:
             return self._end(entry, sight, began=starting and sight.ending is not Ending.UNABLE)
         return None
 
     def _take(self, steps: Sequence[_Step]) -> None:
         def write(tx: Tx) -> None:
-            tally = Tally()
+            from lilong.floors.compute.service import ending
+
+            batch = _Batch(tx, declared.current(tx)[1])
             for step in steps:
-                step.write(tx, tally)
-            tally.write(tx)
+                step.write(batch)
+            batch.tally.write(tx)
+            if batch.news:
+                self._house.events.append_all(tx, SYSTEM, batch.news)
+            for job_id, state in batch.over:
+                ending.followed(self._house, tx, job_id, state)
 
         if steps:
             self._house.db.write(write)
         for step in steps:
             step.after()
 
-    def _runs(self, tx: Tx, entry: Entry, sight: Sight) -> None:
+    def _runs(self, batch: _Batch, entry: Entry, sight: Sight) -> None:
+        ask = entry.job.ask
         if entry.job.state is JobState.STARTING:
-            self._started(tx, entry, sight)
-        if sight.address is not None and attempts.ready(tx, entry, sight.address):
-            ask = entry.job.ask
-            self._house.events.append(tx, SYSTEM, JobReady(entry.job.id, ask.organisation, ask.kind, sight.address))
-
-    def _started(self, tx: Tx, entry: Entry, sight: Sight) -> None:
-        level, ask = sight.sandbox or "none", entry.job.ask
-        if attempts.started(tx, entry, level, sight.nodes, stamp(self._house.clock.now())):
-            self._house.events.append(tx, SYSTEM, JobStarted(entry.job.id, ask.organisation, ask.kind, entry.job.attempt, level))
+            level = sight.sandbox or "none"
+            if attempts.started(batch.tx, entry, level, sight.nodes, stamp(self._house.clock.now())):
+                batch.news.append(_began(entry, sight))
+        if sight.address is not None and attempts.ready(batch.tx, entry, sight.address):
+            batch.news.append(JobReady(entry.job.id, ask.organisation, ask.kind, sight.address))
 
     # --- ending ------------------------------------------------------------------------------------------------------------
 
@@ -236,35 +251,31 @@ class Attendant:
         told = replace(sight.exit or _NOTHING, reason=verdict.reason)
         verdict = replace(verdict, kept_s=_at_first_speed(verdict.kept_s, entry))
         usage = site.usage(entry.token) if sight.exit is not None and (began or entry.job.state is not JobState.STARTING) else None
-        news: list[bool] = []
+        settled: list[bool] = []
 
-        def write(tx: Tx, tally: Tally) -> None:
-            news.append(self._settled(tx, entry, _End(verdict, sight, told, outputs, usage, began), tally))
+        def write(batch: _Batch) -> None:
+            settled.append(self._settled(batch, entry, _End(verdict, sight, told, outputs, usage, began)))
 
         def after() -> None:
-            if news[-1]:
+            if settled[-1]:
                 log.info("attempt ended", job=entry.job.id, attempt=entry.job.attempt, state=verdict.state.value, reason=verdict.reason)
             if verdict.state not in FINISHED:
                 site.tidy(entry.token, last=False)
 
         return _Step(write, after)
 
-    def _settled(self, tx: Tx, entry: Entry, end: _End, tally: Tally) -> bool:
+    def _settled(self, batch: _Batch, entry: Entry, end: _End) -> bool:
         now: datetime = self._house.clock.now()
-        ask = entry.job.ask
-        if not attempts.settled(tx, entry, end.verdict, end.sight, end.told, end.outputs, now, end.usage, tally, began=end.began):
+        ask, tx = entry.job.ask, batch.tx
+        if not attempts.settled(tx, entry, end.verdict, end.sight, end.told, end.outputs, now, end.usage, batch.tally, began=end.began):
             return False
         if end.began:
-            level = end.sight.sandbox or "none"
-            self._house.events.append(tx, SYSTEM, JobStarted(entry.job.id, ask.organisation, ask.kind, entry.job.attempt, level))
-        _, settings = declared.current(tx)
-        name = tenant(settings, ask.organisation, ask.project)
-        attempts.used(tx, entry.token, settings.tenants.get(name, TenantSettings(name)).half_life_s, now)
+            batch.news.append(_began(entry, end.sight))
+        name = tenant(batch.settings, ask.organisation, ask.project)
+        attempts.used(tx, entry.token, batch.settings.tenants.get(name, TenantSettings(name)).half_life_s, now)
         if end.verdict.state in FINISHED:
-            from lilong.floors.compute.service import ending
-
-            self._house.events.append(tx, SYSTEM, JobFinished(entry.job.id, ask.organisation, ask.kind, end.verdict.state.value))
-            ending.followed(self._house, tx, entry.job.id, end.verdict.state)
+            batch.news.append(JobFinished(entry.job.id, ask.organisation, ask.kind, end.verdict.state.value))
+            batch.over.append((entry.job.id, end.verdict.state))
         return True
 
     def cancelled_in_queue(self, entry: Entry) -> None:
@@ -283,6 +294,11 @@ class Attendant:
     def _keep(self, file: IO[bytes]) -> tuple[str, int]:
         blob = self._house.blobs.put(iter(lambda: file.read(1 << 20), b""))
         return blob.digest, blob.size
+
+
+def _began(entry: Entry, sight: Sight) -> JobStarted:
+    ask = entry.job.ask
+    return JobStarted(entry.job.id, ask.organisation, ask.kind, entry.job.attempt, sight.sandbox or "none")
 
 
 def _last_line(site: Site, token: str) -> str:
