@@ -121,6 +121,31 @@ def test_a_body_that_is_no_job_is_refused_with_its_field(body: object, mei: Clie
     assert refused.value.status_code == 422
 
 
+def nested(depth: int) -> list[object]:
+    return [nested(depth - 1)] if depth else []
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"spec": {"a": nested(900)}}, "spec.a"),
+        ({"spec": {"a": "\ud800"}}, "spec.a"),
+        ({"title": "a\0b"}, "title"),
+        ({"title": "\udfff"}, "title"),
+        ({"argv": ["/bin/true", "\ud800"]}, "argv"),
+        ({"labels": {"a": "\0"}}, "labels"),
+        ({"data_at": "nowhere"}, "data_at"),
+        ({"service": True, "tasks": 3}, "tasks"),
+        ({"any_of": [{"acelerator": "h20"}]}, "acelerator"),
+    ],
+)
+def test_a_job_that_cannot_be_kept_as_it_was_asked_for_is_refused_by_its_field(given: dict[str, object], field: str, mei: Client) -> None:
+    body = {"kind": "a.b", "organisation": ORGANISATION, "argv": ["/bin/true"], **given}
+    with pytest.raises(ServerError, match=field) as refused:
+        mei.post("/api/compute/jobs", body)
+    assert refused.value.status_code == 422
+
+
 # --- the command line ------------------------------------------------------------------------------------------------------
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given, settings
@@ -40,10 +43,10 @@ def test_the_history_that_stands_for_a_job_is_the_nearest_with_enough_runs() -> 
     tenants = [ran(0.5, user="tom")] * ENOUGH
     others = [ran(0.9, tenant="harbour-lab", user="ada")] * (2 * ENOUGH)
     job = Ahead("lantern-works", "mei", "train", 1000)
-    assert set(History([*mine, *tenants, *others]).of(job)[1]) == {0.1}
-    assert set(History([*mine[1:], *tenants, *others]).of(job)[1]) == {0.1, 0.5}
-    assert set(History(others).of(job)[1]) == {0.9}
-    assert History([]).of(job)[1] == [1.0]
+    assert set(History([*mine, *tenants, *others]).of(job)[1]) == {0.1, 1.0}
+    assert set(History([*mine[1:], *tenants, *others]).of(job)[1]) == {0.1, 0.5, 1.0}
+    assert set(History(others).of(job)[1]) == {0.9, 1.0}
+    assert History([]).of(job)[1:] == ([1.0], [1.0])
     assert (drawn(History([]), [job], 4, 0) == 1000).all()
 
 
@@ -51,6 +54,69 @@ def test_what_has_run_longer_than_all_before_it_is_thought_to_run_to_its_limit()
     history = History([ran(0.2)] * 9 + [ran(0.4)])
     assert set(drawn(history, [Ahead("lantern-works", "mei", "train", 1000, 300)], 20, 1)[:, 0].tolist()) == {400}
     assert set(drawn(history, [Ahead("lantern-works", "mei", "train", 1000, 500)], 20, 1)[:, 0].tolist()) == {1000}
+
+
+def test_a_job_that_still_runs_says_that_jobs_run_longer() -> None:
+    """Kaplan and Meier's estimate by hand: of five, one runs after 0.2 and is shared out among the three that ran longer."""
+    used = [ran(0.1), replace(ran(0.2), ended=False), ran(0.3), ran(0.3), ran(0.6)]
+    _, parts, weights = History(used).of(Ahead("elsewhere", "", "", 1000))
+    assert parts == [0.1, 0.3, 0.3, 0.6, 1.0]
+    assert np.allclose(weights, [0.2, 0.8 / 3, 0.8 / 3, 0.8 / 3, 0.0])
+    _, parts, weights = History([ran(0.1), replace(ran(0.2), ended=False)]).of(Ahead("elsewhere", "", "", 1000))
+    assert (parts, weights) == ([0.1, 1.0], [0.5, 0.5])
+
+
+def test_with_a_history_the_middle_lies_below_the_limit_and_below_the_later_quantile() -> None:
+    chance = random.Random(3)
+    history = History([ran(min(chance.lognormvariate(-2.5, 0.8), 1.0)) for _ in range(50)])
+    futures = drawn(history, [Ahead("lantern-works", "mei", "train", 3600)], 20, 1)[:, 0].tolist()
+    p50, p90 = quantile(futures, 0.5, 10**9), quantile(futures, 0.9, 10**9)
+    assert p50 is not None and p90 is not None and p50 < p90 < 3600 and p50 < 900
+
+
+def test_less_history_makes_wider_estimates_of_the_same_middle() -> None:
+    def spread(many: int) -> float:
+        used = [0.1, 0.2, 0.3, 0.4, 0.5] * many
+        jobs = [Ahead("lantern-works", "mei", "train", 1000)] * 50
+        return float(drawn(History(map(ran, used)), jobs, 200, 2).sum(axis=1).std())
+
+    assert spread(1) > 2 * spread(20)
+
+
+def test_in_a_burst_half_start_by_the_earlier_time_and_nine_of_ten_by_the_later() -> None:
+    """One queue, first come first served; while little has ended, what ended are the short ones."""
+    chance = random.Random(11)
+    told = []
+    for seed in range(60):
+        runs = [min(max(round(600 * chance.lognormvariate(-0.3, 0.8)), 1), 3600) for _ in range(60)]
+        starts = _one_after_another([0, 0, 0, 0], runs)
+        now = starts[chance.randrange(14, 24)] + 1
+        begun = [job for job in range(60) if starts[job] < now]
+        running = [job for job in begun if starts[job] + runs[job] > now]
+        used = [replace(ran(min(runs[job], now - starts[job]) / 3600), ended=job not in running) for job in begun]
+        waiting = range(len(begun), 60)
+        ahead = [Ahead("lantern-works", "mei", "train", 3600, now - starts[job] if job in running else 0) for job in (*running, *waiting)]
+        futures = []
+        for drawing in drawn(History(used), ahead, 20, seed).tolist():
+            free = [starts[job] + ends for job, ends in zip(running, drawing, strict=False)]
+            futures.append(_one_after_another(free, drawing[len(running) :]))
+        for at, job in enumerate(waiting):
+            p50, p90 = (quantile([future[at] for future in futures], part, 10**9) for part in (0.5, 0.9))
+            assert p50 is not None and p90 is not None
+            told.append(Told(now, p50, p90, starts[job]))
+    held = calibration(told, now=10**9)
+    assert held.by_p50.share is not None and held.by_p90.share is not None
+    assert 0.4 < held.by_p50.share < 0.7
+    assert 0.8 < held.by_p90.share < 0.97
+
+
+def _one_after_another(free: list[int], runs: Sequence[int]) -> list[int]:
+    """When each starts; `free`: when each place is."""
+    places, starts = sorted(free), []
+    for run in runs:
+        starts.append(heapq.heappop(places))
+        heapq.heappush(places, starts[-1] + run)
+    return starts
 
 
 @given(st.lists(st.integers(0, 100), min_size=1, max_size=40), st.integers(50, 101))

@@ -117,6 +117,15 @@ def test_the_last_lines_of_a_log_and_a_long_one_whole(mei: HfApi) -> None:
     assert list(mei.fetch_job_logs(job_id=job.id, tail=2)) == ["line 149998", "line 149999"]
 
 
+def test_lines_are_told_once_whatever_bytes_they_hold(mei: HfApi) -> None:
+    program = (
+        "import sys, time; say = sys.stdout.buffer; say.write(b'first\\n' + b'\\xff' * 50); say.flush(); time.sleep(3); say.write(b'end')"
+    )
+    job = mei.run_job(image="python", command=["python", "-c", program])
+    assert list(mei.fetch_job_logs(job_id=job.id, follow=True)) == ["first", "\ufffd" * 50 + "end"]
+    assert list(mei.fetch_job_logs(job_id=job.id, tail=1)) == ["\ufffd" * 50 + "end"]
+
+
 def test_a_script_of_uv_runs_with_what_is_here(hf, tmp_path: Path) -> None:
     (tmp_path / "tide.py").write_text("import sys; print('from a script', sys.argv[1:])\n")
     said = hf("jobs", "uv", "run", "--namespace", ORGANISATION, tmp_path / "tide.py", "--height", "3")

@@ -277,3 +277,23 @@ def test_numbers_stay_where_the_scheduler_can_add_them_up(field: str) -> None:
     with pytest.raises(BadInput, match="it is more than") as refused:
         rules.check(JobAsk("user.program", "lantern-works", ("python",), **{field: 1 << 40}))
     assert refused.value.details["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("written", "word"), [("1979-05-27T07:32:00Z", "as text"), ("07:32:00", "as text"), ("inf", "JSON"), ("[1, {b = nan}]", "JSON")]
+)
+def test_what_json_cannot_hold_in_a_spec_is_named(written: str, word: str) -> None:
+    [ask] = job_file.read(f'organisation = "lantern-works"\ncommand = ["python"]\nspec = {{a = {written}}}\n').values()
+    with pytest.raises(BadInput, match=rf"'spec\.a.*{word}"):
+        rules.check(ask)
+
+
+def test_as_many_jobs_as_a_file_may_hold_may_wait_for_one_another() -> None:
+    head = 'organisation = "lantern-works"\ncommand = ["python"]\n'
+    chain = "".join(f'[job.j{at}]\nafter = ["j{at + 1}"]\n' for at in range(999)) + "[job.j999]\n"
+    assert list(job_file.read(head + chain)) == [f"j{at}" for at in range(999, -1, -1)]
+
+
+def test_numbers_of_an_array_that_are_too_large_are_told_so() -> None:
+    with pytest.raises(BadInput, match="beyond 9,999,999"):
+        indices("0-99999999")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -163,14 +164,15 @@ def test_a_level_can_be_chosen_for_a_site_but_none_below_the_houses_least(house:
         open_site("local", {"level": "none", "sandbox": "landlock"}, house)
 
 
-def test_a_log_is_cut_at_its_cap_and_says_so(tmp_path: Path) -> None:
+def test_of_a_log_beyond_its_cap_the_beginning_and_the_end_are_kept(tmp_path: Path) -> None:
     site = LocalSite(tmp_path / "jobs", LocalBlobs(tmp_path / "blobs"), Capacity(2, 1024), log_bytes=1000)
     token = f"{fresh()}.1"
-    site.submit(token, program("print('x' * 100_000)"))
+    site.submit(token, program("print('x' * 100_000); raise SystemExit('the real error')"))
     assert until(site, token, finished).ending is Ending.EXITED
     text = site.logs(token, 0, 1 << 20).text
-    assert text.endswith("[the log is cut here, after 1000 bytes]\n")
-    assert len(text) < 1100
+    assert re.fullmatch(r"x{500}\n\[99,\d+ bytes of the log are left out here\]\nx{200,500}\nthe real error\n", text)
+    assert 700 < len(text) < 1100
+    assert sum(path.stat().st_size for path in site.folders.of(token).glob("log*")) <= 1000
 
 
 def test_a_service_at_a_long_path_has_an_address_that_fits_a_socket(tmp_path: Path) -> None:

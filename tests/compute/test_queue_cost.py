@@ -9,7 +9,7 @@ from tests.compute.memory_site import MemorySite, TestClock, opened, program, su
 
 from lilong.floors.compute import store
 from lilong.floors.compute.contract import SiteNode
-from lilong.floors.compute.store import attempts, queue, waiting
+from lilong.floors.compute.store import asking, attempts, queue, waiting
 from lilong.floors.compute.work import Dispatcher
 from lilong.floors.compute.work.snapshotting import window
 from lilong.ground.house import House
@@ -23,6 +23,7 @@ REPEATED = {
     "what holds resources": queue.ACTIVE,
     "what is to be handed over": queue.STARTING,
     "what is to end": queue.TO_STOP,
+    "what is to end and has not begun": asking.TO_END,
     "what is to be tidied": queue.UNTIDIED,
     "attempts that run": attempts.OPEN,
     "attempts at a site": attempts.OPEN_AT,

@@ -6,15 +6,17 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lilong.floors.compute.scheduler.compiled import plainly, quick
 from lilong.floors.compute.scheduler.cycle import look
 from lilong.floors.compute.scheduler.decide import Plan, Queue, Reason, decide
-from lilong.floors.compute.scheduler.jobs import FINISHED, NEVER, REFUSED, Job, Option, Shape
+from lilong.floors.compute.scheduler.jobs import FINISHED, NEVER, REFUSED, RUNNING, WAITING, Job, Option, Shape
 from lilong.floors.compute.scheduler.order import enqueue
 from lilong.floors.compute.scheduler.policy import policies
 from lilong.floors.compute.scheduler.simulation.run import Run, opened, simulate
@@ -173,10 +175,10 @@ def test_fair_share_lets_everybody_run_in_the_end(case: Case) -> None:
     assert set(run.book.jobs.job.state[:-1].tolist()) <= {FINISHED, REFUSED}
 
 
-def stepped(nodes: list[Node], jobs: list[Job], name: str) -> Iterator[tuple[Site, Queue, int]]:
+def stepped(nodes: list[Node], jobs: list[Job], name: str, tree: Tenants | None = None) -> Iterator[tuple[Site, Queue, int]]:
     """Every moment at which jobs come or end, with the state as it is before anything starts."""
     policy = policies()[name]
-    s, queue = opened(nodes, jobs, policy, seed=5)
+    s, queue = opened(nodes, jobs, policy, seed=5, tenants=tree)
     b, q, T, h = queue.book.jobs, queue.lines, queue.tenants, queue.book.shapes
     coming, running = 0, list[int]()
     while True:
@@ -221,6 +223,88 @@ def test_under_easy_the_first_never_starts_later_than_it_was_promised(case: Case
     if book is not None:
         for job, at in promised.items():
             assert book.jobs.job.start[job] <= at
+
+
+def stream(wide: Job, narrow: Job, every: int = 700) -> list[Job]:
+    """Two that run, a wide one that waits, and narrow ones that always come before enough is free for it."""
+    runs = [replace(narrow, id=name, submit=0, limit=limit, run=limit, tenant=wide.tenant) for name, limit in (("s1", 1000), ("s2", 2000))]
+    return [*runs, replace(wide, submit=10), *(replace(narrow, id=f"n{at}", submit=20 + every * at) for at in range(40))]
+
+
+def start_of(run: Run, id: str) -> int:
+    return int(run.book.jobs.job.start[run.book.names.index(id)])
+
+
+RESERVING = ["easy", "easy-sjbf", "easy-4", "conservative", "drf-tree", "fifo"]
+
+
+@pytest.mark.parametrize("name", RESERVING)
+def test_a_quota_of_one_class_changes_nothing_for_another(name: str) -> None:
+    nodes = [Node("a", devices=8), Node("b", devices=8), Node("c", kind=1, devices=8)]
+    wide = Job("wide", (Option(Shape(8, classes=1), 2),), 0, 3000, 3000, 1)
+    jobs = stream(wide, Job("n", (Option(Shape(8, classes=1)),), 0, 1500, 1500, 2))
+    starts = []
+    for nominal in ((), (None, 8000)):
+        tree = tenants([Tenant("city"), Tenant("a", 0), Tenant("b", 0, nominal)], 2, totals(nodes, 2))
+        starts.append(plain(nodes, jobs, name, tree).book.jobs.job.start.tolist())
+    assert starts[0] == starts[1]
+
+
+@pytest.mark.parametrize("name", RESERVING)
+def test_a_tenants_own_small_jobs_do_not_keep_its_wide_one_from_its_quota(name: str) -> None:
+    nodes = [Node("a", devices=8), Node("b", devices=8)]
+    wide = Job("wide", (Option(Shape(8)),), 0, 7200, 3000, 1)
+    jobs = [Job("other", (Option(Shape(8)),), 0, 90_000, 90_000, 2), *stream(wide, Job("n", (Option(Shape(4)),), 0, 7200, 1500, 1))]
+    tree = [Tenant("city"), Tenant("a", 0, (8000,)), Tenant("b", 0, (8000,))]
+    assert start_of(plain(nodes, jobs, name, tenants(tree, 1, totals(nodes, 1))), "wide") == 2000
+
+
+def test_behind_a_turn_others_of_the_tenant_start_if_they_end_before_it_or_fit_beside_it() -> None:
+    nodes = [Node("a", devices=8), Node("b", devices=8)]
+    tree = [Tenant("city"), Tenant("a", 0, (8000,)), Tenant("b", 0, (8000,))]
+    runs = [Job("five", (Option(Shape(5)),), 0, 100, 100, 1), Job("other", (Option(Shape(8)),), 0, 900, 900, 2)]
+    wide = Job("wide", (Option(Shape(6)),), 0, 50, 50, 1)
+    behind = [Job(f"{devices} for {limit}", (Option(Shape(devices)),), 0, limit, limit, 1) for devices, limit in ((1, 100), (1, 101), (2, 101))]
+    run = plain(nodes, [*runs, wide, *behind], "easy", tenants(tree, 1, totals(nodes, 1)))
+    assert [start_of(run, job.id) for job in [wide, *behind]] == [100, 0, 0, 101]
+
+
+@st.composite
+def crowded(draw: st.DrawFn) -> list[Job]:
+    """Of two tenants, more jobs than a quota of four devices allows at once."""
+    jobs = []
+    for at in range(draw(st.integers(4, 24))):
+        run = draw(st.integers(1, 40))
+        shape = Shape(draw(st.sampled_from([1, 1, 2, 4])))
+        jobs.append(Job(str(at), (Option(shape),), draw(st.integers(0, 60)), run + draw(st.integers(0, 10)), run, draw(st.integers(1, 2))))
+    return sorted(jobs, key=lambda job: job.submit)
+
+
+@given(name=st.sampled_from(["easy", "easy-4", "conservative", "drf-tree"]), jobs=crowded())
+@settings(max_examples=40, deadline=None)
+def test_under_quotas_too_the_first_in_line_never_starts_later_than_its_turn(name: str, jobs: list[Job]) -> None:
+    nodes = [Node(str(at), devices=4) for at in range(4)]  # so that the quotas alone decide
+    tree = [Tenant("city"), *(Tenant(word, 0, (4000,), (0,)) for word in "ab")]
+    due: dict[int, int] = {}
+    with plainly():
+        for _, queue, now in stepped(nodes, jobs, name, tenants(tree, 1, totals(nodes, 1))):
+            b = queue.book.jobs.job
+            for tenant in (1, 2):
+                line = [at for at in range(len(jobs)) if b.state[at] == WAITING and jobs[at].tenant == tenant]
+                for first in line[:1]:
+                    due.setdefault(first, earliest_end(jobs, b, tenant, first, 4000 - int(queue.tenants.held[tenant, 0]), now))
+    for job, at in due.items():
+        assert b.start[job] <= at
+
+
+def earliest_end(jobs: list[Job], rows: Any, tenant: int, first: int, free: int, now: int) -> int:
+    """When its quota has as much left as the job asks, if all that run take as long as they may."""
+    need = jobs[first].options[0].shape
+    ends = sorted((int(rows.end[at]), at) for at in range(len(jobs)) if rows.state[at] == RUNNING and jobs[at].tenant == tenant)
+    while free < need.devices * need.milli and ends:
+        now, at = ends.pop(0)
+        free += jobs[at].options[0].shape.devices * jobs[at].options[0].shape.milli
+    return now if free >= need.devices * need.milli else NEVER
 
 
 @given(name=st.sampled_from([name for name in PATIENT if name not in ("random", "qssf")]), case=clusters())

@@ -120,3 +120,72 @@ def test_a_truncated_archive_is_no_trace(tmp_path: Path) -> None:
 def test_help_loads_no_numbers() -> None:
     check = "import sys, lilong.floors.compute.commands.compute; sys.exit(bool({'numpy', 'numba'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+MAXIMUM = 2**63 - 1
+PODS = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,creation_time,deletion_time,scheduled_time"
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("2017-10-03T00:00:00+08:00,60,1,60,11cb48", "zone"),
+        ("2017-10-03 00:00:00,60,1000000000,60,11cb48", "num_gpus"),
+        (f"2017-10-03 00:00:00,{2**62},1,60,11cb48", "duration"),
+        ("2017-10-03 00:00:00,9999999999999,1,60,11cb48", "duration"),
+        ("2017-10-03 00:00:00,-1,1,60,11cb48", "duration"),
+    ],
+)
+def test_lines_of_philly_beyond_all_bounds_are_counted_and_named(line: str, names: str, tmp_path: Path) -> None:
+    file = tmp_path / "philly.csv"
+    file.write_text(f"timestamp,duration,num_gpus,gpu_time,cluster\n{line}\n2017-10-03 00:00:00,60,1,60,11cb48\n")
+    told = json.loads(simulate("--trace", str(file), "--format", "philly", "--policy", "fifo", "--json")[1])
+    assert (told["jobs"], told["broken_lines"]) == (1, 1)
+    assert told["broken"][0].startswith("philly.csv:2: ")
+    assert names in told["broken"][0]
+
+
+def test_a_load_that_would_take_more_nodes_than_a_trace_may_have_asks_for_their_number(tmp_path: Path) -> None:
+    file, day = tmp_path / "philly.csv", "2017-10-03 00:00:0"
+    file.write_text(f"timestamp,duration,num_gpus,gpu_time,cluster\n{day}0,300000000,1,60,a\n{day}1,60,1,60,a\n")
+    code, _, said = simulate("--trace", str(file), "--format", "philly", "--policy", "fifo")
+    assert code == 2
+    assert "--nodes-per-vc" in said
+    assert "a=N" in said
+
+
+@pytest.mark.parametrize("at", [1, 3, 4, 8])
+def test_lines_of_swf_beyond_all_bounds_are_counted_and_named(at: int, tmp_path: Path) -> None:
+    usual = [1, 0, 0, 60, 4, -1, -1, -1, -1, -1, 1, 7, 1, -1, -1, -1, -1, -1]
+    wrong = [*usual[:at], MAXIMUM, *usual[at + 1 :]]
+    file = tmp_path / "log.swf"
+    file.write_text("; MaxProcs: 8\n" + "".join(" ".join(map(str, row)) + "\n" for row in (wrong, usual)))
+    told = json.loads(simulate("--trace", str(file), "--format", "swf", "--policy", "easy", "--json")[1])
+    assert (told["jobs"], told["broken_lines"]) == (1, 1)
+    assert told["broken"][0].startswith("log.swf:2: ")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [f"p,{MAXIMUM},1,1,1000,,LS,0,9,0", f"p,1,{MAXIMUM},1,1000,,LS,0,9,0", f"p,1,1,{MAXIMUM},1000,,LS,0,9,0", f"p,1,1,1,1000,,LS,{MAXIMUM},9,0",
+     f"p,1,1,1,1000,,LS,0,{MAXIMUM},0", "p,1,1,1,1000,,LS,-1,9,0", "p,1,1,1,1000," + "|".join(f"m{at}" for at in range(70)) + ",LS,0,9,0"],
+)  # fmt: skip
+def test_pods_beyond_all_bounds_are_counted_and_named(wrong: str, tmp_path: Path) -> None:
+    pods, nodes = tmp_path / "pods.csv", tmp_path / "nodes.csv"
+    pods.write_text(f"{PODS}\n{wrong}\nq,1,1,1,1000,,LS,0,9,0\n")
+    nodes.write_text(f"sn,cpu_milli,memory_mib,gpu,model\nn0,8000,8000,2,T4\nn1,{MAXIMUM},8000,2,T4\n")
+    told = json.loads(simulate("--trace", str(pods), "--format", "openb", "--nodes", str(nodes), "--policy", "fgd", "--json")[1])
+    assert (told["jobs"], told["nodes"], told["broken_lines"]) == (1, 1, 2)
+    assert [line.split(" ")[0] for line in told["broken"]] == ["nodes.csv:3:", "pods.csv:2:"]
+
+
+def test_who_gets_how_many_nodes_is_said_where_only_numbers_are_given() -> None:
+    _, _, said = simulate(*PHILLY, "--policy", "fifo", "--vc", "6c71a0,11cb48", "--nodes-per-vc", "3,2")
+    assert "nodes: 11cb48=3, 6c71a0=2" in said
+
+
+def test_what_groups_had_of_the_devices_sums_up_to_what_all_had() -> None:
+    told = json.loads(simulate(*PHILLY, "--policy", "easy", "--vc", "11cb48,103959", "--json")[1])
+    for groups in (told["by_tenant"], told["by_size"]):
+        assert sum(part["utilisation"] for part in groups.values()) == pytest.approx(told["utilisation"])
+    assert 0 < told["by_size"]["≤1"]["jain"] <= 1

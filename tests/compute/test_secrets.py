@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from cryptography.exceptions import InvalidTag
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from tests.compute.conftest import ORGANISATION, open_compute
 from tests.compute.test_doors import ask, client_of, inside
@@ -32,6 +32,13 @@ def mei(house: House) -> Client:
 
 def put(client: Client, name: str = "TIDE_KEY", value: str = VALUE, organisation: str = ORGANISATION) -> None:
     client.put(f"/api/compute/secrets/{organisation}/{name}", {"value": value})
+
+
+def test_a_value_that_no_program_could_be_given_is_refused(mei: Client) -> None:
+    for value in ("", "a\0b", "\ud800"):
+        with pytest.raises(ServerError, match="'value' cannot be used") as refused:
+            put(mei, value=value)
+        assert refused.value.status_code == 422
 
 
 def test_a_job_is_given_the_secret_that_it_names_and_nothing_else_has_it(house: House, mei: Client) -> None:
@@ -102,6 +109,7 @@ def test_a_secret_is_replaced_and_removed(mei: Client) -> None:
 
 
 @given(value=some.text(some.characters(codec="utf-8"), min_size=1, max_size=200))
+@settings(deadline=None)
 def test_what_is_sealed_opens_again_and_only_where_it_belongs(value: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     house = _sealing(tmp_path_factory)
     sealed = secrets.seal(house, "a", "KEY", value)

@@ -10,7 +10,9 @@ import pytest
 from tests.compute.memory_site import MemorySite, TestClock, opened, program, submitted
 
 from lilong.floors.compute.contract import Layout, SiteNode
+from lilong.floors.compute.pages import _timeline as timeline
 from lilong.floors.compute.pages import asked, pictures
+from lilong.floors.compute.rules.metering import Bill
 from lilong.floors.compute.service import usage
 from lilong.floors.compute.work import Dispatcher
 from lilong.ground.access import SYSTEM, Actor
@@ -75,7 +77,7 @@ def test_a_jobs_story_tells_its_stretches_its_place_and_what_it_comes_to(house: 
     assert told.bill.hours == pytest.approx(4)
     assert (told.bill.price, told.bill.kwh, told.bill.kgco2) == pytest.approx((48, 1.6, 0.8))
     assert [(spot.node, set(spot.devices)) for spot in told.spots] == [("a0", {"own"}), ("a1", {"free"})]
-    assert asked(job) == "8 h20"
+    assert asked(job, str) == "8 h20"
 
 
 @pytest.mark.parametrize(
@@ -101,3 +103,13 @@ def test_nothing_to_draw_is_no_picture() -> None:
         + pictures.curves([], title="", x_label="", y_label="")
         + pictures.shares([], title="", unit="")
     )
+
+
+def test_the_picture_of_a_jobs_life_is_in_the_readers_language_and_coloured_by_what_happened() -> None:
+    at = [f"2026-01-01T0{hour}:00:00Z" for hour in range(3)]
+    stretches = [usage.Stretch("waiting", at[0], at[1]), usage.Stretch("running", at[1], at[2], 1)]
+    story = usage.Story([], stretches, Bill(), [])
+    drawn = timeline(story, lambda text: {"waiting": "等待", "running": "进行中"}.get(text, text))
+    for kind, word in (("waiting", "等待"), ("running", "进行中")):
+        assert f'class="{kind}"' in drawn
+        assert f">{word}</text>" in drawn

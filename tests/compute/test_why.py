@@ -75,14 +75,23 @@ def _alone(found: Snapshot, job: str, at: int) -> Snapshot:
 
 def _one_less(job: SnapJob, change: Change) -> Supposed | None:
     """What is nearer by one step to what is asked for."""
-    step = {"limit": 1, "tasks": 1, "devices": 1, "cpu": 1000, "memory": 1}.get(change.dimension)
+    if change.dimension == "limit":
+        asked, more = min(one.limit for one in job.ways), change.value + 1
+        if more >= asked:
+            return None
+        return Supposed(ways=tuple(replace(one, limit=-(-one.limit * more // asked)) for one in job.ways))
+    step = {"tasks": 1, "devices": 1, "cpu": 1000, "memory": 1}.get(change.dimension)
     if step is None:
         return None
-    least = min(getattr(one, change.dimension) for one in job.ways) if change.dimension != "limit" else max(one.limit for one in job.ways)
-    bound = change.value * (1000 if change.dimension == "cpu" else 1) + step
-    if bound >= least:
+
+    def at_most(one: Way, bound: int) -> Way:
+        return replace(one, **{change.dimension: min(getattr(one, change.dimension), bound)})
+
+    bound = change.value * (1000 if change.dimension == "cpu" else 1)
+    these = [one for one in job.ways if at_most(one, bound) in (change.supposed.ways or ())]
+    if bound + step >= min(getattr(one, change.dimension) for one in these):
         return None
-    return Supposed(ways=tuple(replace(one, **{change.dimension: min(getattr(one, change.dimension), bound)}) for one in job.ways))
+    return Supposed(ways=tuple(at_most(one, bound + step) for one in these))
 
 
 @given(found=houses(POLICIES), other=ways(), data=st.data())

@@ -36,7 +36,7 @@ def jobs(
     array: str | None = None,
     organisation: str | None = None,
 ) -> list[Job]:
-    """Newest first."""
+    """Newest first, in short: without specs and inputs, which `job` tells."""
     chosen = state.value if state else None
     query = {"state": chosen, "kind": kind, "before": before, "limit": limit, "array": array, "organisation": organisation}
     return client.get("/api/compute/jobs", list[Job], **query)

@@ -6,6 +6,7 @@ Each class carries a stable code (its name in kebab case), an HTTP status and a 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 
@@ -17,8 +18,14 @@ class LilongError(Exception):
 
     def __init__(self, message: str = "", **details: Any) -> None:
         self.details = details
-        template = message or (type(self).__doc__ or "").strip()
-        super().__init__(template.format_map(_Shown(details)) if details else template)
+        self._template = message or (type(self).__doc__ or "").strip()
+        super().__init__(self.told(str))
+
+    def told(self, translate: Callable[[str], str]) -> str:
+        """The message in the language that `translate` knows its template in."""
+        template = translate(self._template)
+        scope = {"scope": translate(str(self.details["scope"]))} if "scope" in self.details else {}  # "the house", say
+        return template.format_map(_Shown(self.details | scope)) if self.details else template
 
     @classmethod
     def code(cls) -> str:

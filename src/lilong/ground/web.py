@@ -86,8 +86,8 @@ def _door(allow: str) -> Any:
 
     async def enter(request: Request) -> None:
         actor = await authenticate(request)
+        request.state.actor = actor  # also for the page that says no
         if allow == PUBLIC:
-            request.state.actor = actor
             return
         if actor is None:
             raise Unauthenticated()
@@ -97,7 +97,6 @@ def _door(allow: str) -> Any:
             house: House = request.app.state.house
             if not await anyio.to_thread.run_sync(lambda: house.db.read(lambda tx: house.access.anywhere(tx, actor, allow))):
                 raise Forbidden(permission=allow, actor=actor.user, scope="the house" if allow in OF_THE_HOUSE else "an organisation")
-        request.state.actor = actor
 
     return Depends(enter)
 
@@ -172,7 +171,7 @@ def install_errors(app: Any) -> None:
         if pages.wants_page(request):
             if error.status == 401 and request.method == "GET":
                 return pages.to_sign_in(request)
-            return pages.page(request, "error.html", error.status, code=error.status, title=type(error).__name__, detail=str(error))
+            return pages.page(request, "error.html", error.status, code=error.status, title=type(error).__name__, detail=error.told(pages.words(request)))
         return problem(error, request_id(request.scope))
 
     def invalid(request: Request, error: Exception) -> Response:

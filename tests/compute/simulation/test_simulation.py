@@ -107,9 +107,10 @@ def takes_a_lost_answer_for_a_lost_call(patch: pytest.MonkeyPatch) -> None:
 def tells_an_end_twice(patch: pytest.MonkeyPatch) -> None:
     followed = ending.followed
 
-    def repeated(house: Any, tx: Any, job: str, state: Any) -> None:
-        house.events.append(tx, SYSTEM, JobFinished(job, "lantern-works", "test.run", state.value))
-        followed(house, tx, job, state)
+    def repeated(house: Any, tx: Any, over: Any) -> None:
+        for job, state in over.items():
+            house.events.append(tx, SYSTEM, JobFinished(job, "lantern-works", "test.run", state.value))
+        followed(house, tx, over)
 
     patch.setattr(ending, "followed", repeated)
 
@@ -119,7 +120,7 @@ def says_it_succeeded_before_its_outputs_are_kept(patch: pytest.MonkeyPatch) -> 
 
 
 def forgets_those_that_waited_for_another(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(asking, "dependents", lambda tx, job: [])
+    patch.setattr(asking, "dependents", lambda tx, jobs: [])
 
 
 def forgets_what_a_cancelled_job_set_free(patch: pytest.MonkeyPatch) -> None:

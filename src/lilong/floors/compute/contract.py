@@ -11,6 +11,7 @@ from lilong.ground.access import Actor
 from lilong.ground.db import Tx
 from lilong.ground.errors import Conflict, Forbidden, NotFound, Refused, Unavailable
 
+_EVERY_WORD_KNOWN = {"extra": "forbid"}  # of what comes over HTTP: a misspelt field is refused, not passed over
 PYTHON = "python"  # as argv[0]: the interpreter that runs the house, with the house's packages
 
 
@@ -33,7 +34,6 @@ class ReasonCode(StrEnum):
     PAUSED = "paused"  # an attempt failed; the next begins after a pause
     ARRAY_LIMIT = "array-limit"  # as many of its array run as may at once
     IMPOSSIBLE = "impossible"  # it would not fit if nothing else ran: what it needs is gone since it was taken
-    BUDGET = "budget"  # its tenant's allowance does not cover it
     QUOTA = "quota"  # its tenant, or one above, holds all that it may
     SITE_DOWN = "site-down"  # no site that could run it answers
     MAINTENANCE = "maintenance"  # it would run into maintenance
@@ -52,6 +52,8 @@ FINISHED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, J
 class Layout:
     """One way to lay a job out: a gang of equal tasks, all or nothing."""
 
+    __pydantic_config__ = _EVERY_WORD_KNOWN
+
     accelerator: str = ""  # class of device, such as h20; "": cores only
     devices: int = 0  # of each task
     milli: int = 1000  # thousandths of each device; less than 1000 only with one device
@@ -64,6 +66,8 @@ class Layout:
 @dataclass(frozen=True, slots=True)
 class JobAsk:
     """A job that is wanted. `key`: asking twice with one key is one job; with another content it is a Conflict."""
+
+    __pydantic_config__ = _EVERY_WORD_KNOWN
 
     kind: str  # floor and verb, such as corpus.build
     organisation: str
@@ -444,7 +448,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
-    """Bytes of a log from `offset` to `next`, read as UTF-8; a multi-byte character is never cut in two."""
+    """Bytes of a log from `offset` to `next`, read as UTF-8; a multi-byte character is never cut in two.
+
+    Where bytes are not kept any more, a line in their place says how many.
+    """
 
     offset: int
     next: int

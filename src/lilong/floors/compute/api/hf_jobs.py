@@ -120,25 +120,24 @@ async def logs(request: Request, namespace: str, job_id: str) -> Response:
     """Server-sent events, one a line, until the job has ended. With `tail`, from the last so many lines on."""
     tail = request.query_params.get("tail", "")
     skip = int(tail) if tail.isdecimal() and len(tail) < 9 else None
-    first, offset, job = await call(hf_jobs.lines, request, namespace, job_id, 0)
-    return _stream(_lines(request, namespace, job_id, (first, offset, job), skip))
+    first = await call(hf_jobs.lines, request, namespace, job_id)
+    return _stream(_lines(request, namespace, job_id, first, skip))
 
 
-async def _lines(request: Request, namespace: str, job_id: str, first: tuple[list[str], int, Job], tail: int | None) -> AsyncIterator[str]:
-    lines, offset, job = first
+async def _lines(request: Request, namespace: str, job_id: str, found: hf_jobs.Lines, tail: int | None) -> AsyncIterator[str]:
     number, quiet, began = 0, 0.0, anyio.current_time()
     kept: list[tuple[int, str]] = []  # of a tail that is not told yet
     while True:
-        numbered = list(enumerate(lines, number))
-        number += len(lines)
+        job, numbered = found.job, list(enumerate(found.lines, number))
+        number += len(found.lines)
         if tail is not None:
             kept = [*kept, *numbered][-tail:] if tail else []
             numbered = []
-            if not lines:
+            if not found.lines and not _more(found):
                 numbered, tail = kept, None
         if numbered:  # many at once: a client that does not follow waits five seconds for the next piece, no longer
             yield "".join(_event(job, at, line) for at, line in numbered)
-        if not lines:
+        if not found.lines and not _more(found):
             if job.state in FINISHED or anyio.current_time() - began > _LAST_OF_STREAM:
                 return
             quiet += _LOOK_S
@@ -146,7 +145,12 @@ async def _lines(request: Request, namespace: str, job_id: str, first: tuple[lis
                 quiet = 0.0
                 yield ": keep-alive\n\n"
             await anyio.sleep(_LOOK_S)
-        lines, offset, job = await call(hf_jobs.lines, request, namespace, job_id, offset)
+        found = await call(hf_jobs.lines, request, namespace, job_id, found)
+
+
+def _more(found: hf_jobs.Lines) -> bool:
+    """Whether a last line without an end is still to be told."""
+    return bool(found.rest) and found.job.state in FINISHED
 
 
 def _event(job: Job, number: int, line: str) -> str:

@@ -46,7 +46,7 @@ async def jobs(
     array: str | None = None,
     organisation: str | None = None,
 ) -> list[Job]:
-    """Jobs, newest first; `before`: the last id of the page before."""
+    """Jobs, newest first, without their specs and inputs; `before`: the last id of the page before."""
     return await call(service.jobs, request, state, kind, before, limit, array, organisation)
 
 

@@ -21,6 +21,7 @@ from lilong.floors.compute.contract import (
     PYTHON,
     AlreadySubmitted,
     Ending,
+    LogPart,
     Phase,
     Sight,
     Site,
@@ -379,12 +380,13 @@ def check_a_log_of_100_mb_is_followed_piece_by_piece(site: Site) -> None:
     site.submit(token, program(code))
     sight = until(site, token, finished)
     assert sight.ending is Ending.EXITED, sight
-    at, tail, limit = 0, "", 1 << 20
+    at, tail, limit, left_out = 0, "", 1 << 20, False
     while (part := site.logs(token, at, limit)).text:
-        assert part.offset == at and part.next - at <= limit
-        at, tail = part.next, part.text[-100:]
-    assert 0 < at <= 101 << 20
-    assert tail.endswith("the end\n") or "the log is cut here" in tail, tail
+        assert part.offset == at and len(part.text) <= limit + 100
+        at, tail, left_out = part.next, part.text[-100:], left_out or "of the log are left out here]\n" in part.text
+    assert at == 100_000_008
+    assert tail.endswith("x\nthe end\n") and left_out, tail
+    assert site.logs(token, -8, limit) == LogPart(at - 8, at, "the end\n")
 
 
 @needs("memory")

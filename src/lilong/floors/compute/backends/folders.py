@@ -242,7 +242,7 @@ class Folders:
         folder = self.of(token)
         ranks = self._ranks(folder)
         if ranks:
-            logs.merge(folder, ranks, done=self.ended(token) is not None)
+            logs.merge(folder, ranks, self._log_bytes * len(ranks), done=self.ended(token) is not None)
         return logs.part(folder / "log", offset, limit)
 
     def progress(self, job_id: str, after: int) -> list[dict[str, Any]]:

@@ -26,7 +26,9 @@ _OPTIONS = (
     click.option("--from", "start", type=_DATE, help="philly: jobs submitted from this date on."),
     click.option("--to", "end", type=_DATE, help="philly: to the end of this date."),
     click.option(
-        "--nodes-per-vc", default="", help="philly: `name=N,…`, or numbers alone in the order of the names. [default: 1.3 times the load]"
+        "--nodes-per-vc",
+        default="",
+        help="philly: `name=N,…`, or numbers alone in the order of the sorted names. [default: 1.3 times the load]",
     ),
     click.option("--gpus-per-node", type=click.IntRange(1, 62), help="philly: devices of each node. [default: 8]"),
     click.option("--nodes", type=_FILE, help="openb: the nodes."),
@@ -86,6 +88,7 @@ def simulate(trace: Path, format_: str, policy: str, as_json: bool, **given: Any
             bar.update(1000 * done // max(of, 1) - bar.pos)
 
         told = play(ask, tell)
+    _tell_nodes(given["nodes_per_vc"], told)
     for line in told["broken"]:
         click.echo(f"left out: {line}", err=True)
     if told["broken_lines"] > len(told["broken"]):
@@ -113,10 +116,17 @@ def compare(trace: Path, format_: str, policies: str, pictures: Path | None, as_
     tell = None if as_json else lambda name: click.echo(f"playing {name}", err=True)
     with _compiling():
         found = comparing.compare(Ask(trace, format_, "", **given), names, tell)
+    _tell_nodes(given["nodes_per_vc"], next(iter(found.values())))
     for file in comparing.draw(found, pictures) if pictures else ():
         click.echo(f"drawn: {file}", err=True)
     rows = [{"policy": name, **told} for name, told in found.items()]
     show(found if as_json else rows, as_json, _COMPARED)
+
+
+def _tell_nodes(given: str, told: dict[str, Any]) -> None:
+    """Bare numbers go by the sorted names, whatever the order of --vc: say who got how many."""
+    if given and "=" not in given:
+        click.echo(f"nodes: {', '.join(f'{vc}={number}' for vc, number in told['nodes_by_pool'].items())}", err=True)
 
 
 _COMPARED = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -12,6 +13,7 @@ from lilong.floors.compute import service
 from lilong.floors.compute.contract import FINISHED, Job, JobState
 from lilong.floors.compute.pages import pictures
 from lilong.floors.compute.rules.asking import layouts
+from lilong.floors.compute.rules.wording import told as told_in
 from lilong.floors.compute.service import estimate, usage, whatif, why
 from lilong.floors.compute.service.whatif import WhatIf
 from lilong.ground.access import Actor
@@ -32,7 +34,15 @@ async def jobs(request: Request, before: str | None = None, state: JobState | No
     """The queue: who waits and why, who runs, who has ended."""
     shown = await call(service.jobs, request, state, None, before)
     site = await call(service.site, request)
-    return page(request, "compute/jobs.html", jobs=shown, counts=site.jobs, chosen=state.value if state else "", asked=asked)
+    return page(
+        request,
+        "compute/jobs.html",
+        jobs=shown,
+        counts=site.jobs,
+        chosen=state.value if state else "",
+        asked=asked,
+        manages=await _manages(request),
+    )
 
 
 @routes.get("/jobs/{job_id}", allow="jobs.read")
@@ -48,7 +58,7 @@ async def job(request: Request, job_id: str) -> Response:
     return page(
         request, "compute/job.html", job=shown, working=shown.state not in FINISHED, progress=progress[-1] if progress else None,
         log=log, points=points, chart=curve(points, title=_("Training loss by step"), x_label=_("step"), y_label=_("loss (nats a token)")),
-        asked=asked, why=waiting, story=story, timeline=_timeline(story, _), map=pictures.placement([pictures.Spot(one.node, one.domain, one.devices) for one in story.spots], title=_("Nodes and devices")),
+        asked=asked, why=waiting, said=partial(told_in, translate=_), story=story, timeline=_timeline(story, _), map=pictures.placement([pictures.Spot(one.node, one.domain, one.devices) for one in story.spots], title=_("Nodes and devices")),
     )  # fmt: skip
 
 
@@ -66,7 +76,7 @@ async def capacity(request: Request) -> Response:
     chart = pictures.heatmap(
         [(one.name, one.by_hour) for one in found.sites], found.hours, title=words(request)("Share of each site held, by hour")
     )
-    return page(request, "compute/capacity.html", capacity=found, chart=chart, section="/jobs")
+    return page(request, "compute/capacity.html", capacity=found, chart=chart, section="/jobs", manages=await _manages(request))
 
 
 @routes.get("/compute/tenants", allow="jobs.read")
@@ -78,7 +88,7 @@ async def tenants(request: Request) -> Response:
         unit = _("devices" if one.accelerator else "cores")
         chart = pictures.shares(rows, title=_("Held against quota: {kind}", kind=one.accelerator or unit), unit=unit)
         parts.append({"accelerator": one.accelerator, "rows": one.tenants, "chart": chart})
-    return page(request, "compute/tenants.html", parts=parts, section="/jobs")
+    return page(request, "compute/tenants.html", parts=parts, section="/jobs", manages=await _manages(request))
 
 
 @routes.get("/compute/estimates", allow="jobs.read")
@@ -94,7 +104,7 @@ async def estimates(request: Request) -> Response:
         if share.share is not None and share.low is not None and share.high is not None
     ]
     chart = intervals(told, title=_("Jobs that had started by the time that was said"), unit=_("% of jobs"))
-    return page(request, "compute/estimates.html", found=found, rows=rows, chart=chart, section="/jobs")
+    return page(request, "compute/estimates.html", found=found, rows=rows, chart=chart, section="/jobs", manages=await _manages(request))
 
 
 @routes.get("/compute/what-if", allow="house.manage")
@@ -127,18 +137,32 @@ async def what_if(request: Request, since: str = "7d", set: str = "") -> Respons
         problem=problem,
         chart=chart,
         section="/jobs",
+        manages=True,
     )
 
 
-def asked(job: Job) -> str:
+async def _manages(request: Request) -> bool:
+    """Whether the page that plays other settings is theirs."""
+
+    def look(house: House, actor: Actor) -> bool:
+        return actor.reaches("house.manage") and house.db.read(lambda tx: house.access.anywhere(tx, actor, "house.manage"))
+
+    return await call(look, request)
+
+
+def asked(job: Job, _: Callable[..., str]) -> str:
     """What a job wants, in the words of a queue."""
     told = []
     for way in layouts(job.ask):
         tasks = f"{way.tasks} × " if way.tasks > 1 else ""
         if 0 < way.least_tasks < way.tasks:
             tasks = f"{way.least_tasks}–{way.tasks} × "
-        share = f"{way.milli / 1000:g} of a" if way.milli < 1000 else f"{way.devices}"
-        what = f"{share} {way.accelerator}" if way.devices else f"{way.cpus} core{'' if way.cpus == 1 else 's'}, {way.memory_mib} MiB"
+        if not way.devices:
+            what = f"{_('{n} cores', n=way.cpus)}, {way.memory_mib} MiB"
+        elif way.milli < 1000:
+            what = _("{share} of a {kind}", share=f"{way.milli / 1000:g}", kind=way.accelerator)
+        else:
+            what = f"{way.devices} {way.accelerator}"
         told.append(tasks + what)
     return " | ".join(told)
 
@@ -152,7 +176,7 @@ def _timeline(story: usage.Story, _: Callable[[str], str]) -> Any:
     if not story.stretches:
         return ""
     spans = [
-        pictures.Span(one.kind, parse_stamp(one.begin).timestamp(), parse_stamp(one.end).timestamp(), _(one.kind))
+        pictures.Span(_(one.kind), parse_stamp(one.begin).timestamp(), parse_stamp(one.end).timestamp(), one.kind)
         for one in story.stretches
     ]
     first, last = story.stretches[0].begin, story.stretches[-1].end

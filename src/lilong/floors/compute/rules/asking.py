@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, fields
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from lilong.floors.compute.contract import PYTHON, JobAsk, Layout
@@ -19,11 +20,14 @@ ARRAY_INDEX = "LILONG_ARRAY_INDEX"
 MOST_OF_AN_ARRAY = 10_000
 MOST_CORES = 1_000_000
 MOST_MIB = 1 << 36
+DEEPEST = 50  # tables and lists within one another in a spec
 _WAY_OUT = "Correct the job and submit it again."
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SPAN = re.compile(r"(\d{1,7})(?:-(\d{1,7}))?")
+_SPAN = re.compile(r"(\d{1,100})(?:-(\d{1,100}))?")
+_LARGEST = 9_999_999  # number in an array
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,299}")
+_HALF = re.compile("[\ud800-\udfff]")
 _OF_THE_HOUSE = ("LILONG_", "LD_")
 _SET_BY_SITES = frozenset(
     {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "HOME", "TMPDIR", "PATH", "PYTHONPATH"}
@@ -47,7 +51,7 @@ def check(ask: JobAsk) -> None:
 
 
 def _problems(ask: JobAsk) -> Iterator[tuple[str, str | None]]:
-    yield "argv", "it is empty" if not ask.argv or not ask.argv[0] else "it holds a NUL" if any("\0" in word for word in ask.argv) else None
+    yield "argv", "it is empty" if not ask.argv or not ask.argv[0] else next(filter(None, map(flaw, ask.argv)), None)
     if ask.argv[0] != PYTHON and not ask.argv[0].startswith("/") and not ask.image:
         yield "argv", f"{ask.argv[0][:100]!r} is neither '{PYTHON}' nor an absolute path"
     yield "cpus", "a job needs at least one core" if ask.cpus < 1 else _over(ask.cpus, MOST_CORES)
@@ -57,7 +61,12 @@ def _problems(ask: JobAsk) -> Iterator[tuple[str, str | None]]:
     yield "attempts", "it must be between 1 and 100" if not 1 <= ask.attempts <= 100 else None
     yield "kind", "it must be given, up to 100 characters" if not 0 < len(ask.kind) <= 100 else None
     yield "key", "it is longer than 200 characters" if len(ask.key) > 200 else None
+    for field in ("title", "key", "kind", "project", "organisation", "publish", "within", "near", "data_at", "family"):
+        yield field, flaw(getattr(ask, field))
+    for name, value in ask.labels.items():
+        yield "labels", flaw(name) or flaw(value)
     yield "title", "it is longer than 500 characters" if len(ask.title) > 500 else None
+    yield from _unfit("spec", ask.spec)
     yield "checkpoint_s", "it is less than 0" if ask.checkpoint_s < 0 else _over(ask.checkpoint_s, LONGEST_S)
     yield "any_of", "more than 20 alternatives" if len(ask.any_of) > 20 else None
     yield "sites", "more than 100 sites" if len(ask.sites) > 100 else None
@@ -69,6 +78,27 @@ def _problems(ask: JobAsk) -> Iterator[tuple[str, str | None]]:
     yield from _names(ask)
 
 
+def _unfit(field: str, value: Any, depth: int = 0) -> Iterator[tuple[str, str | None]]:
+    """What of a spec no JSON file can hold."""
+    if depth > DEEPEST:
+        yield field[:200], f"it lies more than {DEEPEST} tables and lists deep"
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield field, f"{name!r} holds half a character" if _HALF.search(name) else None
+            yield from _unfit(f"{field}.{name}", inner, depth + 1)
+    elif isinstance(value, list | tuple):
+        for at, inner in enumerate(value):
+            yield from _unfit(f"{field}[{at}]", inner, depth + 1)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield field, f"{value} is no number that JSON has"
+    elif isinstance(value, date | time):
+        yield field, f"{value.isoformat()} is a time, which JSON does not have; write it as text, in quotes"
+    elif isinstance(value, str) and _HALF.search(value):
+        yield field, flaw(value)
+    elif value is not None and not isinstance(value, str | int | float):
+        yield field, f"a {type(value).__name__} is nothing that JSON has"
+
+
 def _names(ask: JobAsk) -> Iterator[tuple[str, str | None]]:
     for field, names in (("env", ask.env), ("secrets", ask.secrets)):
         yield field, "more than 200 of them" if len(names) > 200 else None
@@ -77,7 +107,7 @@ def _names(ask: JobAsk) -> Iterator[tuple[str, str | None]]:
                 yield field, f"{name[:100]!r} is no name of a variable"
             if name.startswith(_OF_THE_HOUSE) or (field == "env" and name in _SET_BY_SITES):
                 yield field, f"{name} is set where the job runs"
-            yield f"{field}.{name}", "it holds a NUL, or is longer than 32,768 characters" if "\0" in value or len(value) > 32768 else None
+            yield f"{field}.{name}", flaw(value) or ("it is longer than 32,768 characters" if len(value) > 32768 else None)
     for folder in (*ask.inputs, *ask.revisions):
         yield "inputs", f"{folder[:100]!r} is no name of a folder" if not _FOLDER.fullmatch(folder) else None
     for folder in ask.revisions:
@@ -94,6 +124,13 @@ def _layout_problems(layout: Layout) -> Iterator[tuple[str, str | None]]:
     yield "least_tasks", "it must be between 0 and the number of tasks" if not 0 <= layout.least_tasks <= layout.tasks else None
     yield "cpus", "it is less than 0" if layout.cpus < 0 else _over(layout.cpus, MOST_CORES)
     yield "memory_mib", "it is less than 0" if layout.memory_mib < 0 else _over(layout.memory_mib, MOST_MIB)
+
+
+def flaw(text: str) -> str | None:
+    """Why a text is none that a program could be given."""
+    if "\0" in text:
+        return "it holds a NUL"
+    return "it holds half a character (a lone surrogate)" if _HALF.search(text) else None
 
 
 def _over(value: int, most: int) -> str | None:
@@ -118,6 +155,8 @@ def indices(array: str) -> tuple[tuple[int, ...], int]:
                 way_out="Write it as 0-9, as 1,3,5 or as 0-99%4.",
             )
         last = int(span[2] or span[1])
+        if last > _LARGEST:
+            raise BadInput(field="array", problem=f"{part[:40]} is beyond {_LARGEST:,}", way_out="Use smaller numbers.")
         if last - int(span[1]) >= MOST_OF_AN_ARRAY or len(found) > MOST_OF_AN_ARRAY:
             raise BadInput(field="array", problem=f"it has more than {MOST_OF_AN_ARRAY:,} jobs", way_out="Submit it in parts.")
         found.update(dict.fromkeys(range(int(span[1]), last + 1)))
@@ -183,6 +222,14 @@ _ALWAYS = frozenset(name for name in _DEFAULTS if name not in (
 
 def ask_json(ask: JobAsk) -> str:
     return json.dumps(asdict(ask), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def array_json(ask: JobAsk, numbers: Iterable[int]) -> Iterator[str]:
+    """The same of each job of an array: it is told its number, and the first has the key."""
+    told = asdict(ask)
+    for at, number in enumerate(numbers):
+        own = {"env": {**told["env"], ARRAY_INDEX: str(number)}, "key": ask.key if at == 0 else ""}
+        yield json.dumps({**told, **own}, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def ask_of(text: str) -> JobAsk:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
+from lilong.floors.compute.rules.wording import joined, said
 from lilong.floors.compute.scheduler.snapshot import SnapJob, Snapshot, SnapTenant, Way
 
 WHOLE = 1000  # thousandths
 FOR_EVER = 1 << 60  # the limit of a service
 MOST = 5  # changes that are told
+LEAST_MIB = 16  # of memory, with which a job is taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class Turns:
     running: Collection[int] = ()
     maintenance: bool = True  # whether it may be that which holds the job up
     earliest: Callable[[Sequence[Way]], int | None] = lambda _: None  # unix second at which it would start if nobody else waited
+    timeout: int | None = None  # the time limit that was asked for; None: the shortest of the ways'
 
 
 Begins = Callable[[Supposed], bool]  # whether the job starts now
@@ -95,13 +99,15 @@ def counterfactuals(
     others: Sequence[Way] = (),
     turns: Turns = Turns(),
     most: int = MOST,
+    surely: Begins = lambda _: True,
 ) -> list[Change]:
-    """The smallest change first. `others`: ways that the job does not allow, of other classes and sites, in which it would fit if nothing else ran. `turns`: only save questions."""
+    """The smallest change first. `surely`: the same as `begins` without a shortcut; only what begins so too is told. `others`: ways that the job does not allow, of other classes and sites, in which it would fit if nothing else ran. `turns`: only save questions."""
     job = next(one for one in snapshot.jobs if one.id == job_id)
     found: list[Change] = []
     for look in (_shorter, _smaller, _elsewhere, _preemptible, _sooner, _more_quota, _no_maintenance):
         found += look(snapshot, job, begins, tuple(others), turns)
-    return sorted(found, key=lambda change: change.size)[:most]
+    sure = (one for one in sorted(found, key=lambda change: change.size) if one.at is not None or surely(one.supposed))
+    return list(islice(sure, most))
 
 
 # --- along one dimension each ----------------------------------------------------------------------------------------------
@@ -127,9 +133,13 @@ def largest(low: int, high: int, works: Callable[[int], bool], hints: Iterable[i
 
 
 def _shorter(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], turns: Turns) -> Iterator[Change]:
-    """With a limit up to which it disturbs nobody who was promised a start, runs into no maintenance, or goes before longer ones."""
-    limit = max(way.limit for way in job.ways)
-    if limit >= FOR_EVER:
+    """With a limit up to which it disturbs nobody who was promised a start, runs into no maintenance, or goes before longer ones.
+
+    The limit is the one asked for; where a way has a longer one, because its class is slower, that is shorter in proportion.
+    """
+    limits = {way.limit for way in job.ways}
+    limit = turns.timeout or min(limits)
+    if max(limits) >= FOR_EVER:
         return
     hints = {at - snapshot.now for at in turns.reserved} | {snapshot.reclaim_s}
     hints |= {node.closes - snapshot.now for node in snapshot.nodes if node.closes}
@@ -137,61 +147,133 @@ def _shorter(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way
         hints |= {way.limit - less for other in snapshot.jobs if other.started is None for way in other.ways for less in (0, 1)}
 
     def supposed(seconds: int) -> Supposed:
-        return Supposed(ways=tuple(replace(way, limit=min(way.limit, seconds)) for way in job.ways))
+        return Supposed(ways=tuple(replace(way, limit=-(-way.limit * seconds // limit)) for way in job.ways))
 
-    found = largest(1, limit - 1, lambda seconds: begins(supposed(seconds)), hints)
+    found = largest(1, limit - 1, lambda seconds: begins(supposed(seconds)), {at * limit // one for at in hints for one in limits})
     if found is not None:
-        says = f"It starts now with a time limit of at most {duration(found)} instead of {duration(limit)}."
+        says = said("It starts now with a time limit of at most {less} instead of {asked}.", less=duration(found), asked=duration(limit))
         yield _change(job, "limit", says, found, 1 - found / limit, supposed(found))
 
 
 def _smaller(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], turns: Turns) -> Iterator[Change]:
-    """With fewer tasks; or, for one task, with fewer devices, cores or less memory."""
-    first, least = job.ways[0], min(way.tasks for way in job.ways)
-    if least > 1:
-        yield from _less(job, begins, "tasks", least, 1, f"tasks{_of(first)}")
-        return
-    parts = [("devices", 1, f"{first.accelerator} devices" if first.accelerator else "devices")]
-    parts += [("cpu", WHOLE, "cores"), ("memory", 1, "MiB of memory")]
-    for name, unit, words in parts:
-        wanted = min(int(getattr(way, name)) for way in job.ways)
-        if wanted > unit and not (name == "devices" and first.milli < WHOLE):
-            yield from _less(job, begins, name, wanted, unit, words, turns.free.get(name, ()))
+    """With fewer tasks, fewer devices or cores, or less memory: of its alternatives the one that has to give up least, and it alone."""
+    best: dict[str, Change] = {}
+    for ways in _alternatives(job):
+        for change in _less_of(replace(job, ways=ways), begins, turns, _only(job, ways)):
+            if change.dimension not in best or change.size < best[change.dimension].size:
+                best[change.dimension] = replace(change, costlier_pct=_costlier(job, (change.supposed.ways or ways)[0]))
+    yield from best.values()
 
 
-def _less(job: SnapJob, begins: Begins, name: str, wanted: int, unit: int, words: str, hints: Iterable[int] = ()) -> Iterator[Change]:
-    most = (wanted - 1) // unit
+def _alternatives(job: SnapJob) -> list[tuple[Way, ...]]:
+    """The ways of a job by what each task takes: one alternative comes at several sites and in several sizes."""
+    found: dict[tuple[Any, ...], list[Way]] = {}
+    for way in job.ways:
+        cores = way.cpu if way.limit < FOR_EVER else 0  # which a service does not take at every site
+        found.setdefault((way.accelerator, way.devices, way.milli, cores, way.memory), []).append(way)
+    return [tuple(ways) for ways in found.values()]
+
+
+Only = Callable[[Sequence[Way]], str]
+
+
+def _only(job: SnapJob, ways: Sequence[Way]) -> Only:
+    """How to say that it asks for one alternative alone, with less of it than `ways`; nothing where it has no other."""
+    more = len({(way.cpu, way.memory) for way in job.ways}) > 1
+
+    def only(less: Sequence[Way]) -> str:
+        if len(ways) == len(job.ways):
+            return ""
+        sizes = {way.tasks for way in less}
+        tasks = f"{min(sizes)}–{max(sizes)} × " if len(sizes) > 1 else f"{less[0].tasks} × " if less[0].tasks > 1 else ""
+        each = replace(less[0], tasks=1)
+        rest = said(" with {what} each", what=amount(replace(each, devices=0))) if more and each.devices else ""
+        return said(", asking for {tasks}{what}{rest} and nothing else", tasks=tasks, what=amount(each), rest=rest)
+
+    return only
+
+
+def _less_of(job: SnapJob, begins: Begins, turns: Turns, only: Only) -> Iterator[Change]:
+    """Of a job with one alternative."""
+    first, sizes = job.ways[0], {way.tasks for way in job.ways}
+    if min(sizes) > 1:
+        gang = list(_less(job, begins, _Part("tasks", "{n} tasks{of}", "{n} task{of}", of=_of(first)), only))
+        yield from gang
+        if gang:
+            return
+    each: str = ""
+    if max(sizes) > 1:
+        each = said(" for each of its {n} tasks", n=first.tasks) if len(sizes) == 1 else said(" for each of its tasks")
+    parts = [_Part("devices", "{n} {kind} devices{each}", kind=first.accelerator, each=each)] if first.milli == WHOLE else []
+    parts += [
+        _Part("cpu", "{n} cores{each}", unit=WHOLE, each=each),
+        _Part("memory", "{n} MiB of memory{each}", least=LEAST_MIB, each=each),
+    ]
+    for part in parts:
+        yield from _less(job, begins, part, only, turns.free.get(part.name, ()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What there may be less of. `many`: how {n} of it are said, `one`: if they are but one; `least`: that can be asked for."""
+
+    name: str
+    many: str
+    one: str = ""
+    unit: int = 1
+    least: int = 1
+    kind: str = ""
+    each: str = ""
+    of: str = ""
+
+    def said(self, n: int) -> str:
+        return said(self.one if n == 1 and self.one else self.many, n=n, kind=self.kind, each=self.each, of=self.of)
+
+
+def _less(job: SnapJob, begins: Begins, part: _Part, only: Only, hints: Iterable[int] = ()) -> Iterator[Change]:
+    name, unit = part.name, part.unit
+    wanted = min(int(getattr(way, name)) for way in job.ways)
 
     def supposed(units: int) -> Supposed:
-        return Supposed(ways=tuple(replace(way, **{name: min(getattr(way, name), units * unit)}) for way in job.ways))
+        less = (replace(way, **{name: min(getattr(way, name), units * unit)}) for way in job.ways)
+        return Supposed(ways=tuple(dict.fromkeys(less)))
 
-    found = largest(1, most, lambda units: begins(supposed(units)), (at // unit for at in hints))
+    found = largest(part.least, (wanted - 1) // unit, lambda units: begins(supposed(units)), (at // unit for at in hints))
     if found is not None:
-        shown = words.replace("tasks", "task", 1) if (found, name) == (1, "tasks") else words
-        says = f"It starts now with {found} {shown} instead of {wanted / unit:g}."
+        less, alone = part.said(found), only(supposed(found).ways or ())
+        says = said("It starts now with {less} instead of {asked:g}{alone}.", less=less, asked=wanted / unit, alone=alone)
         yield _change(job, name, says, found, 1 - found * unit / wanted, supposed(found))
 
 
 def _elsewhere(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], turns: Turns) -> Iterator[Change]:
     """At another site, or on devices of another class: the cheapest of each that starts now, or could start sooner than where it may run."""
     asked = {way.accelerator for way in job.ways}
+    sites: dict[str, list[Way]] = {}
+    for way in others:
+        if way.accelerator in asked:
+            sites.setdefault(way.site, []).append(way)
+    given = [tuple(ways[: len(job.ways)]) for ways in sites.values()] + [(way,) for way in others if way.accelerator not in asked]
     told: set[str] = set()
     own = turns.earliest(job.ways) or FOR_EVER
-    for way in sorted(others, key=_worst):
+    for ways in sorted(given, key=lambda ways: _worst(ways[0])):
+        way = ways[0]
         dimension = "site" if way.accelerator in asked else "class"
-        supposed = Supposed(ways=(way,))
+        supposed = Supposed(ways=ways)
         if dimension in told:
             continue
         now = begins(supposed)
-        at = None if now else turns.earliest((way,))
+        at = None if now else turns.earliest(ways)
         if not now and (at is None or at >= own):
             continue
         told.add(dimension)
         dearer = _costlier(job, way)
-        where = f"at {way.site}" if dimension == "site" else f"on {amount(way)} at {way.site}"
-        takes = f", where it may run for {duration(way.limit)}" if way.limit != job.ways[0].limit else ""
-        when = "It starts now" if at is None else f"In {duration(at - snapshot.now)} at the earliest it could start"
-        says = f"{when} {where}{takes}{_price(dearer)}."
+        where = said("at {site}", site=way.site) if dimension == "site" else said("on {what} at {site}", what=amount(way), site=way.site)
+        longer = dimension == "class" and way.limit != (turns.timeout or job.ways[0].limit)
+        where = joined("", [where, said(", where it may run for {time}", time=duration(way.limit)) if longer else "", _price(dearer)])
+        if at is None:
+            says = said("It starts now {where}.", where=where)
+        else:
+            says = said("In {time} at the earliest it could start {where}.", time=duration(at - snapshot.now), where=where)
         size = (0.1 if dimension == "site" else 0.25) + min(max(dearer or 0.0, 0.0) / 100, 1.0) / 2 + (at is not None)
         yield Change(dimension, says, {"site": way.site, "accelerator": way.accelerator}, size, supposed, dearer, at)
 
@@ -199,7 +281,7 @@ def _elsewhere(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[W
 def _preemptible(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], turns: Turns) -> Iterator[Change]:
     supposed = Supposed(preemptible=True)
     if not job.preemptible and begins(supposed):
-        says = "It starts now if it may be preempted: with quota that its owner can claim back."
+        says = said("It starts now if it may be preempted: with quota that its owner can claim back.")
         yield Change("preemptible", says, True, 0.3, supposed)
 
 
@@ -209,7 +291,7 @@ def _sooner(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way,
     steps = sorted({at + more for at in rivals for more in (0, 1) if at >= job.priority and at + more > job.priority}, reverse=True)
     found = largest(0, len(steps) - 1, lambda at: begins(Supposed(priority=steps[at])))
     if found is not None:
-        says = f"It starts now with the priority {steps[found]} instead of {job.priority}."
+        says = said("It starts now with the priority {more} instead of {asked}.", more=steps[found], asked=job.priority)
         yield Change("priority", says, steps[found], 0.5 + 0.01 * (len(steps) - found), Supposed(priority=steps[found]))
 
 
@@ -242,11 +324,13 @@ def _raised(job: SnapJob, begins: Begins, tenants: tuple[SnapTenant, ...], kind:
     more = wanted - found
     parts = []
     for tenant in tenants:
-        whose = tenant.name if tenant.name == job.tenant else "a tenant above it"
+        whose = tenant.name if tenant.name == job.tenant else said("a tenant above it")
         before = tenant.nominal[kind] / WHOLE
-        parts.append(f"a quota of {before + more:g} instead of {before:g} {kind or 'cores'} for {whose}")
-    above = f" (and {more:g} more for those above)" if len(tenants) == 1 and tenants[0].parent is not None else ""
-    says = f"It starts now with {' and '.join(parts)}{above}."
+        words: dict[str, Any] = {"more": before + more, "before": before, "kind": kind or said("cores"), "whose": whose}
+        parts.append(said("a quota of {more:g} instead of {before:g} {kind} for {whose}", **words))
+    above = said(" (and {more:g} more for those above)", more=more) if len(tenants) == 1 and tenants[0].parent is not None else ""
+    both = parts[0] if len(parts) == 1 else said("{first} and {rest}", first=parts[0], rest=joined(", ", parts[1:]))
+    says = said("It starts now with {quotas}{above}.", quotas=both, above=above)
     return Change("quota", says, {"more": more, "accelerator": kind}, 0.7, supposed(found))
 
 
@@ -256,7 +340,8 @@ def _no_maintenance(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tu
     if closing and turns.maintenance and begins(supposed):
         sites = ", ".join(sorted({node.site for node in closing}))
         first = min(node.closes or 0 for node in closing)
-        says = f"It would start now but for the maintenance of {sites} in {duration(max(first - snapshot.now, 0))}; it can start after it."
+        time = duration(max(first - snapshot.now, 0))
+        says = said("It would start now but for the maintenance of {sites} in {time}; it can start after it.", sites=sites, time=time)
         yield Change("maintenance", says, {"site": sites, "from": first}, 0.9, supposed)
 
 
@@ -285,27 +370,37 @@ def _costlier(job: SnapJob, way: Way) -> float | None:
 def _price(pct: float | None) -> str:
     if pct is None:
         return ""
-    return " at the same price" if abs(pct) < 0.5 else f", {abs(pct):.0f} % {'dearer' if pct > 0 else 'cheaper'}"
+    if abs(pct) < 0.5:
+        return said(" at the same price")
+    return said(", {pct:.0f} % dearer", pct=pct) if pct > 0 else said(", {pct:.0f} % cheaper", pct=-pct)
 
 
 def _of(way: Way) -> str:
-    return f" of {way.devices} {way.accelerator}" if way.devices else ""
+    return said(" of {n} {kind}", n=way.devices, kind=way.accelerator) if way.devices else ""
 
 
 def amount(way: Way) -> str:
     """ "2 × 8 h20", "4 cores and 1024 MiB"."""
     gang = f"{way.tasks} × " if way.tasks > 1 else ""
     if not way.devices:
-        cores = f"{way.cpu / WHOLE:g} cores" if way.cpu else ""
-        return f"{gang}{' and '.join(part for part in (cores, f'{way.memory} MiB' if way.memory else '') if part)}"
-    part = f"{way.milli / WHOLE:g} of a" if way.milli < WHOLE else f"{way.devices}"
-    return f"{gang}{part} {way.accelerator or 'device'}"
+        if way.cpu and way.memory:
+            return said("{gang}{cores:g} cores and {memory} MiB", gang=gang, cores=way.cpu / WHOLE, memory=way.memory)
+        return (
+            said("{gang}{cores:g} cores", gang=gang, cores=way.cpu / WHOLE)
+            if way.cpu
+            else f"{gang}{way.memory} MiB"
+            if way.memory
+            else gang
+        )
+    if way.milli < WHOLE:
+        return said("{gang}{share:g} of a {kind}", gang=gang, share=way.milli / WHOLE, kind=way.accelerator or "device")
+    return f"{gang}{way.devices} {way.accelerator or 'device'}"
 
 
 def duration(seconds: int) -> str:
     """ "45 s", "12 min", "2 h 47 min", "3 d 4 h": rounded down to its second largest unit."""
     if seconds >= FOR_EVER:
-        return "no end"
+        return said("no end")
     parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s")]
     shown = [at for at, (number, _) in enumerate(parts) if number]
     if not shown:

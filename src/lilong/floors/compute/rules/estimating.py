@@ -1,7 +1,10 @@
 """When a waiting job will start, told as two quantiles, and how well such words have held. Pure.
 
 Run times are drawn from what earlier jobs used of their limits: those of the same user and family of programs where there are enough,
-else those of the tenant, else all (cf. Tsafrir et al., TPDS 2007, §3, who take the user's last two). An estimate is never used to end a job.
+else those of the tenant, else all (cf. Tsafrir et al., TPDS 2007, §3, who take the user's last two). Jobs that still run count as well,
+as having used more than they have so far (Kaplan & Meier, JASA 1958): those that end first are the short ones. Each future weighs the
+history anew (the Bayesian bootstrap: Rubin, Annals of Statistics 1981), so that little history makes wide estimates. An estimate is never
+used to end a job.
 """
 
 from __future__ import annotations
@@ -19,12 +22,13 @@ _Z = 1.959964  # of a 95 % interval
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One job that has run. `used`: the part of its limit that it took, 0 to 1."""
+    """One job that has run. `used`: the part of its limit that it took, 0 to 1; so far, if it has not `ended`."""
 
     tenant: str
     user: str
     family: str
     used: float
+    ended: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +43,36 @@ class Ahead:
 
 
 class History:
-    """What part of their limits jobs have used, by whom."""
+    """What part of their limits jobs use, by whom."""
 
     def __init__(self, runs: Iterable[Ran]) -> None:
-        found: dict[tuple[str, ...], list[float]] = {(): []}
+        found: dict[tuple[str, ...], list[tuple[float, bool]]] = {(): []}
         for run in runs:
-            used = min(max(run.used, 0.0), 1.0)
+            one = (min(max(run.used, 0.0), 1.0), not run.ended)  # of equal ones those that have ended come first
             for key in _keys(run):
-                found.setdefault(key, []).append(used)
-        self._found = {key: sorted(values) for key, values in found.items()}
+                found.setdefault(key, []).append(one)
+        self._found = {key: _weighed(sorted(values)) for key, values in found.items()}
 
-    def of(self, job: Ahead) -> tuple[tuple[str, ...], Sequence[float]]:
-        """The history that stands for a job, ascending, and its name; where nothing is known at all, the whole limit."""
+    def of(self, job: Ahead) -> tuple[tuple[str, ...], Sequence[float], Sequence[float]]:
+        """The history that stands for a job: its name, parts of a limit, ascending, and their weights, of which the last part, the whole
+        limit, has what the others leave."""
+        nothing: tuple[list[float], list[float]] = ([1.0], [1.0])
         for key in _keys(job)[:-1]:
-            if len(self._found.get(key, ())) >= ENOUGH:
-                return key, self._found[key]
-        return (), self._found[()] or [1.0]
+            known = self._found.get(key, nothing)
+            if len(known[0]) > ENOUGH:
+                return key, *known
+        return (), *self._found[()]
+
+
+def _weighed(used: Sequence[tuple[float, bool]]) -> tuple[list[float], list[float]]:
+    """Kaplan and Meier's estimate: the weight of one that runs still is shared out among those that have used more."""
+    parts, weights, left = [], [], 1.0
+    for at, (part, runs_still) in enumerate(used):
+        if not runs_still:
+            parts.append(part)
+            weights.append(left / (len(used) - at))
+            left -= weights[-1]
+    return [*parts, 1.0], [*weights, max(left, 0.0)]
 
 
 def _keys(one: Ran | Ahead) -> tuple[tuple[str, ...], ...]:
@@ -62,24 +80,29 @@ def _keys(one: Ran | Ahead) -> tuple[tuple[str, ...], ...]:
 
 
 def drawn(history: History, jobs: Sequence[Ahead], runs: int, seed: int) -> Any:
-    """Runs × jobs: seconds that each job runs in each future, at least one, never over its limit; of one that runs, more than it has."""
+    """Runs × jobs: seconds that each job runs in each future, at least one, never over its limit; of one that runs, more than it has.
+
+    What has run longer than all before it is thought to run to its limit.
+    """
     import numpy as np
 
-    groups: dict[tuple[str, ...], tuple[Sequence[float], list[int]]] = {}
+    groups: dict[tuple[str, ...], tuple[Sequence[float], Sequence[float], list[int]]] = {}
     for at, job in enumerate(jobs):
-        key, used = history.of(job)
-        groups.setdefault(key, (used, []))[1].append(at)
-    chance = np.random.default_rng(seed).random((runs, len(jobs)))
+        key, parts, weights = history.of(job)
+        groups.setdefault(key, (parts, weights, []))[2].append(at)
+    random = np.random.default_rng(seed)
+    chance = random.random((runs, len(jobs)))
     limit = np.array([job.limit for job in jobs], np.int64)
     ran = np.array([job.ran for job in jobs], np.int64)
     found = np.zeros((runs, len(jobs)), np.int64)
-    for used, members in groups.values():
-        parts = np.append(np.array(used), 1.0)  # the last stands for those who have run longer than all before them
-        first = np.minimum(np.searchsorted(parts[:-1], ran[members] / np.maximum(limit[members], 1), side="right"), len(used) - 1)
-        outlived = ran[members] >= parts[len(used) - 1] * limit[members]
-        chosen = first + (chance[:, members] * (len(used) - first)).astype(np.int64)
-        chosen = np.where(outlived, len(used), chosen)
-        found[:, members] = np.ceil(parts[chosen] * limit[members]).astype(np.int64)
+    for key in sorted(groups):
+        used, weighs, members = np.array(groups[key][0]), np.array(groups[key][1]), groups[key][2]
+        so_far = np.searchsorted(used[:-1], ran[members] / np.maximum(limit[members], 1), side="right")
+        for future in range(runs):
+            upto = np.append(0.0, np.cumsum(weighs * random.standard_exponential(used.size)))
+            began = upto[so_far]
+            chosen = np.searchsorted(upto[1:], began + chance[future, members] * (upto[-1] - began), side="right")
+            found[future, members] = np.ceil(used[np.minimum(np.maximum(chosen, so_far), used.size - 1)] * limit[members])
     return np.maximum(np.minimum(found, limit), ran + 1)
 
 

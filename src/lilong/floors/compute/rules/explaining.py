@@ -5,7 +5,7 @@ Other tenants' jobs are shown by what they hold in all, never by name: `mine` sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,6 +13,7 @@ from lilong.floors.compute.contract import ReasonCode
 from lilong.floors.compute.rules import telling
 from lilong.floors.compute.rules.counterfactuals import FOR_EVER, WHOLE, amount, duration, measure
 from lilong.floors.compute.rules.scene import Pool, Scene, ends
+from lilong.floors.compute.rules.wording import joined, said
 from lilong.floors.compute.scheduler.snapshot import Decision, SnapJob, Snapshot, Way
 from lilong.ground.seams import stamp
 
@@ -74,13 +75,17 @@ def explained(scene: Scene, job_id: str, mine: Collection[str]) -> Explained:
     free = tuple(_free(scene, site, kind) for site, kind in sorted({(way.site, way.accelerator) for way in job.ways}))
     holders = _holders(scene, pools, mine)
     needs = tuple(dict.fromkeys(amount(way) for way in job.ways))
-    wants = " or ".join(needs[:3]) + (" or …" if len(needs) > 3 else "")
+    wants = _either([*needs[:3], *(["…"] if len(needs) > 3 else [])])
     whose, at = (job_id, reserved) if reserved is not None else _first_promised(decision)
     when = "" if at is None else moment(at, snapshot.now)
     closes = scene.room(pools).closes
-    other = whose if whose in mine else "another"
-    says = _SAYS[code](_Facts(snapshot, job, closes, wants, "; ".join(free), holders, quotas, ahead, when, other))
+    other = whose if whose in mine else said("another")
+    says = _SAYS[code](_Facts(snapshot, job, closes, wants, joined("; ", free), holders, quotas, ahead, when, other))
     return Explained(code, says, needs, free, holders, quotas, ahead, reserved)
+
+
+def _either(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else said("{first} or {rest}", first=parts[0], rest=_either(parts[1:]))
 
 
 def _first_promised(decision: Decision) -> tuple[str, int | None]:
@@ -116,31 +121,38 @@ def _holders(scene: Scene, pools: Collection[Pool], mine: Collection[str]) -> tu
         way = job.ways[job.way]
         end = stamp(datetime.fromtimestamp(ends(job), UTC)) if way.limit < FOR_EVER else None
         found.append(Holder("you", job.id, amount(way), end))
-    found += [Holder("another tenant", None, f"{many / WHOLE:g} {kind}") for kind, many in others.items()]
+    found += [
+        Holder(said("another tenant"), None, f"{many / WHOLE:g} {kind}" if kind else said("{many:g} cores", many=many / WHOLE))
+        for kind, many in others.items()
+    ]
     room = scene.room(pools)
     if room.foreign:
-        unit = "devices" if room.foreign_devices else "cores"
-        found.append(Holder("others than the house", None, f"{room.foreign:g} {unit}"))
+        holds = said("{many:g} devices", many=room.foreign) if room.foreign_devices else said("{many:g} cores", many=room.foreign)
+        found.append(Holder(said("others than the house"), None, holds))
     return tuple(found)
 
 
 def _free(scene: Scene, site: str, kind: str) -> str:
     pools = scene.pools([Way(site, kind, 1 if kind else 0)])
     if not pools:
-        return f"{site} has no {kind or 'node'} now"
+        return said("{site} has no {kind} now", site=site, kind=kind or said("node"))
     room = scene.room(pools)
     if not room.nodes:
-        return f"nothing at {site}: {_nodes(room.shut, kind)}, drained, closed or under maintenance"
-    at, unit = (2, kind) if kind else (0, "cores")
-    text = f"{room.free[at] / WHOLE:g} {unit} at {site}"
+        return said("nothing at {site}: {nodes}, drained, closed or under maintenance", site=site, nodes=_nodes(room.shut, kind))
+    at, unit = (2, kind) if kind else (0, said("cores"))
+    parts: list[str] = [said("{many:g} {unit} at {site}", many=room.free[at] / WHOLE, unit=unit, site=site)]
     if room.nodes > 1:
-        text += f", at most {room.most[at] / WHOLE:g} on one node"
-    text = text if kind else f"{text}, {room.most[1]} MiB of memory"
-    return f"{text} ({_nodes(room.shut, kind)})" if room.shut else text
+        parts.append(said(", at most {many:g} on one node", many=room.most[at] / WHOLE))
+    if not kind:
+        parts.append(said(", {n} MiB of memory", n=room.most[1]))
+    if room.shut:
+        parts.append(said(" ({nodes})", nodes=_nodes(room.shut, kind)))
+    return joined("", parts)
 
 
 def _nodes(many: int, kind: str) -> str:
-    return f"{many} {'node' if many == 1 else 'nodes'}{f' of {kind}' if kind else ''} {'takes' if many == 1 else 'take'} no new work"
+    of = said(" of {kind}", kind=kind) if kind else ""
+    return said("1 node{of} takes no new work", of=of) if many == 1 else said("{n} nodes{of} take no new work", n=many, of=of)
 
 
 # --- the sentences ---------------------------------------------------------------------------------------------------------
@@ -161,37 +173,38 @@ class _Facts:
 
     @property
     def needs(self) -> str:
-        return f"It needs {self.wants}; free: {self.free}."
+        return said("It needs {wants}; free: {free}.", wants=self.wants, free=self.free)
 
     @property
     def held(self) -> str:
-        named = [f"{holder.job} ({holder.holds})" for holder in self.holders if holder.job][:NAMED]
+        named = [said("{who} ({holds})", who=holder.job, holds=holder.holds) for holder in self.holders if holder.job][:NAMED]
         more = sum(holder.job is not None for holder in self.holders) - len(named)
-        named += [f"{more} more of yours"] if more > 0 else []
-        named += [f"{holder.who} ({holder.holds})" for holder in self.holders if holder.job is None]
-        return f" Held by {', '.join(named)}." if named else ""
+        named += [said("{n} more of yours", n=more)] if more > 0 else []
+        named += [said("{who} ({holds})", who=holder.who, holds=holder.holds) for holder in self.holders if holder.job is None]
+        return said(" Held by {named}.", named=joined(", ", named)) if named else ""
 
     @property
     def others(self) -> str:
         count, own = self.ahead.count, self.ahead.own_count
         if count == 1:
-            return f"1 job{' of yours' if own else ''} goes before it"
-        return f"{count} jobs{f', {own} of them yours,' if own else ''} go before it"
+            return said("1 job of yours goes before it") if own else said("1 job goes before it")
+        return said("{n} jobs, {own} of them yours, go before it", n=count, own=own) if own else said("{n} jobs go before it", n=count)
 
 
 def _impossible(facts: _Facts) -> str:
-    return f"It needs {facts.wants}, which no site has now, even if nothing else ran. Cancel it, or wait until nodes come back."
+    sentence = "It needs {wants}, which no site has now, even if nothing else ran. Cancel it, or wait until nodes come back."
+    return said(sentence, wants=facts.wants)
 
 
 def _quota(facts: _Facts) -> str:
     bound = facts.snapshot.reclaim_s
     may_borrow = facts.job.preemptible or min(way.limit for way in facts.job.ways) <= bound
     bounded = [quota for quota in facts.quotas if quota.nominal is not None]
-    own = "; ".join(_binding(facts, quota, may_borrow) for quota in bounded) or "a tenant above yours holds all that it may"
-    firm = ""
+    parts: list[str] = [_binding(facts, quota, may_borrow) for quota in bounded] or [said("a tenant above yours holds all that it may")]
+    firm: str = ""
     if not may_borrow and any(not _is_within(facts, quota) for quota in bounded):
-        firm = f" A job that may not be preempted and may run for more than {duration(bound)} cannot borrow."
-    return f"It needs {facts.wants}; {own}.{firm}"
+        firm = said(" A job that may not be preempted and may run for more than {time} cannot borrow.", time=duration(bound))
+    return said("It needs {wants}; {facts}.{firm}", wants=facts.wants, facts=joined("; ", parts), firm=firm)
 
 
 def _asks(facts: _Facts, quota: Quota) -> float:
@@ -205,41 +218,50 @@ def _is_within(facts: _Facts, quota: Quota) -> bool:
 
 def _binding(facts: _Facts, quota: Quota, may_borrow: bool) -> str:
     assert quota.nominal is not None
-    text = f"{quota.tenant} holds {quota.held:g} of its quota of {quota.nominal:g} {quota.kind or 'cores'}"
+    words = {"tenant": quota.tenant, "held": quota.held, "nominal": quota.nominal, "kind": quota.kind or said("cores")}
+    text = said("{tenant} holds {held:g} of its quota of {nominal:g} {kind}", **words)
     if _is_within(facts, quota):
         parts = sum(one.nominal.get(quota.kind, 0) for one in facts.snapshot.tenants if one.parent == quota.tenant) / WHOLE
         if parts:
-            return f"{text}, of which {parts:g} are for its parts first"
-        return f"{text}; others have borrowed the rest, which comes back within {duration(facts.snapshot.reclaim_s)}"
+            return said("{text}, of which {parts:g} are for its parts first", text=text, parts=parts)
+        back = duration(facts.snapshot.reclaim_s)
+        return said("{text}; others have borrowed the rest, which comes back within {time}", text=text, time=back)
     if not may_borrow or quota.borrow == 0:
         return text
     if quota.borrow is not None and quota.held + _asks(facts, quota) > quota.nominal + quota.borrow:
-        return f"{text} and may borrow no more than {quota.borrow:g}"
-    return f"{text} and may borrow{'' if quota.borrow is None else f' {quota.borrow:g}'}, but nobody lends as much now"
+        return said("{text} and may borrow no more than {borrow:g}", text=text, borrow=quota.borrow)
+    if quota.borrow is None:
+        return said("{text} and may borrow, but nobody lends as much now", text=text)
+    return said("{text} and may borrow {borrow:g}, but nobody lends as much now", text=text, borrow=quota.borrow)
 
 
 def _maintenance(facts: _Facts) -> str:
-    begins = f" at {moment(facts.closes, facts.snapshot.now)}" if facts.closes is not None else ""
-    return f"It may run for {duration(min(way.limit for way in facts.job.ways))}, and maintenance begins{begins}."
+    begins = said(" at {time}", time=moment(facts.closes, facts.snapshot.now)) if facts.closes is not None else ""
+    limit = duration(min(way.limit for way in facts.job.ways))
+    return said("It may run for {time}, and maintenance begins{begins}.", time=limit, begins=begins)
 
 
 def _no_room(facts: _Facts) -> str:
-    goes = "It goes first" if facts.ahead.count == 0 else facts.others
-    promised = f" It starts at {facts.when} at the latest." if facts.when and facts.ahead.count == 0 else ""
-    return f"{goes}. {facts.needs}{facts.held}{promised}"
+    goes = said("It goes first") if facts.ahead.count == 0 else facts.others
+    promised = said(" It starts at {time} at the latest.", time=facts.when) if facts.when and facts.ahead.count == 0 else ""
+    return said("{goes}. {needs}{held}{promised}", goes=goes, needs=facts.needs, held=facts.held, promised=promised)
 
 
 def _reserved(facts: _Facts) -> str:
-    return f"A start is reserved for it at {facts.when} at the latest. {facts.needs}{facts.held}"
+    words = {"time": facts.when, "needs": facts.needs, "held": facts.held}
+    return said("A start is reserved for it at {time} at the latest. {needs}{held}", **words)
 
 
 def _would_delay(facts: _Facts) -> str:
-    promised = f"the start promised to {facts.other} for {facts.when}" if facts.when else "a start promised to another"
-    return f"It needs {facts.wants} for up to {duration(facts.job.ways[0].limit)}, which would delay {promised}. {facts.others}."
+    promised = said("a start promised to another")
+    if facts.when:
+        promised = said("the start promised to {whom} for {time}", whom=facts.other, time=facts.when)
+    words = {"wants": facts.wants, "time": duration(facts.job.ways[0].limit), "promised": promised, "others": facts.others}
+    return said("It needs {wants} for up to {time}, which would delay {promised}. {others}.", **words)
 
 
 def _behind(facts: _Facts) -> str:
-    return f"{facts.others}. {facts.needs}{facts.held}"
+    return said("{others}. {needs}{held}", others=facts.others, needs=facts.needs, held=facts.held)
 
 
 _SAYS: Mapping[ReasonCode, Callable[[_Facts], str]] = {

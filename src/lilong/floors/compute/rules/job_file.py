@@ -15,7 +15,7 @@ A file may hold several jobs, `[job.NAME]`; keys outside them are for all, and `
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -128,26 +128,32 @@ def _spec(table: Reader) -> Mapping[str, Any]:
 def ordered(jobs: Mapping[str, JobAsk]) -> dict[str, JobAsk]:
     """Each job after those that it names. Raises BadInput for a circle, and for what is neither a job's id nor in the file."""
     done: dict[str, JobAsk] = {}
-
-    def visit(name: str, path: tuple[str, ...]) -> None:
-        if name in path:
-            circle = " → ".join((*path[path.index(name) :], name))
-            raise BadInput(field=f"job.{name}.after", problem=f"the jobs wait for one another: {circle}", way_out="Break the circle.")
-        if name in done:
-            return
-        for field in ("after", "after_any"):
-            for need in getattr(jobs[name], field):
-                if need in jobs:
-                    visit(need, (*path, name))
-                elif not need.startswith(("job-", "array-")):
-                    raise BadInput(
-                        field=f"job.{name}.{field}", problem=f"there is no job {need[:100]!r} in the file", way_out=nearest(need, jobs)
-                    )
-        done[name] = jobs[name]
-
-    for name in jobs:
-        visit(name, ())
+    for first in jobs:
+        path = {first: _needs(jobs, first)} if first not in done else {}
+        while path:
+            name = next(reversed(path))
+            need = next(path[name], None)
+            if need is None:
+                done[name] = jobs[name]
+                del path[name]
+            elif need in path:
+                circle = " → ".join((*list(path)[list(path).index(need) :], need))
+                raise BadInput(field=f"job.{need}.after", problem=f"the jobs wait for one another: {circle}", way_out="Break the circle.")
+            elif need not in done:
+                path[need] = _needs(jobs, need)
     return done
+
+
+def _needs(jobs: Mapping[str, JobAsk], name: str) -> Iterator[str]:
+    """The jobs of the file that one names."""
+    for field in ("after", "after_any"):
+        for need in getattr(jobs[name], field):
+            if need in jobs:
+                yield need
+            elif not need.startswith(("job-", "array-")):
+                raise BadInput(
+                    field=f"job.{name}.{field}", problem=f"there is no job {need[:100]!r} in the file", way_out=nearest(need, jobs)
+                )
 
 
 def with_ids(ask: JobAsk, ids: Mapping[str, str]) -> JobAsk:

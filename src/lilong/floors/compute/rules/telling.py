@@ -14,7 +14,6 @@ SENTENCES: Mapping[ReasonCode, str] = MappingProxyType(
         ReasonCode.PAUSED: "an attempt failed; the next begins after a pause",
         ReasonCode.ARRAY_LIMIT: "as many of its array are under way as may be at once",
         ReasonCode.IMPOSSIBLE: "it would not fit if nothing else ran: what it needs is gone since it was taken",
-        ReasonCode.BUDGET: "the allowance of its tenant does not cover it",
         ReasonCode.QUOTA: "its tenant, or one above, holds all that it may",
         ReasonCode.SITE_DOWN: "no site that could run it answers",
         ReasonCode.MAINTENANCE: "it would run into maintenance",

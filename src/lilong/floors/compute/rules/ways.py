@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from lilong.floors.compute.contract import Inventory, JobAsk, Layout, Mode
 from lilong.floors.compute.rules.asking import layouts
@@ -91,6 +91,19 @@ def ways(ask: JobAsk, places: Sequence[Place], settings: ComputeSettings, rates:
                 )
                 found.append(((bool(home) and here.name != home, cost, at, number, -size), way))
     return tuple(way for _, way in sorted(found, key=lambda pair: pair[0]))
+
+
+def elsewhere(ask: JobAsk, places: Sequence[Place], settings: ComputeSettings, rates: Rates, kinds: Collection[str]) -> list[Way]:
+    """Ways that the job does not allow and in which it would fit if nothing else ran: as it is at other sites, and its first alternative
+    on other classes of device, anywhere.
+    """
+    asked, free = layouts(ask), replace(ask, sites=())
+    own = {layout.accelerator for layout in asked}
+    found = [way for way in ways(free, places, settings, rates) if ask.sites and way.site not in ask.sites]
+    for kind in sorted(set(kinds) - own) if asked[0].devices else ():
+        pair = replace(free, any_of=(asked[0], replace(asked[0], accelerator=kind)))  # its time is that of the class it asks for
+        found += [way for way in ways(pair, places, settings, rates) if way.accelerator == kind]
+    return [way for way in found if any(one.name == way.site and one.fits(way) for one in places)]
 
 
 def blended(before: float | None, rate: float) -> float:

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from lilong.floors.compute.scheduler.compiled import compiled
-from lilong.floors.compute.scheduler.jobs import NEVER, Jobs
+from lilong.floors.compute.scheduler.jobs import NEVER, Jobs, ends
 from lilong.floors.compute.scheduler.order import Queues, settle
 from lilong.floors.compute.scheduler.place import take_later
-from lilong.floors.compute.scheduler.start import ends
 from lilong.floors.compute.scheduler.state import WHOLE, Ints, Site
 from lilong.floors.compute.scheduler.topology import domain_end, open_for, tasks_in
 

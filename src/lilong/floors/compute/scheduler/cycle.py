@@ -17,9 +17,10 @@ from lilong.floors.compute.scheduler.order import Queues, sift
 from lilong.floors.compute.scheduler.policy import ATTAINED, BORROWERS, EASY, EASY_SHORT, FAIR, REMAINING, RESERVE, SKIP, STRICT, Rules
 from lilong.floors.compute.scheduler.preempt import keep_its_own, let_go, list_victims, make_room, rank
 from lilong.floors.compute.scheduler.reserve import look_reserving
-from lilong.floors.compute.scheduler.start import BEHIND, FITS, NO_ROOM, NOT_LOOKED_AT, QUOTA, allowed, begin, hopeless, start_now
+from lilong.floors.compute.scheduler.start import BEHIND, FITS, NO_ROOM, NOT_LOOKED_AT, QUOTA, TURN, allowed, begin, hopeless, start_now
 from lilong.floors.compute.scheduler.state import Ints, Site
 from lilong.floors.compute.scheduler.tenants import Tenants
+from lilong.floors.compute.scheduler.turns import forget_turns, keep_turn
 
 
 @compiled
@@ -32,6 +33,7 @@ def look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules, 
     """
     s, h, b, q, t, T = borrowed(s), borrowed(h), borrowed(b), borrowed(q), borrowed(t), borrowed(T)
     q.cycles[0] += 1
+    forget_turns(T)
     if r.order == FAIR:
         for k in range(fairly(T, h, b, q, pool, now, q.victims)):
             q.waiting[q.base[pool] + k] = q.victims[k]
@@ -45,6 +47,7 @@ def look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules, 
     if started > 0:
         sift(q, b, pool, r.backfill == EASY_SHORT)
     q.seen[pool], q.seen_in[pool] = q.waits[pool], q.cycles[2]
+    forget_turns(T)
     return started
 
 
@@ -52,7 +55,8 @@ def look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules, 
 def _look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules, pool: int, now: int) -> int:
     """Who is first starts, until somebody does not fit; then whoever may go before that one."""
     base, spare = q.base[pool], s.spare[pool]
-    same = q.seen_in[pool] == q.cycles[2]
+    # with quotas all are looked at anew: what those who were seen before keep for themselves is of one look
+    same = q.seen_in[pool] == q.cycles[2] and T.terms[0].bounds == 0
     fresh = q.seen[pool] if same else 0
     started, victims = 0, -1
     # who is preempted waits too, and may have pushed back one who was looked at
@@ -71,7 +75,7 @@ def _look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules,
                 begin(s, h, b, q, T, job, now)
         elif T.terms[0].bounds != 0 and not allowed(T, h, b, job):
             why = QUOTA
-        if why != FITS and r.preempts != 0:
+        if why not in (FITS, TURN) and r.preempts != 0:
             if victims < 0:
                 victims = list_victims(s, h, b, q, r, pool, now)
             if victims > 0 and make_room(s, h, b, q, t, T, r, job, now, victims):
@@ -79,10 +83,11 @@ def _look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules,
         if why == FITS:
             started += 1
         else:
-            b.job[job].why = why
+            b.job[job].why = QUOTA if why == TURN else why
             if why == QUOTA:
-                keep_its_own(T, h, b, job, claims)
-            elif r.backfill != SKIP:
+                if not keep_its_own(T, h, b, job, claims):
+                    keep_turn(T, h, b, r, job)
+            elif why != TURN and r.backfill != SKIP:
                 break
         at += 1
     if at >= q.waits[pool]:
@@ -143,7 +148,7 @@ def _backfill(
             begin(s, h, b, q, T, job, now)
             started += 1
         else:
-            b.job[job].why = BEHIND if why == NO_ROOM else why
-            if why == QUOTA:
-                keep_its_own(T, h, b, job, claims)
+            b.job[job].why = BEHIND if why == NO_ROOM else QUOTA if why == TURN else why
+            if why == QUOTA and not keep_its_own(T, h, b, job, claims):
+                keep_turn(T, h, b, r, job)
     return started

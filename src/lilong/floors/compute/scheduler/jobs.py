@@ -1,3 +1,5 @@
+# mypy: disable-error-code="no-any-return"
+# (rows of record arrays have no types that mypy could see)
 """What waits: jobs as arrays. A job is a gang that may be laid out in one of several ways, all or nothing.
 
 A *shape* is what one task needs of one node: whole devices or a fraction of one, cores, memory, the accelerator classes that will do.
@@ -13,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lilong.floors.compute.scheduler.compiled import compiled
 from lilong.floors.compute.scheduler.state import WHOLE, table
 
 WAITING, RUNNING, FINISHED, REFUSED, ABSENT = 0, 1, 2, 3, 4
@@ -185,3 +188,17 @@ def width(option: Option, *, devices: bool) -> int:
     """What an option holds: thousandths of a device, or of a core where nobody asks for devices."""
     parts = [option.shape] * option.tasks + ([option.rest] if option.rest else [])
     return sum(part.devices * part.milli if devices else part.cpu for part in parts)
+
+
+@compiled
+def pace(work: int, own: int, limit: int) -> int:
+    """How long a part of a job takes in an option: a job of limit `own` that may take `limit` there does all of it in proportion."""
+    return work if own == limit or own <= 0 or own >= NEVER or limit >= NEVER or work >= NEVER else -(-work * limit // own)
+
+
+@compiled
+def ends(row: Any, option: Any, now: int) -> int:
+    """When a job that starts now in an option has ended at the latest, if what earlier attempts have kept need not be done again."""
+    if option.limit >= NEVER:
+        return NEVER
+    return now + max(option.limit - (pace(row.done, row.limit, option.limit) if row.done > 0 else 0), 1)

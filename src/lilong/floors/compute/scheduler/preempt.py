@@ -38,6 +38,7 @@ from lilong.floors.compute.scheduler.policy import ATTAINED, BORROWERS, FAIR, LA
 from lilong.floors.compute.scheduler.start import FITS, begin, start_now
 from lilong.floors.compute.scheduler.state import WHOLE, Ints, Site
 from lilong.floors.compute.scheduler.tenants import Tenants, claim, hold_job, open_kinds
+from lilong.floors.compute.scheduler.turns import waits_for_turns
 
 SECOND = 1 << 48  # keys of the second queue; in each queue whoever entered it first goes first
 MOST = 1 << 50
@@ -200,7 +201,8 @@ def own_part(T: Tenants, h: Any, b: Jobs, job: int) -> tuple[int, int]:
                 continue
             where = T.column[kind] if need.devices > 0 else T.capacity.size - 1
             home = T.home[b.job[job].tenant, where]
-            if T.above[home, where] >= 0 and T.loose[home, where] + amount <= T.common[home, where]:
+            first = T.line[home, where] in (0, 1 + job)  # who has others before it in line takes nothing from anybody
+            if first and T.above[home, where] >= 0 and T.loose[home, where] + amount <= T.common[home, where]:
                 return where, amount
     return 0, 0
 
@@ -211,15 +213,17 @@ def within_own(T: Tenants, h: Any, b: Jobs, job: int) -> bool:
 
 
 @compiled
-def keep_its_own(T: Tenants, h: Any, b: Jobs, job: int, claims: Ints) -> None:
-    """Who asks for no more than its own quota, which others have borrowed, keeps what has come back of it until all of it has: for the
-    rest of this look nobody else borrows that. `claims`: how many there are in [0, 0]; from row 1 on job and column in one, and amount.
+def keep_its_own(T: Tenants, h: Any, b: Jobs, job: int, claims: Ints) -> bool:
+    """Who asks for no more than is left of its own quota, which others have borrowed, keeps what has come back of it until all of it has:
+    for the rest of this look nobody else borrows that. `claims`: how many there are in [0, 0]; from row 1 on job and column in one, and
+    amount. False for others.
     """
     where, amount = own_part(T, h, b, job)
     if amount > 0:
         claim(T, b.job[job].tenant, where, amount)
         claims[0, 0] += 1
         claims[claims[0, 0], 0], claims[claims[0, 0], 1] = job * T.capacity.size + where, amount
+    return bool(amount > 0)
 
 
 @compiled
@@ -347,7 +351,7 @@ def make_room(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Ru
     """Start a job in the place of the first `victims` of the list. Changes nothing if they do not suffice."""
     own = r.preempts == BORROWERS and within_own(T, h, b, job)
     to = -1 if r.preempts == LATER else b.job[job].tenant * 2 + own
-    if denied(h, b, q, job, to):
+    if denied(h, b, q, job, to) or waits_for_turns(T, h, b, job, now):
         return False
     classes = 0
     for at in range(b.job[job].first, b.job[job + 1].first):

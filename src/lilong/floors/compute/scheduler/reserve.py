@@ -15,7 +15,7 @@ import numpy as np
 
 from lilong.floors.compute.scheduler.backfill import lay_later
 from lilong.floors.compute.scheduler.compiled import compiled
-from lilong.floors.compute.scheduler.jobs import NEVER, RUNNING, WAITING, Jobs
+from lilong.floors.compute.scheduler.jobs import NEVER, RUNNING, WAITING, Jobs, ends
 from lilong.floors.compute.scheduler.order import Queues, settle, sort_by
 from lilong.floors.compute.scheduler.place import lift
 from lilong.floors.compute.scheduler.policy import Rules
@@ -30,12 +30,12 @@ from lilong.floors.compute.scheduler.start import (
     WOULD_DELAY,
     allowed,
     begin,
-    ends,
     exceeds,
     hopeless,
 )
 from lilong.floors.compute.scheduler.state import Ints, Site
 from lilong.floors.compute.scheduler.tenants import Tenants, may_hold_job, open_kinds
+from lilong.floors.compute.scheduler.turns import keep_turn, must_wait
 
 
 class Course(NamedTuple):
@@ -243,7 +243,8 @@ def look_reserving(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, r: Rules, po
                 why = NOT_LOOKED_AT
             if time <= now and not put_back(s, h, b, job):
                 time = NEVER
-        if time <= now and not may_hold_job(T, s, h, b, job):  # what it was promised, the tenant has had elsewhere
+        # what it was promised, the tenant has had elsewhere, or another of its jobs is before it
+        if time <= now and (not may_hold_job(T, s, h, b, job) or must_wait(T, s, h, b, q, job, now)):
             lift(s, h, b, job)
             time, why = NEVER, QUOTA
         if time <= now:
@@ -260,8 +261,8 @@ def look_reserving(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, r: Rules, po
                 held += 1
             if time == NEVER:
                 b.job[job].placed = 0
-                if why == QUOTA:
-                    keep_its_own(T, h, b, job, claims)
+                if why == QUOTA and not keep_its_own(T, h, b, job, claims):
+                    keep_turn(T, h, b, r, job)
             wake = min(wake, time)
     let_go(T, b, claims)
     q.wake[pool] = wake

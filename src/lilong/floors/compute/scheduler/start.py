@@ -8,30 +8,18 @@ from typing import Any
 
 from lilong.floors.compute.scheduler.compiled import borrowed, compiled
 from lilong.floors.compute.scheduler.fragmentation import Typical
-from lilong.floors.compute.scheduler.jobs import NEVER, RUNNING, Jobs
+from lilong.floors.compute.scheduler.jobs import NEVER, RUNNING, Jobs, ends
 from lilong.floors.compute.scheduler.order import Queues, add_running, drop_running, enqueue
 from lilong.floors.compute.scheduler.place import lay, lift, take, take_later
 from lilong.floors.compute.scheduler.policy import Rules
 from lilong.floors.compute.scheduler.score import CONSOLIDATED
 from lilong.floors.compute.scheduler.state import WHOLE, Ints, Site
 from lilong.floors.compute.scheduler.tenants import Tenants, hold_job, open_kinds
+from lilong.floors.compute.scheduler.turns import has_to_wait, must_wait, pass_by
 
 # Why a job does not start, the gravest first; `decide.Reason` says what they mean.
 FITS, IMPOSSIBLE, QUOTA, MAINTENANCE, NO_ROOM, RESERVED, WOULD_DELAY, BEHIND, NOT_LOOKED_AT = 0, 1, 2, 3, 4, 5, 6, 7, 8
-
-
-@compiled
-def pace(work: int, own: int, limit: int) -> int:
-    """How long a part of a job takes in an option: a job of limit `own` that may take `limit` there does all of it in proportion."""
-    return work if own == limit or own <= 0 or own >= NEVER or limit >= NEVER or work >= NEVER else -(-work * limit // own)
-
-
-@compiled
-def ends(row: Any, option: Any, now: int) -> int:
-    """When a job that starts now in an option has ended at the latest, if what earlier attempts have kept need not be done again."""
-    if option.limit >= NEVER:
-        return NEVER
-    return now + max(option.limit - (pace(row.done, row.limit, option.limit) if row.done > 0 else 0), 1)
+TURN = -1  # its quota is kept for somebody's turn: told as QUOTA
 
 
 @compiled
@@ -77,20 +65,23 @@ def start_now(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Ru
             continue
         option = b.option[at]
         until = ends(b.job[job], option, now)
+        if has_to_wait(T, h, b, job, at, kinds, until):
+            why = TURN if why == QUOTA else why
+            continue
         beside = until > promised
         need = h[option.need]
         way = r.fractions if need.devices == 1 and need.milli < WHOLE else r.way
-        if lay(s, h, b, t, way, job, at, beside, until, kinds):
-            return FITS
         # A gang that one way leads into a corner may still fit consolidated, which is how it was found possible.
-        if (option.tasks > 1 or option.rest >= 0) and way != CONSOLIDATED and lay(s, h, b, t, CONSOLIDATED, job, at, beside, until, kinds):
-            return FITS
+        other = (option.tasks > 1 or option.rest >= 0) and way != CONSOLIDATED
+        if lay(s, h, b, t, way, job, at, beside, until, kinds) or (other and lay(s, h, b, t, CONSOLIDATED, job, at, beside, until, kinds)):
+            if not must_wait(T, s, h, b, q, job, now):
+                return FITS
+            _lift_again(s, h, b, job, beside)
+            why = TURN if why == QUOTA else why
+            continue
         why = max(why, WOULD_DELAY if beside else NO_ROOM)
         if s.closing[b.job[job].pool] < until and lay(s, h, b, t, way, job, at, beside, now, kinds):
-            lift(s, h, b, job)
-            for back in range(b.job[job].room, b.job[job].room + (b.job[job].placed if beside else 0)):
-                take_later(s, h, b.place[back].node, b.place[back].need, b.place[back].devices, -1)
-            b.job[job].placed = 0
+            _lift_again(s, h, b, job, beside)
             why = MAINTENANCE
         every = kinds == -1 or (need.classes & ~kinds & ((1 << T.column.size) - 1)) == 0
         if option.rest >= 0 or not every or s.closing[b.job[job].pool] < until:
@@ -103,6 +94,14 @@ def start_now(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Ru
 
 
 @compiled
+def _lift_again(s: Site, h: Any, b: Jobs, job: int, beside: bool) -> None:
+    lift(s, h, b, job)
+    for back in range(b.job[job].room, b.job[job].room + (b.job[job].placed if beside else 0)):
+        take_later(s, h, b.place[back].node, b.place[back].need, b.place[back].devices, -1)
+    b.job[job].placed = 0
+
+
+@compiled
 def begin(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, job: int, now: int) -> None:
     """Of a job that has its places."""
     option = b.option[b.job[job].option]
@@ -110,6 +109,7 @@ def begin(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, job: int, now: int) -
     b.job[job].reserved, b.job[job].width, b.job[job].why = NEVER, option.width, FITS
     if T.tenant.size > 1:
         hold_job(T, s, h, b, job, 1)
+        pass_by(T, s, h, b, job)
     q.fresh[q.cycles[1]] = job
     q.cycles[1] += 1
     add_running(q, b, job)

@@ -75,24 +75,36 @@ class Supposing:
         self._scratch = copied(self._state), self._queue.copied()
 
     def _who_block(self) -> dict[int, None]:
-        """Those whom others may not delay, in their order: who has a promise, or, where nobody may be overtaken, who is first."""
+        """Those whom others may not delay, in their order: who has a promise or may have the turn for a quota, or, where nobody may be overtaken,
+        who is first.
+        """
         rows, line = self._queue.book.jobs.job, list(self.line)
         if self.opened.policy.backfill == "none":
             first = np.flatnonzero(rows.why[line] != Reason.QUOTA)[:1]
         else:
-            first = np.flatnonzero(rows.reserved[line] < NEVER)
+            first = np.flatnonzero((rows.reserved[line] < NEVER) | (rows.why[line] == Reason.QUOTA))
         return dict.fromkeys(line[at] for at in first.tolist())
 
-    def counterfactuals(self, job_id: str, others: Sequence[Way] = ()) -> list[Change]:
-        """What would make it start now (see rules.counterfactuals)."""
+    def counterfactuals(self, job_id: str, others: Sequence[Way] = (), timeout: int | None = None) -> list[Change]:
+        """What would make it start now (see rules.counterfactuals). `timeout`: the time limit that it asks for."""
         if job_id in self.decision.starts:
             return []
         turns = replace(
             self._turns,
             maintenance=self.decision.reasons.get(job_id) == "maintenance",
             earliest=lambda ways: self.earliest(job_id, ways),
+            timeout=timeout,
         )
-        return counterfactuals(self.snapshot, job_id, lambda supposed: self.begins(job_id, supposed), others, turns)
+
+        def begins(supposed: Supposed) -> bool:
+            return self.begins(job_id, supposed)
+
+        def surely(supposed: Supposed) -> bool:
+            if not self._can_be_patched(self._jobs[job_id], supposed):
+                return True  # `begins` has asked the whole queue
+            return self._starts(self.opened.at[job_id], supposed, None, self.opened.policy)
+
+        return counterfactuals(self.snapshot, job_id, begins, others, turns, surely=surely)
 
     def begins(self, job_id: str, supposed: Supposed) -> bool:
         """Whether the job starts now if that is so. Under fair share, where a change may move it in the order, only if it surely does."""
@@ -196,8 +208,8 @@ class Supposing:
         policy, ways = self.opened.policy, supposed.ways or ()
         if policy.round or self.decision.reasons.get(job.id) == "impossible" or len(ways) > len(job.ways):
             return False
-        fresh = [way for at, way in enumerate(ways) if not _same_shape(way, job.ways[at])]
-        if len(fresh) > SPARE or max((way.tasks for way in ways), default=0) > ROOM:
+        fresh = [way for at, way in enumerate(_laid(ways, len(job.ways))) if not _same_shape(way, job.ways[at])]
+        if len({_shape(way) for way in fresh}) > SPARE or max((way.tasks for way in ways), default=0) > ROOM:
             return False
         return not any(way.tasks > 1 and (way.within not in ("", "site") or way.near) for way in fresh)
 
@@ -223,21 +235,19 @@ class Supposing:
     def _lay_ways(self, queue: Queue, at: int, job: SnapJob, ways: Sequence[Way]) -> None:
         rows, options, shapes = queue.book.jobs.job, queue.book.jobs.option, queue.book.shapes
         first, many = int(rows.first[at]), len(job.ways)
-        spare = shapes.size - SPARE
-        for k in range(many):
-            way = ways[min(k, len(ways) - 1)]
+        fresh: dict[object, int] = {}
+        for k, way in enumerate(_laid(ways, many)):
             option = self._words.option(way)
             row = options[first + k]
             if not _same_shape(way, job.ways[k]):
-                shape, spare = shapes[spare], spare + 1
+                spare = fresh.setdefault(_shape(way), shapes.size - SPARE + len(fresh))
+                shape = shapes[spare]
                 for name in ("devices", "milli", "cpu", "memory", "classes", "pool"):
                     shape[name] = getattr(option.shape, name)
                 shape.bucket = -1 if not way.devices else 0 if way.milli < WHOLE else min(way.devices, 9)
-                row.need, row.level, row.near = spare - 1, 0, 0
+                row.need, row.level, row.near = spare, 0, 0
             row.tasks, row.limit, row.price = way.tasks, way.limit, way.price
             row.width = way.tasks * (way.devices * way.milli if way.devices else 0 if _counts_devices(queue) else way.cpu)
-            if spare > shapes.size:
-                raise ValueError("more new shapes than there is room for")
         rows.limit[at] = max(way.limit for way in ways)
         rows.width[at] = options.width[first]
         rows.prefer[at] = first
@@ -298,10 +308,17 @@ def _asks_alike(job: SnapJob, supposed: Supposed) -> bool:
     return first.accelerator == job.ways[0].accelerator and bool(first.devices) == bool(job.ways[0].devices)
 
 
+def _laid(ways: Sequence[Way], many: int) -> Sequence[Way]:
+    """As many as a job has: the last one fills up."""
+    return [ways[min(at, len(ways) - 1)] for at in range(many if ways else 0)]
+
+
+def _shape(way: Way) -> tuple[object, ...]:
+    return way.site, way.accelerator, way.devices, way.milli, way.cpu, way.memory, way.within, way.near
+
+
 def _same_shape(way: Way, other: Way) -> bool:
-    return (way.site, way.accelerator, way.devices, way.milli, way.cpu, way.memory, way.within, way.near) == (
-        other.site, other.accelerator, other.devices, other.milli, other.cpu, other.memory, other.within, other.near,
-    )  # fmt: skip
+    return _shape(way) == _shape(other)
 
 
 def _counts_devices(queue: Queue) -> bool:

@@ -68,11 +68,14 @@ class Tenants(NamedTuple):
     held: Ints
     past: Ints
     capacity: Ints
+    line: Ints  # home × column: 1 + the job that is first in line there (see turns); 0: nobody is
+    until: Ints  # when its turn comes; NOT_KNOWN until somebody asks
+    beside: Ints  # how much more its home may hold then
     terms: Any  # one row, see TERMS
 
 
 TENANT = ("parent", "weight", "half_life")
-TERMS = ("reclaim", "ageing", "aged", "bounds", "root")
+TERMS = ("reclaim", "ageing", "aged", "bounds", "root", "turns")
 
 
 def totals(nodes: Sequence[Node], classes: int, column: Sequence[int] | None = None) -> list[int]:
@@ -112,7 +115,8 @@ def tenants(
     bounds = bool((nominal >= 0).any())
     order = _downwards(tree)
     root = order[0]
-    nominal[root] = np.where(nominal[root] < 0, there, nominal[root])
+    # where nobody has a quota, that a class is full is a matter of room
+    nominal[root] = np.where(nominal[root] >= 0, nominal[root], np.where((nominal >= 0).any(axis=0), there, UNBOUNDED))
     home, above = np.full((many, columns), -1, np.int64), np.full((many, columns), -1, np.int64)
     for at in order:
         if at != root:
@@ -135,7 +139,7 @@ def tenants(
             reserved[over, k] += reserved[at, k] + kept[at, k]
             common[over, k] -= nominal[at, k]
     quota = np.arange(many)[:, None] == home
-    claim = np.concatenate([np.where(quota, nominal, -1), np.where(quota, common, -1)])
+    claim = np.concatenate([np.where(quota, np.minimum(of, there), -1) for of in (nominal, common)])
     rows = table(TENANT, many)
     for name in TENANT:
         rows[name] = [getattr(one, name) for one in tree]
@@ -149,7 +153,10 @@ def tenants(
     terms.reclaim, terms.ageing, terms.aged, terms.bounds, terms.root = reclaim, ageing, aged, bounds, root
     used, loose, firm = (np.zeros_like(own) for _ in range(3))
     of = np.array(range(classes) if column is None else column, np.int64)
-    return Tenants(rows, of, home, above, own, kept, most, common, claim, used, loose, firm, np.zeros_like(past), past, size, terms)
+    line, until, beside = (np.zeros_like(own) for _ in range(3))
+    return Tenants(
+        rows, of, home, above, own, kept, most, common, claim, used, loose, firm, np.zeros_like(past), past, size, line, until, beside, terms
+    )
 
 
 def _downwards(tree: Sequence[Tenant]) -> list[int]:
@@ -265,14 +272,8 @@ def may_hold_job(T: Tenants, s: Site, h: Any, b: Jobs, job: int) -> bool:
 
 
 @compiled
-def open_kinds(T: Tenants, h: Any, b: Jobs, job: int, option: int) -> int:
-    """Bit set of the kinds of nodes whose devices the tenant may hold for all of the gang; 0: its quota does not allow it now.
-
-    -1 if it matters not.
-    """
-    if T.terms[0].bounds == 0:
-        return -1
-    tenant, back = b.job[job].tenant, bounded(T, b, job, option)
+def asked(h: Any, b: Jobs, option: int) -> tuple[int, int, int]:
+    """Of devices and of cores for tasks without any, so much for the whole gang; and the kinds of nodes that have the devices, as bits."""
     need, rest = h[b.option[option].need], b.option[option].rest
     devices, cores, classes = 0, 0, need.classes
     if need.devices > 0:
@@ -284,6 +285,19 @@ def open_kinds(T: Tenants, h: Any, b: Jobs, job: int, option: int) -> int:
         devices += h[rest].devices * h[rest].milli
     elif rest >= 0:
         cores += h[rest].cpu
+    return devices, cores, classes
+
+
+@compiled
+def open_kinds(T: Tenants, h: Any, b: Jobs, job: int, option: int) -> int:
+    """Bit set of the kinds of nodes whose devices the tenant may hold for all of the gang; 0: its quota does not allow it now.
+
+    -1 if it matters not.
+    """
+    if T.terms[0].bounds == 0:
+        return -1
+    tenant, back = b.job[job].tenant, bounded(T, b, job, option)
+    devices, cores, classes = asked(h, b, option)
     if cores > 0 and not may_hold(T, tenant, T.capacity.size - 1, cores, back):
         return 0
     if devices == 0:

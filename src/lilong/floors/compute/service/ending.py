@@ -1,8 +1,10 @@
-"""What follows from a job's end, in the transaction in which it ends."""
+"""What follows from jobs' ends, in the transaction in which they end."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -10,66 +12,85 @@ from lilong.floors.compute.contract import Exit, JobFinished, JobState
 from lilong.floors.compute.store import asking, money
 from lilong.floors.compute.store import secrets as sealed
 from lilong.floors.compute.store import settings as declared
+from lilong.floors.compute.store.asking import BY_ARRAY, BY_SOMEBODY
 from lilong.ground.access import SYSTEM, Actor
-from lilong.ground.db import Tx
+from lilong.ground.db import Row, Tx
 from lilong.ground.house import House
 from lilong.ground.seams import parse_stamp, stamp
 
-
-def end_queued(house: House, tx: Tx, actor: Actor, job_id: str, reason: str) -> bool:
-    """Cancel a job that is queued: at once, with all that follows. False if it is not queued any more."""
-    facts = asking.facts(tx, job_id)
-    text = json.dumps(asdict(Exit(None, None, reason, 0.0, 0.0, 0.0)), sort_keys=True)
-    if facts is None or not asking.end_queued(tx, job_id, text, stamp(house.clock.now())):
-        return False
-    house.events.append(tx, actor, JobFinished(job_id, facts["organisation"], facts["kind"], JobState.CANCELLED.value))
-    followed(house, tx, job_id, JobState.CANCELLED)
-    return True
+AT_ONCE = 200
+"""Jobs that are ended in one transaction: others who write come in between."""
 
 
-def followed(house: House, tx: Tx, job_id: str, state: JobState) -> None:
-    """A job is over (its row says so): jobs that needed it may start or never will, its array's slot goes on, its cost is known."""
-    doomed = [job_id]
-    while doomed:
-        _one(house, tx, doomed.pop(0), state, doomed)
-        state = JobState.CANCELLED
+def end_queued(house: House, tx: Tx, actor: Actor, jobs: Mapping[str, str]) -> bool:
+    """Cancel queued jobs, AT_ONCE at most, with all that follows: job -> why. False if none of them is queued any more."""
+    ended = _end(house, tx, actor, jobs)
+    followed(house, tx, ended)
+    return bool(ended)
 
 
-def _one(house: House, tx: Tx, job_id: str, state: JobState, doomed: list[str]) -> None:
-    facts = asking.facts(tx, job_id)
-    if facts is None:
-        return
-    if facts["array_id"] is not None and not int(facts["held"]):
-        asking.give_slots(tx, facts["array_id"], 1)
-    sealed.forget(tx, job_id)
-    _settle_cost(tx, job_id, facts["organisation"], facts["project"], facts["created_at"], int(facts["cost"]))
-    for row in asking.dependents(tx, job_id):
+def _end(house: House, tx: Tx, actor: Actor, jobs: Mapping[str, str]) -> dict[str, JobState]:
+    rows = asking.all_facts(tx, jobs, queued=True)
+    exits = {job_id: json.dumps(asdict(Exit(None, None, why, 0.0, 0.0, 0.0)), sort_keys=True) for job_id, why in jobs.items()}
+    asking.end_queued(tx, rows, exits, stamp(house.clock.now()))
+    state = JobState.CANCELLED
+    if rows:
+        house.events.append_all(tx, actor, [JobFinished(row["id"], row["organisation"], row["kind"], state.value) for row in rows])
+    return dict.fromkeys((row["id"] for row in rows), state)
+
+
+def followed(house: House, tx: Tx, over: Mapping[str, JobState]) -> None:
+    """Jobs are over (their rows say so): jobs that needed them may start or never will, their arrays' slots go on, their cost is known.
+
+    Of those that never will AT_ONCE end here; of the rest the end is asked for, and the dispatcher ends them.
+    """
+    room = AT_ONCE
+    while over:
+        doomed = list(_one_step(tx, over).items())
+        asking.ask_for_end(tx, dict(doomed[room:]))
+        over = _end(house, tx, SYSTEM, dict(doomed[:room]))
+        room -= len(over)
+
+
+def _one_step(tx: Tx, over: Mapping[str, JobState]) -> dict[str, str]:
+    """Job that needed one of them and never starts -> why."""
+    rows = asking.all_facts(tx, over)
+    slots = Counter(row["array_id"] for row in rows if row["array_id"] is not None and not int(row["held"]) & (BY_SOMEBODY | BY_ARRAY))
+    for array_id, freed in slots.items():
+        asking.give_slots(tx, array_id, freed)
+    sealed.forget(tx, over)
+    _settle_cost(tx, [row for row in rows if int(row["cost"])])
+    met: dict[str, list[str]] = {}
+    doomed: dict[str, str] = {}
+    for row in asking.dependents(tx, over):
+        state = over[row["needs"]]
         if state is JobState.SUCCEEDED or not int(row["success"]):
-            asking.met(tx, row["id"])
-            continue
-        text = json.dumps(asdict(Exit(None, None, f"{job_id}, which it needed, is {state.value}", 0.0, 0.0, 0.0)), sort_keys=True)
-        other = asking.facts(tx, row["id"])
-        if other is not None and asking.end_queued(tx, row["id"], text, stamp(house.clock.now())):
-            finished = JobFinished(row["id"], other["organisation"], other["kind"], JobState.CANCELLED.value)
-            house.events.append(tx, SYSTEM, finished)
-            doomed.append(row["id"])
+            met.setdefault(row["id"], []).append(row["needs"])
+        else:
+            doomed.setdefault(row["id"], f"{row['needs']}, which it needed, is {state.value}")
+    asking.met(tx, {job_id: ended for job_id, ended in met.items() if job_id not in doomed})
+    return doomed
 
 
-def _settle_cost(tx: Tx, job_id: str, organisation: str, project: str, created_at: str, worst: int) -> None:
-    if not worst:
+def _settle_cost(tx: Tx, rows: Sequence[Row]) -> None:
+    if not rows:
         return
     _, settings = declared.current(tx)
-    cost = 0.0
-    for attempt in money.attempts(tx, job_id):
+    costs: dict[str, float] = dict.fromkeys((row["id"] for row in rows), 0.0)
+    for attempt in money.attempts(tx, [row["id"] for row in rows]):
         if attempt["started_at"] is None or attempt["ended_at"] is None:
             continue
         hours = max((parse_stamp(attempt["ended_at"]) - parse_stamp(attempt["started_at"])).total_seconds(), 0.0) / 3600
         milli = int(attempt["milli"])
         many = milli / 1000 if milli else int(attempt["cpus"])
-        cost += hours * many * settings.accelerator((attempt["accelerator"] or "") if milli else "").price
-    amount = min(round(cost * 1_000_000), worst)
-    money.spend(tx, organisation, project, month(parse_stamp(created_at)), amount - worst)
-    money.set_cost(tx, job_id, amount)
+        costs[attempt["job"]] += hours * many * settings.accelerator((attempt["accelerator"] or "") if milli else "").price
+    amounts = {row["id"]: min(round(costs[row["id"]] * 1_000_000), int(row["cost"])) for row in rows}
+    back: Counter[tuple[str, str, str]] = Counter()
+    for row in rows:
+        back[row["organisation"], row["project"], month(parse_stamp(row["created_at"]))] += amounts[row["id"]] - int(row["cost"])
+    for key, amount in back.items():
+        money.spend(tx, *key, amount)
+    money.set_costs(tx, amounts)
 
 
 def month(at: datetime) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 
 from lilong.floors.compute.rules import estimating
-from lilong.floors.compute.rules.estimating import RUNS, Ahead, Calibration, History
+from lilong.floors.compute.rules.estimating import RUNS, Ahead, Calibration, History, Ran
 from lilong.floors.compute.service.why import View, plain, view
 from lilong.floors.compute.store import estimates
 from lilong.ground.access import Actor
@@ -61,15 +62,17 @@ def _say_starts(house: House) -> int:
 def starts(house: House, seen: View) -> dict[str, tuple[str, str]]:
     """P50 and P90 of every waiting job in view, as stamps."""
     jobs = seen.snapshot.jobs
-    history, whose = house.db.read(lambda tx: (History(estimates.ran(tx)), estimates.families(tx, [job.id for job in jobs])))
+    (past, lag), whose = house.db.read(lambda tx: (estimates.ran(tx), estimates.families(tx, [job.id for job in jobs])))
     ahead = {}
     for job in jobs:
         way = job.ways[job.way] if job.started is not None else job.ways[0]
         tenant, user, family = whose.get(job.id, (job.tenant, job.user, ""))
         ran = 0 if job.started is None else seen.snapshot.now - job.started
         ahead[job.id] = Ahead(tenant, user, family, way.limit, max(ran, 0))
-    found = seen.supposing.futures(history, ahead, RUNS)
-    return {job: (_stamp(p50), _stamp(p90)) for job, (p50, p90) in found.items() if p50 is not None and p90 is not None}
+    running = [Ran(one.tenant, one.user, one.family, one.ran / max(one.limit, 1), ended=False) for one in ahead.values() if one.ran]
+    found = seen.supposing.futures(History([*past, *running]), ahead, RUNS)
+    late = ceil(lag) + 1  # what is played is told in whole seconds that have begun
+    return {job: (_stamp(p50 + late), _stamp(p90 + late)) for job, (p50, p90) in found.items() if p50 is not None and p90 is not None}
 
 
 def _stamp(second: int) -> str:

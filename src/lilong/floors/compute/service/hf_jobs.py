@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lilong.floors.compute import store
@@ -21,7 +21,7 @@ from lilong.ground.errors import BadInput, Conflict
 from lilong.ground.house import House
 
 _PAGE = 100
-_LONG = 1 << 19  # bytes; a longer line is told in pieces
+_LONG = 1 << 19  # characters; a longer line is told in pieces
 
 
 class NoMetrics(Conflict):
@@ -144,16 +144,24 @@ def metrics(house: House, actor: Actor, namespace: str, job_id: str) -> dict[str
     }
 
 
-def lines(house: House, actor: Actor, namespace: str, job_id: str, offset: int) -> tuple[list[str], int, Job]:
-    """Whole lines of a job's log from byte `offset` on, where the next ones begin, and the job as it was before they were read."""
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Whole lines of a job's log; `next` and `rest`: where the part after them begins, and how much of its first line was read."""
+
+    job: Job  # as it was before they were read
+    lines: list[str]
+    next: int = 0
+    rest: str = ""
+
+
+def lines(house: House, actor: Actor, namespace: str, job_id: str, after: Lines | None = None) -> Lines:
+    """The first ones, or those after others. Raises JobNotFound."""
     job = _job(house, actor, namespace, job_id)
-    part = logs(house, actor, job_id, offset)
-    whole, newline, rest = part.text.rpartition("\n")
-    if newline and (job.state not in FINISHED or part.next - offset > _LONG):  # the rest of its last line comes with the next part
-        return whole.split("\n"), part.next - len(rest.encode()), job
-    if job.state not in FINISHED and part.next - offset <= _LONG:
-        return [], offset, job
-    return part.text.removesuffix("\n").split("\n") if part.text else [], part.next, job
+    part = logs(house, actor, job_id, after.next if after else 0)
+    *whole, rest = ((after.rest if after else "") + part.text).split("\n")
+    if rest and (len(rest) > _LONG or (not part.text and job.state in FINISHED)):
+        whole, rest = [*whole, rest], ""
+    return Lines(job, whole, part.next, rest)
 
 
 def _job(house: House, actor: Actor, namespace: str, job_id: str) -> Job:

@@ -14,6 +14,8 @@ from lilong.ground.db import Row, Tx
 from lilong.ground.errors import Conflict, NotFound
 from lilong.ground.house import House
 
+_CANCELLED = "it was cancelled"
+
 
 class NotWaiting(Conflict):
     """The job {name} is {state}; only one that waits can be held or released. {way_out}"""
@@ -37,13 +39,9 @@ def cancel(house: House, tx: Tx, actor: Actor, job_id: str) -> Job:
     """Ask for a job's end; one that is queued ends at once. Raises JobNotFound, Forbidden."""
     job = store.job(tx, job_id)
     house.access.require(tx, actor, "jobs.cancel", job.ask.organisation, hidden=JobNotFound(name=job_id))
-    _cancel(house, tx, actor, job_id)
-    return store.job(tx, job_id)
-
-
-def _cancel(house: House, tx: Tx, actor: Actor, job_id: str) -> None:
-    if not ending.end_queued(house, tx, actor, job_id, "it was cancelled"):
+    if not ending.end_queued(house, tx, actor, {job_id: _CANCELLED}):
         store.request_cancel(tx, job_id)
+    return store.job(tx, job_id)
 
 
 def hold(house: House, actor: Actor, job_id: str) -> Job:
@@ -76,7 +74,7 @@ def _hold(tx: Tx, facts: Row) -> None:
     if held & asking.BY_SOMEBODY:
         return
     limited = facts["array_id"] is not None and asking.at_once(tx, facts["array_id"])
-    asking.set_held(tx, facts["id"], held | asking.BY_SOMEBODY | (asking.BY_ARRAY if limited else 0))
+    asking.set_held(tx, {facts["id"]: held | asking.BY_SOMEBODY | (asking.BY_ARRAY if limited else 0)})
     if limited and not held:  # its slot goes to the next
         asking.give_slots(tx, facts["array_id"], 1)
 
@@ -84,7 +82,7 @@ def _hold(tx: Tx, facts: Row) -> None:
 def _release(tx: Tx, facts: Row) -> None:
     held = int(facts["held"])
     if held & asking.BY_SOMEBODY:
-        asking.set_held(tx, facts["id"], held & ~asking.BY_SOMEBODY)
+        asking.set_held(tx, {facts["id"]: held & ~asking.BY_SOMEBODY})
         if facts["array_id"] is not None:
             asking.give_slots(tx, facts["array_id"], 0)
 
@@ -98,38 +96,42 @@ def array(house: House, actor: Actor, array_id: str) -> Array:
 
 
 def cancel_array(house: House, actor: Actor, array_id: str) -> Array:
-    """Ask for the end of all its jobs; idempotent. Raises ArrayNotFound, Forbidden."""
+    """End all of its jobs that wait, and ask for the end of the others; idempotent. Raises ArrayNotFound, Forbidden.
 
-    def write(tx: Tx) -> Array:
+    First nothing of it starts any more; then its jobs end some at a time, so that others who write come in between. Of what a crash
+    leaves in the middle the dispatcher, or the same once more, ends the rest.
+    """
+
+    def begin(tx: Tx) -> Row:
         found = _array(house, tx, actor, array_id, "jobs.cancel")
-        asking.close_array(tx, array_id)  # none takes the slot of another that ends
-        for row in asking.elements(tx, array_id):
-            _cancel(house, tx, actor, row["id"])
-        return _shown(tx, found)
+        asking.end_array(tx, array_id, _CANCELLED)
+        return found
 
-    return house.db.write(write)
+    def go_on(tx: Tx) -> int | None:
+        rows = asking.to_end_of_array(tx, array_id, -1 if at is None else at, ending.AT_ONCE)
+        ending.end_queued(house, tx, actor, {row["id"]: row["waits_for"] for row in rows})
+        return rows[-1]["array_index"] if rows else None
+
+    found, at = house.db.write(begin), None
+    while (at := house.db.write(go_on)) is not None:
+        pass
+    return house.db.read(lambda tx: _shown(tx, found))
 
 
 def hold_array(house: House, actor: Actor, array_id: str) -> Array:
     """Keep all of its jobs that wait from starting. Raises ArrayNotFound, Forbidden."""
-    return _each(house, actor, array_id, _hold)
+    return house.db.write(lambda tx: _all(house, tx, actor, array_id, asking.hold_array))
 
 
 def release_array(house: House, actor: Actor, array_id: str) -> Array:
     """Raises ArrayNotFound, Forbidden."""
-    return _each(house, actor, array_id, _release)
+    return house.db.write(lambda tx: _all(house, tx, actor, array_id, asking.release_array))
 
 
-def _each(house: House, actor: Actor, array_id: str, change: Callable[[Tx, Row], None]) -> Array:
-    def write(tx: Tx) -> Array:
-        found = _array(house, tx, actor, array_id, "jobs.cancel")
-        for row in asking.elements(tx, array_id):
-            facts = asking.facts(tx, row["id"])
-            if facts is not None and facts["state"] == JobState.QUEUED.value:
-                change(tx, facts)
-        return _shown(tx, found)
-
-    return house.db.write(write)
+def _all(house: House, tx: Tx, actor: Actor, array_id: str, change: Callable[[Tx, str], None]) -> Array:
+    found = _array(house, tx, actor, array_id, "jobs.cancel")
+    change(tx, array_id)
+    return _shown(tx, found)
 
 
 def _array(house: House, tx: Tx, actor: Actor, array_id: str, permission: str) -> Row:

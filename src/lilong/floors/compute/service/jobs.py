@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from lilong.floors.compute import store
 from lilong.floors.compute.backends.local import LocalSite
 from lilong.floors.compute.contract import Job, JobAsk, JobState, LogPart, SandboxTooWeak
-from lilong.floors.compute.rules import job_file
+from lilong.floors.compute.rules import bounds, job_file
 from lilong.floors.compute.service import submitting
 from lilong.floors.compute.service.port import port
 from lilong.floors.compute.store import attempts
@@ -59,6 +60,8 @@ def _brought(house: House, tx: Tx, actor: Actor, ask: JobAsk, level: Level, give
         raise SandboxTooWeak(level=level.word, way_out=WAYS_OUT[Level.BUBBLEWRAP])
     if any(ask.inputs.values()) and not operator:
         house.access.require(tx, actor, "house.manage")
+    house.access.require(tx, actor, "jobs.submit", ask.organisation)
+    bounds.check(ask)
     return submitting.submit(house, tx, actor, ask, given)
 
 
@@ -77,14 +80,25 @@ def jobs(
     array: str | None = None,
     organisation: str | None = None,
 ) -> list[Job]:
-    """Newest first."""
+    """Newest first, in short: without specs and inputs, and of long words and variables the beginning. `show` tells all of one."""
     condition, parameters = house.access.visible(actor, "jobs.read", "j.organisation")
     for column, value in (("array_id", array), ("organisation", organisation)):
         if value is not None:
             condition, parameters = f"({condition}) AND j.{column} = :only_{column}", {**parameters, f"only_{column}": value}
     chosen = state.value if state else None
     count = max(1, min(limit, _PAGE))
-    return house.db.read(lambda tx: store.jobs(tx, condition, parameters, state=chosen, kind=kind, before=before, limit=count))
+    return house.db.read(
+        lambda tx: store.jobs(tx, condition, parameters, state=chosen, kind=kind, before=before, limit=count, change=_short)
+    )
+
+
+def _short(job: Job) -> Job:
+    def cut(text: str) -> str:
+        return text if len(text) <= bounds.SHOWN else text[: bounds.SHOWN] + "…"
+
+    ask = job.ask
+    argv, env = tuple(cut(word) for word in ask.argv), {name: cut(value) for name, value in ask.env.items()}
+    return replace(job, ask=replace(ask, argv=argv, env=env, spec={}, inputs={}))
 
 
 def cancel(house: House, actor: Actor, job_id: str) -> Job:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lilong.floors.compute.contract import JobAsk, SecretChanged
+from lilong.floors.compute.rules import asking
 from lilong.floors.compute.store import secrets as store
 from lilong.ground.access import Actor
 from lilong.ground.blobs import sync_folder
@@ -169,7 +170,7 @@ def _check(name: str, value: str) -> None:
             problem=f"{name[:100]!r} is no name of a secret",
             way_out="Use up to 100 letters, digits and '_', not beginning with a digit.",
         )
-    if not value or len(value.encode(errors="surrogatepass")) > LONGEST or "\0" in value:
-        raise BadInput(
-            field="value", problem=f"it is empty, longer than {LONGEST:,} bytes, or holds a NUL", way_out="Give the secret itself as text."
-        )
+    if flaw := asking.flaw(value):
+        raise BadInput(field="value", problem=flaw, way_out="Give the secret itself as text.")
+    if not value or len(value.encode()) > LONGEST:
+        raise BadInput(field="value", problem=f"it is empty, or longer than {LONGEST:,} bytes", way_out="Give the secret itself as text.")

@@ -70,52 +70,56 @@ def submit(house: House, tx: Tx, actor: Actor, ask: JobAsk, given: Mapping[str, 
         if kept == secrets.ONCE and name not in given:
             raise BadInput(field=f"secrets.{name}", problem="no secret is named", way_out="Name one that `lilong secret list` shows.")
     secrets.check_named(tx, ask)
-    numbers, at_once = asking.indices(ask.array) if ask.array else ((None,), 0)
+    numbers, at_once = asking.indices(ask.array) if ask.array else ((), 0)
     cost = asking.worst_case(ask, {"": settings.accelerator("").price, **{name: each.price for name, each in settings.classes.items()}})
-    answer = house.gates.ask(budget.GATE, tx=tx, organisation=ask.organisation, project=ask.project, cost=cost * len(numbers))
+    answer = house.gates.ask(budget.GATE, tx=tx, organisation=ask.organisation, project=ask.project, cost=cost * (len(numbers) or 1))
     if not answer.allowed:
         raise OverBudget(reason=answer.reason)
-    needs, first = _needs(tx, ask, len(numbers))
+    needs, first = _needs(tx, ask, len(numbers) or 1)
     pinned = _pinned(house, tx, actor, ask)
     _may_use(house, tx, actor, pinned)
     made = _rows(house, tx, actor, pinned, _New(digest, numbers, at_once, cost, len(needs), first), settings)
     rows.add(tx, made, needs)
     money.spend(tx, ask.organisation, ask.project, month(house.clock.now()), cost * len(made))
-    for row in made:
+    for row in made if given else ():
         secrets.give_once(house, tx, row["id"], given, actor.user)
-        house.events.append(tx, actor, JobSubmitted(row["id"], ask.organisation, ask.kind))
+    house.events.append_all(tx, actor, [JobSubmitted(row["id"], ask.organisation, ask.kind) for row in made])
     return store.job(tx, made[0]["id"])
 
 
 @dataclass(frozen=True, slots=True)
 class _New:
     digest: str
-    numbers: tuple[int | None, ...]
+    numbers: tuple[int, ...]  # of an array's jobs; none: one job
     at_once: int
-    cost: int
+    cost: int  # of each
     needs: int
     first_need: str | None
+
+    @property
+    def many(self) -> int:
+        return len(self.numbers) or 1
 
 
 def _rows(house: House, tx: Tx, actor: Actor, ask: JobAsk, new: _New, settings: ComputeSettings) -> list[dict[str, Any]]:
     array = house.ids.new("array") if ask.array else None
-    slots = new.at_once if new.at_once and not ask.hold else len(new.numbers)
+    slots = new.at_once if new.at_once and not ask.hold else new.many
     if array is not None:
-        rows.add_array(tx, array, ask.organisation, new.at_once, 0 if ask.hold else min(slots, len(new.numbers)))
+        rows.add_array(tx, array, ask.organisation, new.at_once, 0 if ask.hold else min(slots, new.many))
     place, now = rows.next_place(tx), stamp(house.clock.now())
     made = []
-    for at, number in enumerate(new.numbers):
+    texts = asking.array_json(ask, new.numbers) if array else [rules.ask_json(ask)]
+    for at, text in enumerate(texts):
         held = rows.BY_SOMEBODY if ask.hold else 0
         if new.at_once and (ask.hold or at >= slots):
             held |= rows.BY_ARRAY
-        reason, text = rows.told(held, new.needs, new.first_need)
-        one = ask if number is None else replace(ask, env={**ask.env, asking.ARRAY_INDEX: str(number)}, key=ask.key if at == 0 else "")
+        reason, words = rows.told(held, new.needs, new.first_need)
         made.append({
             "id": house.ids.new("job"), "place": place + at, "organisation": ask.organisation, "project": ask.project, "kind": ask.kind,
-            "request_key": one.key, "digest": new.digest, "ask": rules.ask_json(one), "priority": ask.priority, "rank": asking.rank(ask),
+            "request_key": ask.key if at == 0 else "", "digest": new.digest, "ask": text, "priority": ask.priority, "rank": asking.rank(ask),
             "cpus": ask.cpus, "memory_mib": ask.memory_mib, "service": int(ask.service), "state": JobState.QUEUED.value, "attempt": 0, "stops": 0,
-            "cancel_requested": 0, "waits_for": text, "reason": reason, "submitted_by": actor.user, "created_at": now, "tidied": 0, "held": held,
-            "array_id": array, "array_index": number, "needs_left": new.needs, "cost": new.cost,
+            "cancel_requested": 0, "waits_for": words, "reason": reason, "submitted_by": actor.user, "created_at": now, "tidied": 0, "held": held,
+            "array_id": array, "array_index": new.numbers[at] if array else None, "needs_left": new.needs, "cost": new.cost,
         })  # fmt: skip
     return made
 
@@ -180,9 +184,9 @@ def _may_use(house: House, tx: Tx, actor: Actor, ask: JobAsk) -> None:
 
 
 def _possible(ask: JobAsk, settings: ComputeSettings, inventories: Mapping[str, Inventory]) -> None:
-    for name in (*ask.sites, *([ask.data_at] if ask.data_at else [])):
+    for field, name in (*(("sites", one) for one in ask.sites), *([("data_at", ask.data_at)] if ask.data_at else [])):
         if name not in settings.sites:
-            raise BadInput(field="sites", problem=f"there is no site {name[:100]!r}", way_out=nearest(name, settings.sites))
+            raise BadInput(field=field, problem=f"there is no site {name[:100]!r}", way_out=nearest(name, settings.sites))
     levels = ("site", *settings.levels, "node")
     for field, level in (("within", ask.within), ("near", ask.near)):
         if level and level not in levels:

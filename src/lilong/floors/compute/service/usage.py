@@ -9,7 +9,7 @@ from datetime import datetime
 
 from lilong.floors.compute.contract import FINISHED, Job, SiteNode
 from lilong.floors.compute.rules.metering import HOUR, Bill, Hold, bill, use_by_hour
-from lilong.floors.compute.rules.settings import ComputeSettings, SiteSettings
+from lilong.floors.compute.rules.settings import LOCAL, ComputeSettings, SiteSettings
 from lilong.floors.compute.scheduler.snapshot import Snapshot, SnapTenant
 from lilong.floors.compute.service.jobs import show
 from lilong.floors.compute.store import places
@@ -64,7 +64,7 @@ def capacity(house: House, actor: Actor, hours: int = 48) -> Capacity:
         busy = [one for one in held if one.site == name and one.ended is None]
         unit = sum(one.milli for one in busy) / 1000 if sizes[name][0] else float(sum(one.cpus for one in busy))
         found.append(SiteUse(
-            name, declared.driver, declared.mode.value, rows[name].seen_at, rows[name].problem, len(of), sum(not node.open for node in of),
+            name, declared.driver, declared.mode.value, stamp(now) if name == LOCAL else rows[name].seen_at, rows[name].problem, len(of), sum(not node.open for node in of),
             sizes[name][1], {kind: count for kind, count in devices.items() if kind and count}, unit, shares[name],
         ))  # fmt: skip
     return Capacity([stamp(first + at * HOUR)[:16].replace("T", " ") for at in range(hours)], found)

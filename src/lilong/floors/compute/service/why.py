@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from lilong.floors.compute.rules.feasible import shown
 from lilong.floors.compute.rules.scene import Scene
 from lilong.floors.compute.rules.settings import ComputeSettings
 from lilong.floors.compute.rules.telling import SENTENCES
-from lilong.floors.compute.rules.ways import speeds, ways
+from lilong.floors.compute.rules.ways import elsewhere, speeds
+from lilong.floors.compute.rules.wording import said
 from lilong.floors.compute.scheduler.snapshot import Snapshot, Way
 from lilong.floors.compute.store import estimates, places
 from lilong.floors.compute.store import settings as declared
@@ -110,10 +111,10 @@ def _waits(house: House, job: Job, now: str, start: Start | None) -> Why:
         return _unseen(job, seen.snapshot, house.db.read(declared.current)[1], now, start)
     found = _explained(seen, job)
     if seen.supposing.decision.starts.get(job.id) is not None:
-        says = "It has just become its turn: it starts with the next decision."
+        says = said("It has just become its turn: it starts with the next decision.")
         return Why(job.id, job.state, None, says, stamp(datetime.fromtimestamp(seen.snapshot.now, UTC)), found.needs, start=start)
     others = _other_ways(house, job, seen.snapshot)
-    changes = seen.supposing.counterfactuals(job.id, others)
+    changes = seen.supposing.counterfactuals(job.id, others, None if job.ask.service else job.ask.timeout_s)
     return Why(
         job.id,
         job.state,
@@ -177,7 +178,6 @@ _OUTSIDE: Mapping[ReasonCode, str] = {
     ReasonCode.AFTER: "It waits for other jobs to end: {after}.",
     ReasonCode.PAUSED: "An attempt failed; the next begins after a pause.",
     ReasonCode.ARRAY_LIMIT: "As many jobs of its array run as may at once.",
-    ReasonCode.BUDGET: "Its tenant's allowance for this month does not cover it. It starts when there is money again.",
     ReasonCode.SITE_DOWN: "No site that could run it answers.",
     ReasonCode.ENGINE: "It was handed to an engine, in whose own queue it waits.",
 }
@@ -186,10 +186,12 @@ _OUTSIDE: Mapping[ReasonCode, str] = {
 def _outside(job: Job) -> str | None:
     if job.reason is None or job.reason not in _OUTSIDE:
         return None
+    if job.reason is ReasonCode.HELD and not job.held:
+        return f"Its end was asked for, and it ends in a moment: {job.waits_for}."
     after = ", ".join([*job.ask.after, *job.ask.after_any]) or "unknown ones"
-    told = _OUTSIDE[job.reason].format(id=job.id, after=after)
+    told = said(_OUTSIDE[job.reason], id=job.id, after=after)
     more = job.waits_for if job.reason in (ReasonCode.PAUSED, ReasonCode.SITE_DOWN, ReasonCode.ENGINE) else None
-    return f"{told} ({more})" if more and more != SENTENCES[job.reason] else told
+    return said("{told} ({more})", told=told, more=more) if more and more != SENTENCES[job.reason] else told
 
 
 def _unseen(job: Job, snapshot: Snapshot, settings: ComputeSettings, now: str, start: Start | None) -> Why:
@@ -197,9 +199,10 @@ def _unseen(job: Job, snapshot: Snapshot, settings: ComputeSettings, now: str, s
     if job.reason is ReasonCode.IMPOSSIBLE:
         return Why(job.id, job.state, ReasonCode.IMPOSSIBLE, _homeless(job, settings), now, _needs(job), start=start)
     if job.reason is None:
-        return Why(job.id, job.state, None, "It was submitted a moment ago; no decision has looked at it yet.", now, start=start)
+        return Why(job.id, job.state, None, said("It was submitted a moment ago; no decision has looked at it yet."), now, start=start)
     waiting = sum(one.started is None for one in snapshot.jobs)
-    says = f"Decisions look at the first {waiting} waiting jobs, spread over the tenants; it stands further back in its tenant's queue."
+    sentence = "Decisions look at the first {n} waiting jobs, spread over the tenants; it stands further back in its tenant's queue."
+    says = said(sentence, n=waiting)
     return Why(job.id, job.state, ReasonCode.NOT_LOOKED_AT, says, now, start=start)
 
 
@@ -219,17 +222,12 @@ def _needs(job: Job) -> tuple[str, ...]:
 
 
 def _other_ways(house: House, job: Job, snapshot: Snapshot) -> Sequence[Way]:
-    """Ways at sites and on classes that the job does not allow: as many devices of another class, at any site that answers."""
     from lilong.floors.compute.work.sites import Sites
 
     _, settings, rates = house.db.read(lambda tx: (*declared.current(tx), places.rates(tx)))
     here = [one.place for one in house.port(Sites).known().values() if one.declared and one.problem is None and one.place is not None]
-    asked = layouts(job.ask)
-    kinds = sorted({node.accelerator for node in snapshot.nodes if node.devices}) if asked[0].devices else [asked[0].accelerator]
-    free = replace(job.ask, sites=(), any_of=tuple(dict.fromkeys(replace(asked[0], accelerator=kind) for kind in kinds)))
-    known = {(way.site, way.accelerator) for one in snapshot.jobs if one.id == job.id for way in one.ways}
-    found = [way for way in ways(free, here, settings, speeds(settings.throughput, rates)) if (way.site, way.accelerator) not in known]
-    return [way for way in found if any(one.name == way.site and one.fits(way) for one in here)]
+    kinds = {node.accelerator for node in snapshot.nodes if node.devices}
+    return elsewhere(job.ask, here, settings, speeds(settings.throughput, rates), kinds)
 
 
 # --- jobs that have started ------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from statistics import median
 
 from lilong.floors.compute.contract import FINISHED
 from lilong.floors.compute.rules.estimating import Ran, Told
@@ -15,23 +16,31 @@ JUDGED = 20_000  # the last estimates that are judged by
 _ENDED = {state.value for state in FINISHED}
 
 
-def ran(tx: Tx) -> list[Ran]:
-    """The last runs at each site that ended by themselves or at their limit."""
+def ran(tx: Tx) -> tuple[list[Ran], float]:
+    """The last runs at each site that ended by themselves or at their limit, and the median of the seconds from decision to start.
+
+    A run counts from the decision on: so long it keeps others from its place.
+    """
     rows: list[Row] = []
     for site in tx.rows("SELECT DISTINCT site FROM compute_attempts"):
         rows += tx.rows(
-            "SELECT j.organisation, j.project, j.submitted_by, j.kind, j.ask, a.started_at, a.ended_at FROM compute_attempts a"
+            "SELECT j.organisation, j.project, j.submitted_by, j.kind, j.ask, a.intended_at, a.started_at, a.ended_at FROM compute_attempts a"
             " JOIN compute_jobs j ON j.id = a.job WHERE a.site = :site AND a.ended_at IS NOT NULL AND a.started_at IS NOT NULL"
             " AND a.ending IN ('exited', 'timeout') ORDER BY a.ended_at DESC LIMIT :most",
             site=site["site"],
             most=HISTORY,
         )
-    return [_ran(row) for row in rows]
+    lags = [_between(row["intended_at"], row["started_at"]) for row in rows]
+    return [_ran(row) for row in rows], median(lags) if lags else 0.0
+
+
+def _between(began: str, ended: str) -> float:
+    return max((parse_stamp(ended) - parse_stamp(began)).total_seconds(), 0.0)
 
 
 def _ran(row: Row) -> Ran:
     ask = json.loads(row["ask"])
-    took = (parse_stamp(row["ended_at"]) - parse_stamp(row["started_at"])).total_seconds()
+    took = _between(row["intended_at"], row["ended_at"])
     family = ask.get("family") or row["kind"]
     return Ran(f"{row['organisation']}/{row['project']}", row["submitted_by"], family, took / max(int(ask["timeout_s"]), 1))
 

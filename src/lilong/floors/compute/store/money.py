@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
+from lilong.floors.compute.store.asking import among
 from lilong.ground.db import Row, Tx
 
 
@@ -21,9 +24,10 @@ def spent(tx: Tx, month: str) -> dict[tuple[str, str], int]:
     return {(row["organisation"], row["project"]): int(row["amount"]) for row in rows}
 
 
-def attempts(tx: Tx, job_id: str) -> list[Row]:
-    return tx.rows("SELECT accelerator, milli, cpus, started_at, ended_at FROM compute_attempts WHERE job = :id", id=job_id)
+def attempts(tx: Tx, job_ids: Collection[str]) -> list[Row]:
+    sql = "SELECT job, accelerator, milli, cpus, started_at, ended_at FROM compute_attempts WHERE job IN ({})"
+    return [row for names, given in among(job_ids) for row in tx.rows(sql.format(names), **given)]
 
 
-def set_cost(tx: Tx, job_id: str, amount: int) -> None:
-    tx.run("UPDATE compute_jobs SET cost = :amount WHERE id = :id", id=job_id, amount=amount)
+def set_costs(tx: Tx, amounts: Mapping[str, int]) -> None:
+    tx.many("UPDATE compute_jobs SET cost = :amount WHERE id = :id", [{"id": job_id, "amount": one} for job_id, one in amounts.items()])

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lilong.floors.compute.contract import FINISHED, Exit, Job, JobNotFound, JobState, Output, Placed, ReasonCode
 from lilong.floors.compute.rules.asking import ask_of
+from lilong.floors.compute.store.asking import among
 from lilong.ground.db import Row, Tx
 
 _ENDED = ", ".join(f"'{state.value}'" for state in sorted(FINISHED))
 _ACTIVE = ", ".join(f"'{state.value}'" for state in (JobState.STARTING, JobState.RUNNING, JobState.READY))
 _JOB = "SELECT j.*, a.placed, a.snap FROM compute_jobs j LEFT JOIN compute_attempts a ON a.job = j.id AND a.attempt = j.attempt"
+
+
+_FEW = 20  # jobs that are read at once: each may be some megabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,10 @@ def job(tx: Tx, job_id: str, condition: str = "1 = 1", parameters: Mapping[str, 
 
 
 def jobs(
-    tx: Tx, condition: str, parameters: Mapping[str, Any], *, state: str | None, kind: str | None, before: str | None, limit: int
-) -> list[Job]:
-    """Newest first; `before`: the id of the last job of the page before."""
+    tx: Tx, condition: str, parameters: Mapping[str, Any], *, state: str | None, kind: str | None, before: str | None, limit: int,
+    change: Callable[[Job], Job] = lambda job: job,
+) -> list[Job]:  # fmt: skip
+    """Newest first; `before`: the id of the last job of the page before. `change`: what is kept of each, so that a page is never there whole."""
     where = [condition]
     given = dict(parameters)
     for column, value in (("state", state), ("kind", kind)):
@@ -64,9 +69,16 @@ def jobs(
     if before is not None:
         where.append("j.place < (SELECT place FROM compute_jobs WHERE id = :before)")
         given["before"] = before
-    rows = tx.rows(f"{_JOB} WHERE {' AND '.join(where)} ORDER BY j.place DESC LIMIT :limit", limit=limit, **given)
-    outputs = _outputs(tx, [row["id"] for row in rows])
-    return [_job(row, outputs.get(row["id"], ())) for row in rows]
+    chosen = tx.rows(
+        f"SELECT j.id FROM compute_jobs j WHERE {' AND '.join(where)} ORDER BY j.place DESC LIMIT :limit", limit=limit, **given
+    )
+    ids = [row["id"] for row in chosen]
+    outputs, found = _outputs(tx, ids), []
+    for at in range(0, len(ids), _FEW):
+        for names, some in among(ids[at : at + _FEW]):
+            rows = tx.rows(f"{_JOB} WHERE j.id IN ({names}) ORDER BY j.place DESC", **some)
+            found += [change(_job(row, outputs.get(row["id"], ()))) for row in rows]
+    return found
 
 
 def entry(tx: Tx, job_id: str) -> Entry:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from lilong.floors.compute.store.asking import among
 from lilong.ground.db import Row, Tx
 
 
@@ -32,9 +33,10 @@ def remove(tx: Tx, organisation: str, name: str) -> bool:
     )
 
 
-def forget(tx: Tx, job_id: str) -> None:
-    """What was given for this job only."""
-    tx.run("DELETE FROM compute_secrets WHERE organisation = :job", job=job_id)
+def forget(tx: Tx, job_ids: Collection[str]) -> None:
+    """What was given for these jobs only."""
+    for names, given in among(job_ids):
+        tx.run(f"DELETE FROM compute_secrets WHERE organisation IN ({names})", **given)
 
 
 def listed(tx: Tx, condition: str, parameters: Mapping[str, Any], organisation: str | None) -> list[Row]:

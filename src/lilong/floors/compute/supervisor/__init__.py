@@ -12,6 +12,7 @@ tree, and leaves word. Standard library and light ground modules only. The run f
     exit.json      written when the whole tree is gone, on the disk
     cancel         laid down by the house; sticks
     log            both outputs of the program; of a gang each line begins with [rank]
+    log.<place>    its last pieces, where there is more than half of what is kept (see log.py)
     tasks/N        where an engine starts a supervisor for each rank of a gang: the same files for rank N, all but start.json and cancel
     failed         laid down by the first rank that failed: the others end too
 """

@@ -18,6 +18,7 @@ from typing import Any
 
 from lilong.floors.compute.supervisor import cgroup, files, tree
 from lilong.floors.compute.supervisor.left import bytes_in, make_durable
+from lilong.floors.compute.supervisor.log import Log
 from lilong.floors.compute.supervisor.meeting import meet
 from lilong.floors.compute.supervisor.plan import SOCKET_NAME, Meeting, planned
 from lilong.floors.compute.supervisor.probe import Probe
@@ -110,8 +111,7 @@ class Watch:
         me = os.getpid()
         self.said: dict[str, Any] = {"supervisor": [me, tree.start_time(me)], "wake": int(WAKE), "at": time.time()}
         self.began = time.monotonic()
-        self.log_file: int | None = None
-        self.logged = 0
+        self.output = Log(own / "log", int(order["log_bytes"]))
         self.wish: Wish | None = None
         self.status: int | None = None
         self.peak = 0
@@ -139,9 +139,9 @@ class Watch:
     def close(self) -> None:
         """Descriptors only: signals are heard, and mean nothing, until the next attempt listens."""
         signal.set_wakeup_fd(-1)
-        for descriptor in (self.wake_read, self._wake_write, self.log_file):
-            if descriptor is not None:
-                os.close(descriptor)
+        self.output.close()
+        for descriptor in (self.wake_read, self._wake_write):
+            os.close(descriptor)
 
     def _note_stop(self, *_: object) -> None:
         self.stop_asked = True
@@ -254,17 +254,8 @@ class Watch:
         return True
 
     def log(self, piece: bytes) -> None:
-        cap = int(self.order["log_bytes"])
-        if self.logged >= cap:
-            return
-        kept = piece[: cap - self.logged]
-        self.logged += len(piece)
         try:
-            if self.log_file is None:
-                self.log_file = os.open(self.own / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            os.write(self.log_file, kept)
-            if self.logged >= cap:
-                os.write(self.log_file, f"\n[the log is cut here, after {cap} bytes]\n".encode())
+            self.output.write(piece)
         except OSError as error:  # a full disk must not end the job's guardian
             print(f"log: {error}", file=sys.stderr)
 
@@ -411,8 +402,7 @@ class Watch:
         if ending == "exited" and status != 0 and self.groups.out_of_memory():
             ending, problem = self._out_of_memory(), self.problem
         self.groups.remove()
-        if self.log_file is not None:
-            os.fsync(self.log_file)
+        self.output.sync()
         code, number = _told(status, self.launch is not None and self.launch.held)
         said = {
             "ending": ending,

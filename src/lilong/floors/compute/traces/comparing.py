@@ -81,6 +81,9 @@ def draw(found: dict[str, dict[str, Any]], folder: Path) -> list[Path]:
     lines = [Series(name, told["series"]["waits"]) for name, told in found.items()]
     write("waits", lines, title="Share of jobs that waited longer", x_label="longer than (s)", y_label="% of jobs", log_x=True)
     for name, told in found.items():
-        pair = [Series("unfinished jobs", told["series"]["unfinished"]), Series("busy devices", told["series"]["busy"])]
-        write(name, pair, title=f"{name}: the queue and the devices", x_label="days", y_label="jobs, devices")
+        jobs, busy = Series("unfinished jobs", told["series"]["unfinished"]), Series("busy devices", told["series"]["busy"])
+        if busy.points:
+            write(name, [jobs, busy], title=f"{name}: the queue and the devices", x_label="days", y_label="jobs, devices")
+        else:
+            write(name, [jobs], title=f"{name}: the queue", x_label="days", y_label="jobs")
     return made

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from lilong.floors.compute.scheduler.jobs import ANY_CLASS, NEVER, Job, Option, Shape
 from lilong.floors.compute.scheduler.state import MOST_DEVICES, WHOLE, Node
-from lilong.floors.compute.traces.trace import Trace, UnreadableTrace, index_of, lines, whole
+from lilong.floors.compute.traces.trace import LATEST_S, MOST_NODES, Trace, UnreadableTrace, index_of, lines, whole, within
 
 PODS = ["name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli", "gpu_spec", "qos"]
 TIMES = ["creation_time", "deletion_time", "scheduled_time"]
 NODES = ["sn", "cpu_milli", "memory_mib", "gpu", "model"]
 MOST_MODELS = 60
+MOST_CPU, MOST_MIB = 10**9, 1 << 36  # of one node or pod
 
 
 def read(file: Path, nodes: Path) -> Trace:
@@ -25,10 +26,11 @@ def read(file: Path, nodes: Path) -> Trace:
     models: dict[str, int] = {}
     for number, row in _rows(file=nodes, wanted=NODES, trace=trace):
         try:
-            model = index_of(trace.classes, models, row["model"]) if row["model"] else 0
-            node = Node(row["sn"], 0, model, whole(row["gpu"]), whole(row["cpu_milli"]), whole(row["memory_mib"]))
-            if not (0 <= node.devices <= MOST_DEVICES and node.cpu >= 0 and node.memory >= 0 and len(models) <= MOST_MODELS):
-                raise ValueError(f"a node with {node.devices} devices, {node.cpu} cpu_milli, {node.memory} MiB")
+            devices = within(row["gpu"], "gpu", MOST_DEVICES)
+            cpu, memory = within(row["cpu_milli"], "cpu_milli", MOST_CPU), within(row["memory_mib"], "memory_mib", MOST_MIB)
+            node = Node(row["sn"], 0, _class(trace, models, row["model"]) if row["model"] else 0, devices, cpu, memory)
+            if len(trace.nodes) >= MOST_NODES:
+                raise ValueError(f"more than {MOST_NODES:,} nodes")
         except ValueError as problem:
             trace.break_at(nodes, number, str(problem))
             continue
@@ -47,15 +49,21 @@ def read(file: Path, nodes: Path) -> Trace:
     return trace
 
 
+def _class(trace: Trace, models: dict[str, int], model: str) -> int:
+    if model not in models and len(models) >= MOST_MODELS:
+        raise ValueError(f"{model[:40]!r} is one model more than {MOST_MODELS}")
+    return index_of(trace.classes, models, model)
+
+
 def _job(row: Mapping[str, str], trace: Trace, models: dict[str, int], tenant: int) -> Job:
-    devices, milli = whole(row["num_gpu"]), whole(row["gpu_milli"])
-    cpu, memory = whole(row["cpu_milli"]), whole(row["memory_mib"])
-    if min(devices, cpu, memory) < 0 or (devices and not 0 < milli <= WHOLE) or (devices > 1 and milli != WHOLE):
-        raise ValueError(f"{devices} devices of {milli} thousandths, {cpu} cpu_milli, {memory} MiB")
+    devices, milli = within(row["num_gpu"], "num_gpu", MOST_DEVICES), whole(row["gpu_milli"])
+    cpu, memory = within(row["cpu_milli"], "cpu_milli", MOST_CPU), within(row["memory_mib"], "memory_mib", MOST_MIB)
+    if (devices and not 0 < milli <= WHOLE) or (devices > 1 and milli != WHOLE):
+        raise ValueError(f"{devices} devices of {milli:,} thousandths")
     named = [model for model in row["gpu_spec"].split("|") if model]
-    classes = sum(1 << index_of(trace.classes, models, model) for model in set(named)) if named else ANY_CLASS
-    submit, gone = whole(row["creation_time"]), whole(row["deletion_time"])
-    began = whole(row["scheduled_time"]) if row["scheduled_time"] else submit
+    classes = sum(1 << _class(trace, models, model) for model in set(named)) if named else ANY_CLASS
+    submit, gone = within(row["creation_time"], "creation_time", LATEST_S), within(row["deletion_time"] or "0", "deletion_time", LATEST_S)
+    began = within(row["scheduled_time"], "scheduled_time", LATEST_S) if row["scheduled_time"] else submit
     run = max(gone - began, 1) if gone > 0 else NEVER
     shape = Shape(devices, milli if devices else WHOLE, cpu, memory, classes)
     return Job(row["name"], (Option(shape),), submit, run, run, tenant)
@@ -71,7 +79,11 @@ def _rows(file: Path, wanted: list[str], trace: Trace) -> list[tuple[int, dict[s
         )
     found = []
     for number, line in source:
-        words = next(csv.reader([line]), [])
+        try:
+            words = next(csv.reader([line]), [])
+        except csv.Error as problem:
+            trace.break_at(file, number, str(problem))
+            continue
         if len(words) != len(names):
             trace.break_at(file, number, f"{len(words)} columns where {len(names)} are expected")
         else:

@@ -15,11 +15,11 @@ import numpy as np
 
 from lilong.floors.compute.scheduler.jobs import Job, Option, Shape
 from lilong.floors.compute.scheduler.state import Node
-from lilong.floors.compute.traces.trace import Trace, UnreadableTrace, lines, whole
+from lilong.floors.compute.traces.trace import LONGEST_RUN_S, MOST_NODES, Trace, UnreadableTrace, lines, within
 from lilong.ground.errors import BadInput
 
 COLUMNS = ["timestamp", "duration", "num_gpus", "gpu_time", "cluster"]
-MOST_NODES = 100_000
+MOST_DEVICES = 100_000  # of a job
 SLACK = 1.3  # nodes of a virtual cluster over its mean load, where their number is not given
 
 
@@ -45,9 +45,10 @@ def read(file: Path, vcs: Sequence[str], start: datetime | None, end: datetime |
         try:
             if len(words) != len(COLUMNS):
                 raise ValueError(f"{len(words)} columns where {len(COLUMNS)} are expected")
-            when, run, size, vc = datetime.fromisoformat(words[0]), whole(words[1]), whole(words[2]), words[4]
-            if run < 0 or size < 0 or not vc:
-                raise ValueError("a negative number, or no virtual cluster")
+            when, vc = datetime.fromisoformat(words[0]), words[4]
+            run, size = within(words[1], "duration", LONGEST_RUN_S), within(words[2], "num_gpus", MOST_DEVICES)
+            if when.tzinfo is not None or not vc:
+                raise ValueError(f"no virtual cluster, or {words[0]!r}, a time with a zone where the log has none")
         except ValueError as problem:
             trace.break_at(file, number, str(problem))
             continue
@@ -107,4 +108,10 @@ def _counts(trace: Trace, pools: Mapping[str, int], given: str, per_node: int) -
         busy[job.tenant] += size * job.run
         largest[job.tenant] = max(largest[job.tenant], math.ceil(size / per_node))
     span = max(1, trace.jobs[-1].submit - trace.jobs[0].submit)
-    return [max(math.ceil(SLACK * load / span / per_node), most) for load, most in zip(busy, largest, strict=True)]
+    found = [max(math.ceil(SLACK * load / span / per_node), most) for load, most in zip(busy, largest, strict=True)]
+    if sum(found) > MOST_NODES:
+        problem = f"it is not given, and the load of these jobs would take {sum(found):,} nodes, more than {MOST_NODES:,}"
+        raise BadInput(
+            field="--nodes-per-vc", problem=problem, way_out=f"Say {','.join(f'{vc}=N' for vc in pools)}, or choose other dates."
+        )
+    return found

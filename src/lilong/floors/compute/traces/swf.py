@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lilong.floors.compute.scheduler.jobs import Job, Option, Shape
 from lilong.floors.compute.scheduler.state import WHOLE, Node
-from lilong.floors.compute.traces.trace import Trace, UnreadableTrace, lines, whole
+from lilong.floors.compute.traces.trace import LATEST_S, LONGEST_RUN_S, MOST_PROCESSORS, Trace, UnreadableTrace, lines, whole, within
 
 COLUMNS = 18
 REQUEST, CLAIRVOYANT = "request", "clairvoyant"
@@ -42,8 +42,15 @@ def read(file: Path, processors: int | None, estimate: str) -> Trace:
         if run <= 0 or size <= 0:
             trace.left_out["never ran"] += 1
             continue
-        if submit < 0:
-            trace.break_at(file, number, f"it was submitted at {submit}")
+        try:
+            for what, value, most in (
+                ("submit", submit, LATEST_S),
+                ("size", size, MOST_PROCESSORS),
+                ("run", max(asked, run), LONGEST_RUN_S),
+            ):
+                within(str(value), what, most)
+        except ValueError as problem:
+            trace.break_at(file, number, str(problem))
             continue
         rows.append((submit, job, size, run, max(asked, run), values[11]))
     if not rows:

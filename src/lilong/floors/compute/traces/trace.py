@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ from lilong.floors.compute.scheduler.state import Node
 from lilong.ground.errors import BadInput
 
 NAMED = 20  # broken lines that are named; all are counted
+MOST_PROCESSORS = 10_000_000  # that a job may have had: no machine has more, and sums over all jobs must stay within 64 bits
+MOST_NODES = 100_000  # of a trace
+LONGEST_RUN_S = 10 * 366 * 86_400
+LATEST_S = 100 * 366 * 86_400  # a job may have come after the first
 
 
 class UnreadableTrace(BadInput):
@@ -48,7 +53,7 @@ def lines(file: Path, format: str) -> Iterator[tuple[int, str]]:
         with gzip.open(file, "rb") if packed else file.open("rb") as source:
             for number, line in enumerate(io.TextIOWrapper(source, "utf-8", "replace"), 1):
                 yield number, line.rstrip("\r\n")
-    except (gzip.BadGzipFile, EOFError) as problem:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
         raise UnreadableTrace(
             file=file, format=format, problem=f"it cannot be unpacked ({problem})", way_out="Fetch it again."
         ) from problem
@@ -63,6 +68,14 @@ def whole(word: str) -> int:
         if not math.isfinite(value):
             raise ValueError(f"{word!r} is no number") from None
         return round(value)
+
+
+def within(word: str, what: str, most: int, least: int = 0) -> int:
+    """A whole number in these bounds; ValueError names `what` it is."""
+    value = whole(word)
+    if not least <= value <= most:
+        raise ValueError(f"{what} is {value:,}, and not from {least:,} to {most:,}")
+    return value
 
 
 def index_of(names: list[str], known: dict[str, int], name: str) -> int:

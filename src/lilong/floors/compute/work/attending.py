@@ -65,7 +65,7 @@ class _Batch:
     settings: ComputeSettings
     tally: Tally = field(default_factory=Tally)
     news: list[Event] = field(default_factory=list)
-    over: list[tuple[str, JobState]] = field(default_factory=list)
+    over: dict[str, JobState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +203,7 @@ class Attendant:
             batch.tally.write(tx)
             if batch.news:
                 self._house.events.append_all(tx, SYSTEM, batch.news)
-            for job_id, state in batch.over:
-                ending.followed(self._house, tx, job_id, state)
+            ending.followed(self._house, tx, batch.over)
 
         if steps:
             self._house.db.write(write)
@@ -275,13 +274,21 @@ class Attendant:
         attempts.used(tx, entry.token, batch.settings.tenants.get(name, TenantSettings(name)).half_life_s, now)
         if end.verdict.state in FINISHED:
             batch.news.append(JobFinished(entry.job.id, ask.organisation, ask.kind, end.verdict.state.value))
-            batch.over.append((entry.job.id, end.verdict.state))
+            batch.over[entry.job.id] = end.verdict.state
         return True
 
     def cancelled_in_queue(self, entry: Entry) -> None:
         from lilong.floors.compute.service import ending
 
-        self._house.db.write(lambda tx: ending.end_queued(self._house, tx, SYSTEM, entry.job.id, "it was cancelled"))
+        self._house.db.write(lambda tx: ending.end_queued(self._house, tx, SYSTEM, {entry.job.id: "it was cancelled"}))
+
+    def end_queued(self) -> bool:
+        """Some of the queued jobs whose end was asked for; whether there were any."""
+        from lilong.floors.compute.service import ending
+
+        if not self._house.db.read(lambda tx: store.to_end(tx, 1)):
+            return False
+        return self._house.db.write(lambda tx: ending.end_queued(self._house, tx, SYSTEM, store.to_end(tx, ending.AT_ONCE)))
 
     def tidy(self, site: str, tokens: Sequence[str]) -> None:
         """Of jobs that are over, whose last attempts those were."""

@@ -231,6 +231,7 @@ class Dispatcher:
     def _turn(self) -> bool:
         """Whatever the queue itself has to do; whether there is anything to look after."""
         stops, untidied = self._house.db.read(lambda tx: (store.to_stop(tx), store.untidied(tx)))
+        ended = self._attendant.end_queued()
         for entry in stops:
             self._end(entry)
         for site in sorted(set(untidied.values())):
@@ -246,7 +247,7 @@ class Dispatcher:
         for site in sorted({entry.job.site or "" for entry in entries.values()}):
             there = {token: entry for token, entry in entries.items() if entry.job.site == site and entry.job.state is JobState.STARTING}
             self._give_all(site, there, partial(self._submit_all, site, there), self._submit)
-        return bool(stops or begun or untidied or self._house.db.read(_any))
+        return bool(stops or ended or begun or untidied or self._house.db.read(_any))
 
     def _decide(self) -> set[str]:
         """The attempts that begin. Never too often: decisions that take long are to take a part of the time, not all of it."""
@@ -427,7 +428,7 @@ def run_until_idle(house: House, patience_s: float = 120.0) -> None:
 
 def _left(tx: Tx) -> list[tuple[str, str, str | None]]:
     found = tx.rows(
-        "SELECT id, state, waits_for FROM compute_jobs WHERE (state = 'queued' AND (held = 0 OR cancel_requested = 1))"
+        "SELECT id, state, waits_for FROM compute_jobs WHERE (state = 'queued' AND (held = 0 OR held >= 4 OR cancel_requested = 1))"
         " OR state IN ('starting', 'running') OR (state = 'ready' AND cancel_requested = 1) ORDER BY place"
     )
     return [(row["id"], row["state"], row["waits_for"]) for row in found]

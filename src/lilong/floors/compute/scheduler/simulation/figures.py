@@ -34,28 +34,41 @@ def figures(run: Run, tenants: Sequence[str], rates: Rates, *, arrival: bool) ->
     ended, width = job.state == FINISHED, job.width / WHOLE
     devices = sum(node.devices for node in run.nodes) or sum(node.cpu for node in run.nodes) / WHOLE
     told: dict[str, Any] = {"jobs": int(job.size), **_times(job, ended)}
+    everybody = np.ones(job.size, bool)
     used = float(_held(job)[ended].sum())
     span = float(job.end[ended].max() - job.submit.min()) if ended.any() else 0.0
     held = float(width[(job.state == RUNNING)].sum())
     told["utilisation"] = used / (devices * span) if span else held / devices if devices else 0.0
     told["jain"] = _jain(job, ended, len(tenants))
-    told["allocated_pct"] = _allocated(job, width, devices) if arrival else {}
+    told["allocated_pct"] = _allocated(job, width, devices, everybody) if arrival else {}
     told |= _bill(used / 3600, rates)
     told["rates"] = asdict(rates)
     told["finished"], told["running"], told["preemptions"] = int(ended.sum()), int((job.state == RUNNING).sum()), int(job.stops.sum())
     told["refused"] = int((job.state == REFUSED).sum())
     told["waiting"] = told["jobs"] - told["finished"] - told["running"] - told["refused"]
     told["devices"], told["nodes"], told["span_s"] = devices, len(run.nodes), span
-    told["by_tenant"] = {name: _part(job, ended, job.tenant == at, rates) for at, name in enumerate(tenants) if (job.tenant == at).any()}
+
+    def part(chosen: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        """Times and bill of some jobs, and what they had of all devices: over all groups it sums up to the whole."""
+        both, mine = ended & chosen, float(width[chosen & (job.state == RUNNING)].sum())
+        took = float(_held(job)[both].sum())
+        return {
+            "jobs": int(chosen.sum()),
+            **_times(job, both),
+            "utilisation": took / (devices * span) if span else mine / devices if devices else 0.0,
+            "allocated_pct": _allocated(job, width, devices, chosen) if arrival else {},
+            **_bill(took / 3600, rates),
+        }
+
+    told["by_tenant"] = {name: part(job.tenant == at) for at, name in enumerate(tenants) if (job.tenant == at).any()}
     size = np.searchsorted(SIZES, width)
     names = ["≤1"] + [f"{low + 1}–{high}" for low, high in pairwise(SIZES)] + [f">{SIZES[-1]}"]
-    told["by_size"] = {name: _part(job, ended, size == at, rates) for at, name in enumerate(names) if (size == at).any()}
+    told["by_size"] = {
+        name: {**part(size == at), "jain": _jain(job, ended & (size == at), len(tenants))}
+        for at, name in enumerate(names)
+        if (size == at).any()
+    }
     return told
-
-
-def _part(job: Any, ended: npt.NDArray[np.bool_], chosen: npt.NDArray[np.bool_], rates: Rates) -> dict[str, Any]:
-    both = ended & chosen
-    return {"jobs": int(chosen.sum()), **_times(job, both), **_bill(float(_held(job)[both].sum()) / 3600, rates)}
 
 
 def _held(job: Any) -> Floats:
@@ -86,10 +99,10 @@ def _jain(job: Any, ended: npt.NDArray[np.bool_], tenants: int) -> float | None:
     return float(share.sum() ** 2 / (share.size * (share**2).sum())) if share.size else None
 
 
-def _allocated(job: Any, width: Floats, devices: float) -> dict[str, float]:
-    """Arrival in % of the devices -> % of them allocated then."""
+def _allocated(job: Any, width: Floats, devices: float, chosen: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """Arrival in % of the devices -> % of them that the chosen jobs have then."""
     arrived = 100 * np.cumsum(width) / devices
-    held = 100 * np.cumsum(np.where(job.state == RUNNING, width, 0)) / devices
+    held = 100 * np.cumsum(np.where(chosen & (job.state == RUNNING), width, 0)) / devices
     last = int(np.floor(arrived[-1] + 0.5)) if arrived.size else 0
     return {str(step): float(held[min(int(np.searchsorted(arrived, step)), held.size - 1)]) for step in range(10, last + 1, 10)}
 

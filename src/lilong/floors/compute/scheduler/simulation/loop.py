@@ -11,11 +11,11 @@ import numpy as np
 from lilong.floors.compute.scheduler.compiled import borrowed, compiled
 from lilong.floors.compute.scheduler.cycle import look
 from lilong.floors.compute.scheduler.fragmentation import Typical
-from lilong.floors.compute.scheduler.jobs import FINISHED, NEVER, REFUSED, Jobs
+from lilong.floors.compute.scheduler.jobs import FINISHED, NEVER, REFUSED, Jobs, pace
 from lilong.floors.compute.scheduler.order import Queues, enqueue
 from lilong.floors.compute.scheduler.policy import EASY_SHORT, PREDICTED, Rules
 from lilong.floors.compute.scheduler.predict import expected, histories, note
-from lilong.floors.compute.scheduler.start import pace, release
+from lilong.floors.compute.scheduler.start import release
 from lilong.floors.compute.scheduler.state import Ints, Site
 from lilong.floors.compute.scheduler.tenants import Tenants, age
 
