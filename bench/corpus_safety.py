@@ -1,10 +1,10 @@
 """Personal data, languages, profiles, decontamination and membership: rates beside peers on the same documents in turns, and recall.
 
-    python bench/corpus_safety.py [documents.parquet | documents.jsonl] [--megabytes 12] [--rounds 3] [--out FILE.json]
+    python bench/corpus_safety.py [documents.parquet | documents.jsonl] [--oracle VENV/bin/python] [--megabytes 12] [--rounds 3] [--json FILE]
 
-Rates are MB of UTF-8 per CPU-second on one thread, the best of the rounds. Peers that are installed join in: datatrove's PIIFormatter,
-hyperscan and re2 (seven patterns at once, marking documents only), fastText on the whole text and on its first 1,000 characters. Pass
-rates are per source where the documents have one. Without a file the texts are the LICENSE and METADATA files of the installed packages.
+Rates are MB of UTF-8 per CPU-second on one thread, the best of the rounds. Peers that are there join in: datatrove's PIIFormatter, in an
+environment of its own; hyperscan and re2 (seven patterns at once, marking documents only), fastText on the whole text and on its first 1,000
+characters. Pass rates are per source where the documents have one. Without a file the texts are the LICENSE and METADATA files of the installed packages.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import os
 import random
 import re
+import subprocess
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -43,6 +44,16 @@ PATTERNS = (
     rb"\b[A-Z]{2}\d{2}[A-Z0-9]{11,30}\b",
     rb"\b(?:AKIA|ghp_|sk-|xox[abp]-)[A-Za-z0-9_-]{16,}",
 )
+
+FORMATTER = """
+import json, sys, time
+from datatrove.pipeline.formatters import PIIFormatter
+texts, formatter = json.load(sys.stdin), PIIFormatter()
+started = time.process_time()
+for text in texts:
+    formatter.format(text)
+print(time.process_time() - started)
+"""
 
 
 def read(path: str | None, limit: int) -> tuple[list[str], list[str]]:
@@ -78,6 +89,7 @@ def read(path: str | None, limit: int) -> tuple[list[str], list[str]]:
 
 
 def rates(contestants: dict[str, Callable[[], object]], size: int, rounds: int) -> dict[str, float]:
+    """A contestant that runs in another process answers its own CPU-seconds."""
     best: dict[str, float] = {}
     for name, run in contestants.items():
         run()  # compiles and fills caches
@@ -85,20 +97,20 @@ def rates(contestants: dict[str, Callable[[], object]], size: int, rounds: int) 
     for _ in range(rounds):
         for name, run in contestants.items():
             started = time.process_time()
-            run()
-            best[name] = min(best[name], time.process_time() - started)
+            told = run()
+            best[name] = min(best[name], told if isinstance(told, float) else time.process_time() - started)
     return {name: round(size / 1e6 / seconds, 1) for name, seconds in best.items()}
 
 
-def personal_peers(texts: list[str]) -> dict[str, Callable[[], object]]:
+def personal_peers(texts: list[str], oracle: str | None) -> dict[str, Callable[[], object]]:
     peers: dict[str, Callable[[], object]] = {}
     raw = [text.encode() for text in texts]
-    if importlib.util.find_spec("datatrove"):
-        from datatrove.data import Document
-        from datatrove.pipeline.formatters import PIIFormatter
-
-        formatter = PIIFormatter()
-        peers["datatrove PIIFormatter (e-mail, IP)"] = lambda: [formatter.format(Document(text=text, id="0").text) for text in texts]
+    if oracle:
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        command, given = [oracle, "-c", FORMATTER], json.dumps(texts)
+        peers["datatrove PIIFormatter (e-mail, IP)"] = lambda: float(
+            subprocess.run(command, input=given, stdout=subprocess.PIPE, env=environment, check=True, text=True).stdout
+        )
     if importlib.util.find_spec("hyperscan"):
         import hyperscan
 
@@ -302,7 +314,8 @@ def main() -> None:
     parser.add_argument("documents", nargs="?")
     parser.add_argument("--megabytes", type=float, default=12)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--oracle", help="the Python of an environment with datatrove")
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     texts, sources = read(options.documents, int(options.megabytes * 1e6))
     column = Texts.of(texts)
@@ -318,7 +331,7 @@ def main() -> None:
                 {
                     "ours, 7 kinds confirmed": lambda: personal.find(column),
                     "ours, the same without @ and long numbers": lambda: personal.find(clean),
-                    **personal_peers(texts),
+                    **personal_peers(texts, options.oracle),
                 },
                 size,
                 options.rounds,
@@ -338,8 +351,8 @@ def main() -> None:
     }
     shown = json.dumps(report, indent=1, ensure_ascii=False)
     print(shown)
-    if options.out:
-        options.out.write_text(shown + "\n", "utf-8")
+    if options.json:
+        options.json.write_text(shown + "\n", "utf-8")
 
 
 if __name__ == "__main__":

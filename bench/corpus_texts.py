@@ -63,6 +63,19 @@ def made(folder: Path) -> Path:
     return out
 
 
+def of_file(path: Path, out: Path) -> Path:
+    """JSON lines of one's own with what the benches read: `source` and `uri` besides `text`. The file itself, if it has them."""
+    with path.open(encoding="utf-8") as lines:
+        if {"source", "uri", "text"} <= json.loads(next(lines)).keys():
+            return path
+        lines.seek(0)
+        with out.open("w", encoding="utf-8") as file:
+            for number, line in enumerate(lines):
+                row = {"id": "", "source": path.stem, "uri": f"{path.name}#{number}", **json.loads(line)}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return out
+
+
 def of_folder(folder: Path, out: Path) -> Path:
     """The texts of a folder of one's own, as JSON lines; the folders right in it are the sources."""
     with out.open("w", encoding="utf-8") as file:

@@ -58,6 +58,19 @@ def test_every_sentence_about_a_waiting_job_has_its_chinese_words() -> None:
     assert found - set(catalogue()) == set()
 
 
+def test_every_code_of_a_corpus_has_its_words_in_both_languages() -> None:
+    from lilong.floors.corpus.curation.runs import profiles
+    from lilong.floors.corpus.curation.versions.sources import STEPS
+    from lilong.floors.corpus.pages import codes
+
+    every = [profiles.profile(profiles.Setup(name)) for name in profiles.names()]
+    said = {code for one in every for rule in one.policy().rules for code in (rule.step, rule.reason)} | {*STEPS, *STEPS.values()}
+    said |= {code for one in every for code in one.columns}
+    tell = codes.teller(lambda english, **values: "".join(sorted(catalogue()[english])))
+    assert {code for code in said if not tell(code)} == set()
+    assert {*codes.MEASURES.values(), *codes.DETAILS, *codes.RUNS} - set(catalogue()) == set()
+
+
 def test_translations_keep_their_placeholders() -> None:
     for english, chinese in catalogue().items():
         assert set(re.findall(r"\{\w+[^{}]*\}", english)) == set(re.findall(r"\{\w+[^{}]*\}", chinese)), english

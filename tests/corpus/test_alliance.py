@@ -11,6 +11,7 @@ from lilong.floors.compute.contract import Compute, Job, JobAsk, UseRefused
 from lilong.floors.corpus import service
 from lilong.floors.corpus.alliance.shapes import MemberAsk, Membership
 from lilong.floors.corpus.contract import (
+    BadRecipe,
     BuildAsk,
     Conditions,
     RepositoryClosed,
@@ -126,6 +127,20 @@ def _in_two(house: House, tx: Tx) -> None:
     house.access.add_user(tx, SYSTEM, "both")
     for organisation in (LANTERN, WHARF):
         house.access.grant(tx, SYSTEM, "both", "owner", organisation)
+
+
+def test_a_licence_for_a_source_that_is_not_there_is_refused_with_the_names_of_those_that_are(
+    house: House, tides: SourceSet, cranes: SourceSet
+) -> None:
+    ask = BuildAsk(LANTERN, "misread", [tides.id, cranes.id], f"{LANTERN}/misread", {"licences": {"tide": "MIT"}})
+    with pytest.raises(
+        BadRecipe, match=r"'licences\.tide' cannot be used: there is no source of this name\. The sources are: cranes, tides\."
+    ):
+        service.build(house, TOM, ask)
+    again = fetched(house, HANA, HARBOUR, "tides", range(60, 62), Terms.ALLIANCE)
+    named = ", ".join(sorted(f"tides.{one.id}" for one in (tides, again)))
+    with pytest.raises(BadRecipe, match=rf"The sources are: {named}\."):
+        service.build(house, TOM, BuildAsk(LANTERN, "misread", [tides.id, again.id], f"{LANTERN}/misread", {"licences": {"tides": "MIT"}}))
 
 
 def test_naming_another_contributor_needs_the_right_to_build_for_it(house: House) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -127,6 +129,55 @@ def test_a_person_s_request_is_logged_answered_and_forgotten(run) -> None:  # ty
     assert run("mei", "rights", "forget", made["id"], "--json").json["subject"] is None
 
 
+def test_texts_are_given_and_built_from_by_commands_alone(run: Callable[..., Said], version: Version, tmp_path: Path) -> None:
+    folder = tmp_path / "jetty"
+    folder.mkdir()
+    for seed in range(40, 44):
+        (folder / f"{seed}.txt").write_text(texts.english(seed))
+    words = ("sources", "add", folder, "--organisation", HARBOUR, "--terms", "alliance", "--purpose", "training", "--note", "No advertisements.")
+    bare = run("hana", *words)
+    assert bare.code == 2 and "--evidence FILE or --statement TEXT" in bare.err
+    said = (*words, "--licence", "CC-BY-4.0", "--statement", "Written by the staff of Harbour Lab.")
+    assert run("mei", *said).code == 3
+    given = run("hana", *said, "--wait", "--json")
+    assert given.code == 0 and "is requested (lilong job show job-" in given.err
+    found = given.json
+    assert ([one["name"] for one in found["sources"]], found["contributor"], found["state"]) == (["jetty"], HARBOUR, "done")
+    assert found["conditions"] == {"attribution": "", "note": "No advertisements.", "purposes": ["training"]}
+    assert run("hana", *said, "--json").json["id"] == found["id"]
+    assert "jetty" in run("mei", "sources", "list").out and "CC-BY-4.0" in run("mei", "sources", "show", found["id"]).out
+    (tmp_path / "recipe.toml").write_text("held_out = 0.0\n")
+    made = run("mei", "build", f"{LANTERN}/jetty", found["id"], "--recipe", tmp_path / "recipe.toml", "--wait", "--json").json
+    assert (made["state"], made["contributors"], made["figures"]["documents"]["kept"]) == ("done", [HARBOUR], 4)
+    (tmp_path / "recipe.toml").write_text('languages = ["zh"]\n')
+    failed = run("mei", "build", f"{LANTERN}/nothing", found["id"], "--recipe", tmp_path / "recipe.toml", "--wait")
+    assert failed.code == 6 and "was not made: empty-corpus: Nothing is left of 4 documents" in failed.err
+    told = run("mei", "quality", f"{LANTERN}/nothing")
+    assert told.code == 4 and "its state is failed" in told.err
+
+
+def test_a_push_of_a_copy_to_a_public_repository_is_refused_whole(
+    server: LiveServer, files: dict[str, Path], version: Version, tmp_path: Path
+) -> None:
+    mei = server.client_of(files["mei"].read_text().strip())
+    mei.post("/api/repos/create", {"type": "dataset", "name": "open", "organization": LANTERN, "private": False})
+    address = server.url.replace("://", f"://mei:{files['mei'].read_text().strip()}@") + f"/datasets/{LANTERN}"
+    git = ("git", "-c", "user.name=mei", "-c", "user.email=mei@lantern.works", "-c", "filter.lfs.required=false", "-C")
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "GIT_TERMINAL_PROMPT": "0"}
+
+    def did(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*git, str(folder), *words], env=env, capture_output=True, text=True, check=False)
+
+    assert did(tmp_path, "clone", f"{address}/open", "open").returncode == 0
+    _, content = mei.send("GET", f"/datasets/{version.repository}/resolve/main/data/train-00000.parquet", None)
+    (tmp_path / "open/copy.txt").write_bytes(content)
+    did(tmp_path / "open", "add", "copy.txt")
+    did(tmp_path / "open", "commit", "-m", "a copy")
+    pushed = did(tmp_path / "open", "push")
+    assert pushed.returncode != 0 and f"'copy.txt' is a file of the corpus version {version.id}, whose terms are alliance" in pushed.stderr
+    assert did(tmp_path / "open", "ls-remote", "origin", "main").stdout[:40] == did(tmp_path / "open", "rev-parse", "HEAD~").stdout.strip()
+
+
 def test_a_takedown_that_was_killed_is_there_or_not_and_ends(
     server: LiveServer, run: Callable[..., Said], mei: Client, files: dict[str, Path], version: Version
 ) -> None:
@@ -181,12 +232,13 @@ def test_a_run_is_published_by_the_command_twice_as_one_version(server: LiveServ
         "CC-BY-4.0",
         "--evidence",
         tmp_path / "LICENSE",
+        "--wait",
         "--json",
     )
     made = [lilong(*words, "--url", server.url, "--token-file", files["hana"]).json["id"] for _ in range(2)]
     assert made[0] == made[1]
     client = server.client_of(files["hana"].read_text().strip())
-    done: Version = waited(lambda: corpus.version(client, made[0]))
+    done = corpus.version(client, made[0])
     assert done.figures["documents"]["kept"] == json.loads((tmp_path / "out" / "report.json").read_text())["documents"]["kept"]
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lilong.floors.corpus.curation import characters, chinese
@@ -89,6 +89,7 @@ def plain_layout(text: str) -> dict[str, int]:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.one_of(NASTY, LINES), max_size=5))
+@example(["灯…\n\n2024-01-02 12:34\n\n灯…"])  # a line that falls into the place of a paragraph
 def test_layout_is_that_of_plain_python(texts: list[str]) -> None:
     counted = layout(Texts.of(texts))
     for number, text in enumerate(texts):

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import tracemalloc
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lilong.floors.corpus.alliance import drift
+from lilong.ground.errors import Corrupt
 
 COUNTS = st.lists(st.integers(0, 1000), min_size=2, max_size=12).filter(any)
 
 
-def columns(values: dict[str, list[float]], labels: dict[str, dict[str, int]] | None = None) -> drift.Columns:
+def columns(values: dict[str, list[float]]) -> drift.Kept:
     size = len(next(iter(values.values())))
-    return drift.Columns(size, pa.table(values), labels or {"language": {"en": size}, "source": {"tides": size}})
+    return drift.Kept(
+        size, {"language": {"en": size}, "source": {"tides": size}}, list(values), lambda name: finite(np.array(values[name], float))
+    )
+
+
+def finite(values: drift.Values) -> drift.Values:
+    return values[np.isfinite(values)]
 
 
 def test_the_index_is_the_sum_of_its_definition() -> None:
@@ -53,6 +65,64 @@ def test_a_moved_signal_comes_first_and_an_unmoved_one_stays_at_nothing() -> Non
     assert [one.signal for one in found.signals] == ["moved", "steady"]
     assert found.signals[0].psi > 0.25 and (found.signals[0].mean_before, found.signals[0].mean_after) == (4.5, 9.5)
     assert found.signals[1].psi == 0 == found.signals[1].divergence
+
+
+class Files:
+    """A version of `rows` different texts, of which every third is dropped, and one copy of each tenth."""
+
+    def __init__(self, folder: Path, rows: int, signals: int) -> None:
+        self.folder, pick = folder, np.random.default_rng(rows)
+        for name in ("data", "tables"):
+            (folder / name).mkdir(parents=True)
+        ids = sorted(hashlib.sha256(b"%d" % number).hexdigest() for number in range(rows))
+        kept = [number % 3 > 0 for number in range(rows)]
+        self.values = {f"signal{number}": pick.normal(size=rows) for number in range(signals)}
+        self.write("tables/signals", {"id": ids, "language": ["en"] * rows, **self.values, "holes": [None if n % 2 else n for n in range(rows)]})
+        decided = [(one, keep, "" if keep else "too_short") for one, keep in zip(ids, kept, strict=True)]
+        copies = [(one, False, "exact_duplicate") for one in ids[::10]]
+        found = [*sorted(decided + copies), (None, False, "broken")]
+        self.write("tables/decisions", {name: [row[at] for row in found] for at, name in enumerate(("id", "keep", "reason"))})
+        self.kept = np.array(kept)
+        names = [one for one, keep in zip(ids, kept, strict=True) if keep]
+        self.write("data/train-00000", {"id": names, "language": ["en"] * len(names), "source": ["tides"] * len(names)})
+
+    def write(self, name: str, columns: dict[str, Any]) -> None:
+        pq.write_table(pa.table(columns), self.folder / f"{name}.parquet", row_group_size=10_000)
+
+    def read(self) -> drift.Kept:
+        paths = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*.parquet")]
+        return drift.read(paths, lambda path: str(self.folder / path), "tables/signals.parquet", "tables/decisions.parquet")
+
+
+def test_the_signals_of_kept_documents_are_read_each_for_itself(tmp_path: Path) -> None:
+    files = Files(tmp_path / "v", 900, 2)
+    found = files.read()
+    assert (found.documents, found.labels) == (600, {"language": {"en": 600}, "source": {"tides": 600}})
+    assert found.signals == ["signal0", "signal1", "holes"]
+    assert np.array_equal(found.values("signal1"), files.values["signal1"][files.kept])
+    assert found.values("holes").tolist() == [float(n) for n in range(900) if n % 3 and not n % 2]
+
+
+def test_decisions_that_are_not_about_the_texts_that_were_measured_are_no_basis(tmp_path: Path) -> None:
+    files = Files(tmp_path / "v", 90, 1)
+    files.write("tables/signals", {"id": ["a"], "signal0": [1.0]})
+    with pytest.raises(Corrupt, match=r"it has 1 rows, but tables/decisions\.parquet decides about 90 texts"):
+        files.read()
+
+
+def test_of_many_signals_no_more_than_one_is_in_memory_at_once(tmp_path: Path) -> None:
+    rows, signals = 60_000, 24
+    one = Files(tmp_path / "v", rows, signals).read  # both versions are this one
+    pool, before = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    tracemalloc.start()
+    try:
+        drift.between("a", "b", one(), one())
+        peak = tracemalloc.get_traced_memory()[1] + pool.max_memory()
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(before)
+    assert peak < rows * 8 * signals
 
 
 @pytest.mark.parametrize("values", [[0.0] * 50, [math.nan] * 50, [math.inf] * 3, []])

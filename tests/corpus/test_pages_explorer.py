@@ -155,7 +155,29 @@ def test_why_a_document_was_dropped_is_told_with_both_numbers(site: Site) -> Non
 def test_pass_rates_and_reasons_are_counted(site: Site) -> None:
     said = text(site.get(f"{HERE}/dropped"))
     assert re.search(r"harbour-manual 31 30 96\.8 %", said) and re.search(r"tide-notes 24 21 87\.5 %", said), said[-400:]
-    assert re.search(r"duplicates exact_duplicate 1 1\.82 %", said)
+    assert re.search(r"duplicates exact copy exact_duplicate 1 1\.82 %", said)
+
+
+def test_each_reason_leads_to_as_many_documents_as_were_counted(site: Site) -> None:
+    counted = re.findall(r'reason=([a-z_]+)">(?:(?!</a>).)*</a></th><td class="n">(\d+)</td>', site.get(f"{HERE}/dropped").text)
+    assert {"exact_duplicate", "near_duplicate", "too_short"} <= {reason for reason, _ in counted}
+    for reason, number in counted:
+        listed = site.get(f"{HERE}/documents?verdict=dropped&reason={reason}")
+        assert f"{number} of 55 documents that were read fit." in text(listed)
+        assert len(ids(listed)) == int(number)
+
+
+def test_of_each_reason_some_are_shown_with_the_way_to_all(site: Site) -> None:
+    answer = site.get(HERE)
+    for reason in ("exact_duplicate", "near_duplicate", "too_short"):
+        assert re.search(rf'documents\?verdict=dropped&amp;reason={reason}">All \d+<', answer.text), reason
+
+
+def test_codes_and_measures_have_words_in_the_reader_s_language(site: Site) -> None:
+    english, chinese = (site.get(HERE, **{"accept-language": language}) for language in ("en", "zh-CN"))
+    assert "Pass rate Exact copies Near duplicates" in text(english) and "exact copy exact_duplicate" in text(english)
+    assert "通过率 完全相同的副本 近似重复" in text(chinese) and "完全相同的副本 exact_duplicate" in text(chinese)
+    assert "过短 too_short" in text(site.get(f"{HERE}/documents?verdict=dropped", **{"accept-language": "zh-CN"}))
 
 
 def test_duplicates_stand_side_by_side_with_what_differs(site: Site) -> None:

@@ -20,6 +20,7 @@ from lilong.floors.corpus.curation.exploring import SHOWN, alike, documents, sea
 from lilong.floors.corpus.curation.exploring.documents import Version, Wanted
 from lilong.floors.corpus.curation.exploring.tables import KEPT, Kept, Table
 from lilong.floors.corpus.curation.exploring.verdicts import NoSuchDocument, SeveralDocuments
+from lilong.floors.corpus.pages import pictures
 from lilong.ground.errors import BadInput, Corrupt
 
 COUNT = 400
@@ -426,3 +427,17 @@ def test_a_table_that_changes_in_its_place_is_read_again(tmp_path: Path) -> None
         pq.write_table(pa.table({"n": values}), path)
         assert Table(path).numbers("n").tolist() == values
     assert KEPT is tables.KEPT
+
+
+def test_a_bar_that_dwarfs_all_others_is_cut_so_that_these_can_be_seen() -> None:
+    assert pictures.height_of([3, 100, 80]) == 100
+    assert pictures.height_of([29_000, 2_400, 1_600]) == 3_000
+    assert pictures.height_of([7]) == 7 and pictures.height_of([0, 9]) == 9 and pictures.height_of([0]) == 1
+    bins = [signals.Bin(n, n + 1, kept, 0) for n, kept in enumerate([29_000, 2_400, 1_600])]
+    drawn = str(pictures.histogram(signals.Spread("tokens", bins, False, 33_000, 0, [], []), title="t", y_label="y", kept="kept", dropped="dropped"))
+    assert drawn.count('class="cut"') == 1 and ">29,000</text>" in drawn
+
+
+def test_what_stands_around_a_hit_begins_with_a_whole_word() -> None:
+    assert search._from_a_word("oup items together") == "items together"
+    assert search._from_a_word("内核模块的加载与卸载由用户空间的程序完成之后再 继续") == "内核模块的加载与卸载由用户空间的程序完成之后再 继续"

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from lilong.floors.corpus import service
 from lilong.floors.corpus.alliance import publishing, runs
 from lilong.floors.corpus.alliance.shapes import RunNotUsable, TakedownAsk
-from lilong.floors.corpus.contract import PublishAsk, State, TextNotKept, Version
+from lilong.floors.corpus.contract import BadRecipe, PublishAsk, State, TextNotKept, Version
 from lilong.floors.corpus.curation.runs.engine import Ask, curate
 from lilong.floors.corpus.curation.runs.profiles import Setup
 from lilong.floors.hub.contract import Hub, Kind
@@ -139,10 +140,48 @@ def test_texts_without_a_licence_are_not_published(house: House, run: Path) -> N
     assert failed.state is State.FAILED and "--licence SPDX --evidence FILE" in (failed.error or "")
 
 
+def licensed(run: Path, at: Path, licences: list[str | None]) -> Path:
+    """The run with these licences in turn."""
+    shutil.copytree(run, at)
+    table = pq.read_table(at / "documents.parquet")
+    given = pa.array([licences[row % len(licences)] for row in range(len(table))], pa.string())
+    pq.write_table(table.set_column(table.column_names.index("licence"), "licence", given), at / "documents.parquet")
+    report = json.loads((at / "report.json").read_bytes())
+    report["tables"]["documents"]["sha256"] = hashlib.sha256((at / "documents.parquet").read_bytes()).hexdigest()
+    (at / "report.json").write_text(json.dumps(report))
+    return at
+
+
+def test_a_document_whose_licence_is_no_spdx_expression_is_named(house: House, run: Path, tmp_path: Path) -> None:
+    folder = licensed(run, tmp_path / "run", ["MIT", "Sundays only"])
+    first = pq.read_table(folder / "documents.parquet").slice(1, 1).to_pylist()[0]
+    made = service.publish(house, TOM, PublishAsk(LANTERN, "sundays", f"{LANTERN}/sundays", keep(house, folder), "CC-BY-4.0"))
+    settle(house)
+    failed = service.version(house, TOM, made.id)
+    assert failed.state is State.FAILED
+    said = f"its document {first['id']} ({first['source']}, {first['uri']}) names the licence 'Sundays only', which is not an SPDX expression such as"
+    assert said in (failed.error or "")
+
+
+def test_licences_are_written_as_spdx_does(house: House, run: Path, tmp_path: Path) -> None:
+    folder = licensed(run, tmp_path / "run", ["mit", "GPL-2+", None])
+    made = service.publish(house, TOM, PublishAsk(LANTERN, "written", f"{LANTERN}/written", keep(house, folder), "cc-by-4.0", {"held_out": 0.0}))
+    settle(house)
+    done = service.version(house, TOM, made.id)
+    assert done.state is State.DONE, done.error
+    assert set(done.figures["licences"]) == {"MIT", "GPL-2.0-or-later", "CC-BY-4.0"}
+
+
 def test_a_licence_that_is_no_spdx_expression_is_refused_at_once(house: House, run: Path) -> None:
     files = {**keep(house, run), runs.EVIDENCE: ["sha256:" + "0" * 64]}
     with pytest.raises(BadInput, match="'my own' is not an SPDX expression"):
         service.publish(house, TOM, PublishAsk(LANTERN, "own", f"{LANTERN}/own", files, licence="my own"))
+
+
+def test_a_recipe_that_names_licences_is_refused_for_a_run(house: House, run: Path) -> None:
+    ask = PublishAsk(LANTERN, "named", f"{LANTERN}/named", keep(house, run), recipe={"licences": {"harbour": "MIT"}})
+    with pytest.raises(BadRecipe, match=r"'licences\.harbour' cannot be used: a run's documents name their licences themselves"):
+        service.publish(house, TOM, ask)
 
 
 def test_a_run_is_published_from_ones_own_uploads_and_whole(house: House, run: Path) -> None:

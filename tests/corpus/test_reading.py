@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import lzma
+import pickle
 import stat
 import zipfile
 from pathlib import Path
@@ -127,6 +128,21 @@ def test_texts_come_out_as_they_went_in_wherever_the_file_is_cut(
     assert [row["text"] for row in rows] == [text for text in texts if text]
     assert len(problems) == texts.count("")
     assert len({row["uri"] for row in rows}) == len(rows)
+
+
+def test_a_part_of_a_plain_file_is_sent_without_its_bytes_and_read_where_it_arrives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cutting, "PART_BYTES", 1_000_000)
+    monkeypatch.setattr(cutting, "MAX_RECORD", 2_000_000)
+    long = [{"text": "a"}, {"text": "x" * 5_000_000}]
+    (tmp_path / "a.jsonl").write_bytes(jsonl(*long, *({"text": f"tide {number} " * 9_000} for number in range(40))))
+    sent = list(cutting.LocalFiles(inputs.find([str(tmp_path / "a.jsonl")])).batches())
+    assert len(sent) == 3
+    for one in sent:
+        packed = pickle.dumps(one)
+        assert len(packed) < 1_000
+        assert pickle.loads(packed) == one
 
 
 def test_parquet_is_read_row_group_by_row_group(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def interrupted(*_: Any) -> None:
 def test_a_process_that_starts_lean_leaves_pandas_alone_until_it_is_asked_for_a_frame() -> None:
     pytest.importorskip("pandas")
     program = (
-        "import sys, pyarrow as pa; from lilong.floors.corpus.curation.runs import batch; batch.start_lean(); pa.array([1]); "
+        "import sys; from lilong.floors.corpus.curation.runs import lean; lean.start(); import pyarrow as pa; pa.array([1]); "
         "assert 'pandas' not in sys.modules; assert pa.table(pa.table({'a': [1]}).to_pandas()).num_rows == 1"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
@@ -246,11 +246,9 @@ def test_a_worker_that_dies_is_replaced(shards: list[Path], clean: Path, tmp_pat
     killed = False
     while process.poll() is None and not killed:
         if journal.exists():
-            for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    os.kill(int(child), signal.SIGKILL)
-                    killed = True
-                    break
+            for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[:1]:
+                os.kill(int(child), signal.SIGKILL)
+                killed = True
         time.sleep(0.005)
     _, said = process.communicate()
     assert (process.returncode, killed) == (0, True), said.decode()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lilong.client import Client
 from lilong.client.corpus import keep_bytes
-from lilong.floors.corpus.alliance.runs import EVIDENCE, NEEDED, PART_BYTES
+from lilong.floors.corpus.alliance.runs import DROPPED, EVIDENCE, NEEDED, PART_BYTES
 from lilong.floors.corpus.alliance.shapes import (
     Contained,
     Contributions,
@@ -118,6 +118,8 @@ def keep_run(client: Client, organisation: str, folder: Path, evidence: Path | N
     if missing:
         raise RunNotUsable(problem=f"the folder {folder} has no {', '.join(missing)}")
     paths = {name: folder / name for name in NEEDED} | ({EVIDENCE: evidence} if evidence else {})
+    if (folder / DROPPED).is_file():
+        paths[DROPPED] = folder / DROPPED
     return {name: [keep_bytes(client, organisation, part) for part in _parts(path)] for name, path in paths.items()}
 
 

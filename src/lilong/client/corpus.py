@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+import time
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lilong.client import Client
-from lilong.floors.corpus.contract import Datasheet, SourceSet, Text, Version
+from lilong.floors.corpus.contract import Datasheet, SourceSet, State, Text, Version
 from lilong.floors.corpus.curation.formats import DECLARATION, EVIDENCE, MAX_FILE, text_format
-from lilong.ground.errors import BadInput
+from lilong.floors.corpus.curation.licences import spdx
+from lilong.ground.errors import BadInput, Refused
+
+Made = TypeVar("Made", SourceSet, Version)
 
 
-def keep_folder(client: Client, organisation: str, folder: Path) -> dict[str, str]:
+class NotMade(Refused):
+    """{name} was not made: {reason}"""
+
+
+def keep_folder(client: Client, organisation: str, folder: Path, declared: bytes = b"") -> dict[str, str]:
     """Upload a folder's texts and what says their licence; path -> digest, as `sources` takes it. Links and files of other kinds
-    are left out. Idempotent. Raises BadInput."""
+    are left out. Idempotent. `declared`: a licences.toml for a folder that has none. Raises BadInput."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink() and _wanted(path)]
     if not files:
         raise BadInput(
@@ -27,7 +38,38 @@ def keep_folder(client: Client, organisation: str, folder: Path) -> dict[str, st
                 field="texts", problem=f"{path} is larger than {MAX_FILE >> 20} MiB", way_out="Split it, or move it out of the folder."
             )
         kept[path.relative_to(folder).as_posix()] = keep_bytes(client, organisation, path.read_bytes())
-    return kept
+    return kept | ({DECLARATION: keep_bytes(client, organisation, declared)} if declared else {})
+
+
+def declaration(folder: Path, *, name: str = "", licence: str = "", statement: str = "") -> bytes:
+    """The licences.toml of a folder that is to be one source; empty where the folder has one of its own.
+
+    `name`: the folder's where it is left out. `licence` (SPDX): what is recognised in the evidence. `statement`: the text that says so, the
+    LICENSE in the folder where it is left out. Raises BadInput.
+    """
+    if (folder / DECLARATION).exists():
+        if name or licence or statement:
+            field = "name" if name else "licence" if licence else "statement"
+            way_out = f"Say it in {folder / DECLARATION}, or take that file away."
+            raise BadInput(field=field, problem=f"the folder's {DECLARATION} says what its sources are", way_out=way_out)
+        return b""
+    called = name or re.sub(r"[^\w.-]+", "-", folder.resolve().name).strip("-.")[:80] or "texts"
+    if not re.fullmatch(r"[\w.-]{1,80}", called):
+        raise BadInput(field="name", problem=f"{called[:100]!r} is no name of a source", way_out="Use letters, digits, and . _ -.")
+    if licence and spdx(licence) is None:
+        way_out = "Use one such as CC-BY-4.0, or LicenseRef-<name>."
+        raise BadInput(field="licence", problem=f"{licence[:80]!r} is not an SPDX expression", way_out=way_out)
+    if not statement.strip() and not any(EVIDENCE.fullmatch(path.name) for path in folder.iterdir() if path.is_file()):
+        way_out = "Put a LICENSE file in the folder, or give --evidence FILE or --statement TEXT."
+        raise BadInput(field="licence", problem="nothing says under which licence the texts are", way_out=way_out)
+    said = {"path": ".", "licence": licence, "statement": statement.strip()}
+    lines = [f"[sources.{_quoted(called)}]", *(f"{key} = {_quoted(value)}" for key, value in said.items() if value)]
+    return "\n".join([*lines, ""]).encode()
+
+
+def _quoted(text: str) -> str:
+    """A basic string of TOML is one of JSON, but for U+007F."""
+    return json.dumps(text).replace("\x7f", "\\u007F")
 
 
 def keep_bytes(client: Client, organisation: str, content: bytes) -> str:
@@ -74,6 +116,34 @@ def fetch(
 
 def source_set(client: Client, identity: str) -> SourceSet:
     return client.get(f"/api/corpus/sources/{identity}", SourceSet)
+
+
+def source_sets(client: Client) -> list[SourceSet]:
+    return client.get("/api/corpus/sources", list[SourceSet])
+
+
+def wait(client: Client, made: Made, told: Callable[[str], None] = lambda state: None) -> Made:
+    """A source set or version once it is done; `told` is called for each state that it is in. Raises NotMade."""
+    look: Callable[[Client, str], Any] = source_set if isinstance(made, SourceSet) else version
+    last = None
+    while True:
+        if made.state is State.FAILED:
+            raise NotMade(name=made.id, reason=made.error or "it failed")
+        if made.state is State.DONE:
+            return made
+        if made.state is not last:
+            told(made.state.value)
+        last = made.state
+        time.sleep(0.5)
+        made = look(client, made.id)
+
+
+def read_recipe(file: Path) -> dict[str, Any]:
+    """Raises BadInput."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise BadInput(field="recipe", problem=f"{file} is not TOML: {problem}", way_out="Correct the file.") from None
 
 
 def build(

@@ -72,10 +72,17 @@ def build_memory_mib(archive_bytes: int) -> int:
 
 def organisation_of(repository: str) -> str:
     """The organisation of `organisation/name`. Raises BadInput."""
-    organisation, _, name = repository.partition("/")
+    organisation, slash, name = repository.partition("/")
+    if not slash:
+        raise BadInput(field="repository", problem=f"{repository[:100]!r} is not organisation/name", way_out="Write it as harbour-lab/tides.")
     intake.name(organisation, "repository")
     intake.name(name, "repository")
     return organisation
+
+
+def reason(said: str) -> str:
+    """Why a job of this floor has failed, without how its process ended: its programs write `code: message`."""
+    return re.sub(r"\Ait ended with status \d+: (?=[a-z][a-z-]*: )", "", said)
 
 
 def published(outputs: Tree) -> dict[str, str]:

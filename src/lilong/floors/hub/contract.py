@@ -283,6 +283,10 @@ class MayNotBePublic(Refused):
     """The repository {name} may not be public: {reason}"""
 
 
+class MayNotStandHere(Refused):
+    """{name} is open to everybody, and not all that it would hold then may be: {reason}"""
+
+
 class RepositoryExists(Conflict):
     """There is a {kind} repository '{name}' already."""
 

@@ -8,19 +8,25 @@ A signal's values are put into the tenths of both versions together, so that the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from lilong.floors.corpus.alliance.holding import Opened
 from lilong.floors.corpus.alliance.shapes import Drift, ShareDrift, SharesDrift, SignalDrift
+from lilong.ground.errors import Corrupt
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
+Values: TypeAlias = "npt.NDArray[np.float64]"
 TENTHS = 10
+_ROWS = 1 << 16
+"""Read at once."""
 _LEAST = 1e-4
 """The share that stands for none: the logarithm needs one."""
 _LABELS = ("language", "source")
@@ -49,41 +55,70 @@ def _shares(counts: Sequence[float]) -> list[float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
-    """Of a version's kept documents: their signals, and how many have each label."""
+class Kept:
+    """A version's kept documents: how many there are, how many have each label, and which signals they have. `values`: those of one signal."""
 
     documents: int
-    signals: pa.Table
     labels: Mapping[str, Mapping[str, int]]
+    signals: Sequence[str]
+    values: Callable[[str], Values]
 
 
-def read(paths: Iterable[str], opened: Opened, signals: str) -> Columns:
-    """Raises what `opened` does for a file that is not there."""
+def read(paths: Iterable[str], opened: Opened, signals: str, decisions: str) -> Kept:
+    """One column is read at a time, a batch of rows after the other: what stays in memory is a byte for each different text, and what is asked
+    for, 8 bytes for each kept document. Raises Corrupt, and what `opened` does for a file that is not there."""
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     data = sorted(path for path in paths if path.startswith("data/") and path.endswith(".parquet"))
-    kept = pa.concat_tables([pq.read_table(opened(path), columns=["id", *_LABELS]) for path in data])
+    counts: dict[str, Counter[str]] = {label: Counter() for label in _LABELS}
+    documents = 0
+    for path in data:
+        for batch in _batches(pq.ParquetFile(opened(path)), _LABELS):
+            documents += len(batch)
+            for label in _LABELS:
+                counts[label].update({str(one["values"]): int(one["counts"]) for one in batch.column(label).value_counts().to_pylist()})
+    kept = _kept(pq.ParquetFile(opened(decisions)))
     file = pq.ParquetFile(opened(signals))
-    numbers = [
-        field.name
-        for field in file.schema_arrow
-        if pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_boolean(field.type)
-    ]
-    rows = file.read(columns=["id", *numbers])
-    rows = rows.filter(pc.is_in(rows.column("id"), value_set=kept.column("id").combine_chunks()))
-    return Columns(kept.num_rows, rows.select(numbers), {label: _counts(kept.column(label)) for label in _LABELS})
+    if file.metadata.num_rows != len(kept):
+        raise Corrupt(place=signals, problem=f"it has {file.metadata.num_rows:,} rows, but {decisions} decides about {len(kept):,} texts")
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+    names = [field.name for field in file.schema_arrow if any(kind(field.type) for kind in kinds)]
+    return Kept(documents, counts, names, lambda name: _values(file, name, kept))
 
 
-def _counts(column: pa.ChunkedArray) -> dict[str, int]:
-    return {str(one["values"]): int(one["counts"]) for one in column.value_counts().to_pylist()}
+def _batches(file: pq.ParquetFile, columns: Iterable[str]) -> Iterator[pa.RecordBatch]:
+    return file.iter_batches(_ROWS, columns=list(columns), use_threads=False)  # type: ignore[no-any-return]
 
 
-def between(before: str, after: str, first: Columns, second: Columns) -> Drift:
+def _kept(decisions: pq.ParquetFile) -> npt.NDArray[np.bool_]:
+    """Of each different text whether it is kept, in the order of the signals: that of the decisions about documents, copies left out."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    parts = [np.zeros(0, bool)]
+    for batch in _batches(decisions, ("id", "keep", "reason")):
+        texts = pc.and_(pc.is_valid(batch.column("id")), pc.not_equal(batch.column("reason"), "exact_duplicate"))
+        parts.append(batch.column("keep").filter(texts).to_numpy(zero_copy_only=False).astype(bool))
+    return np.concatenate(parts)
+
+
+def _values(file: pq.ParquetFile, name: str, kept: npt.NDArray[np.bool_]) -> Values:
+    """Those of kept documents that are numbers."""
+    import numpy as np
+    import pyarrow as pa
+
+    parts, at = [np.zeros(0)], 0
+    for batch in _batches(file, (name,)):
+        column = batch.column(0).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)  # null becomes NaN
+        parts.append(column[kept[at : at + len(column)] & np.isfinite(column)])
+        at += len(column)
+    return np.concatenate(parts)
+
+
+def between(before: str, after: str, first: Kept, second: Kept) -> Drift:
     """`before` and `after` name the versions. Signals that only one of them has are left out."""
-    common = [name for name in first.signals.column_names if name in second.signals.column_names]
-    signals = [_signal(name, _values(first.signals, name), _values(second.signals, name)) for name in common]
+    signals = [_signal(name, first.values(name), second.values(name)) for name in first.signals if name in second.signals]
     languages, sources = (shares(first.labels[label], second.labels[label]) for label in _LABELS)
     return Drift(
         before, after, first.documents, second.documents, sorted(signals, key=lambda one: (-one.psi, one.signal)), languages, sources
@@ -100,15 +135,7 @@ def shares(before: Mapping[str, int], after: Mapping[str, int]) -> SharesDrift:
     )
 
 
-def _values(table: pa.Table, name: str) -> npt.NDArray[np.float64]:
-    import numpy as np
-    import pyarrow as pa
-
-    values: Any = table.column(name).drop_null().cast(pa.float64()).to_numpy()
-    return np.asarray(values[np.isfinite(values)], np.float64)
-
-
-def _signal(name: str, first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> SignalDrift:
+def _signal(name: str, first: Values, second: Values) -> SignalDrift:
     import numpy as np
 
     both = np.concatenate([first, second])

@@ -5,7 +5,7 @@ A document that was dropped as a duplicate still stands there by the one that sp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 from lilong.floors.corpus.contract import Without
@@ -36,6 +36,14 @@ def count(what: Without, contributors: list[str], paths: Iterable[str], opened: 
         elif set(contributors) & set(names):
             number += table.num_rows
     return number
+
+
+def counted(what: Without, sources: Iterable[Mapping[str, Any]]) -> int | None:
+    """The same where the files are gone, by what the version's figures say of its sources. None for a document: only the files know these."""
+    if what.documents:
+        return None
+    column, names = ("name", what.sources) if what.sources else ("contributor", what.contributors)
+    return sum(int(one["documents"]) for one in sources if one.get(column) in names)
 
 
 def cluster(document: str, has_clusters: bool, opened: Opened) -> list[str]:

@@ -55,7 +55,7 @@ def publish(work: Workspace) -> None:
     work.progress(2, 3, "splitting and writing")
     inputs, code = report["run"]["inputs"], report["run"]["code"]
     note = (
-        f"Curated outside this house by the profile {profile} ({inputs['files']:,} files with the digest {inputs['digest']}, code {code})"
+        f"Curated outside this house by the profile {profile} ({inputs['files']:,} {'file' if inputs['files'] == 1 else 'files'} with the digest {inputs['digest']}, code {code})"
     )
     wording = Wording(spec["name"], "run", note, spec["terms"], spec["conditions"])
     work.out.mkdir(parents=True, exist_ok=True)
@@ -130,6 +130,8 @@ def check(folder: Path, report: dict[str, Any]) -> None:
         _check_table(path)
     decisions = pq.read_table(folder / "decisions.parquet", columns=["id", "keep", "reason"])
     kept = decisions.filter(decisions.column("keep")).column("id")
+    if (folder / runs.DROPPED).exists():
+        _check_dropped(folder / runs.DROPPED, decisions.filter(pc.invert(decisions.column("keep"))).column("id"))
     documents, size = _documents(folder)
     if not pc.unique(kept).sort().equals(documents.sort()):
         raise RunNotUsable(problem="documents.parquet does not hold the documents that decisions.parquet keeps, each once")
@@ -170,6 +172,31 @@ def _check_table(path: Path) -> None:
                         raise RunNotUsable(problem=f"{path.name} has more than {runs.MOST_NAMES:,} different texts in the column {name}")
 
 
+def _check_dropped(path: Path, dropped: Any) -> None:
+    """That the texts of what was dropped are of such documents, each once."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+    except pa.ArrowInvalid:
+        raise RunNotUsable(problem=f"{path.name} is no Parquet file") from None
+    if names != ["id", "text"]:
+        raise RunNotUsable(problem=f"{path.name} has other columns than id and text")
+    _check_table(path)
+    seen = []
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(2_048, use_threads=False):
+            if batch.column("id").null_count or batch.column("text").null_count:
+                raise RunNotUsable(problem=f"{path.name} has rows without an id or a text")
+            seen.append(batch.column("id").cast(pa.string()))
+    ids = pa.chunked_array(seen, pa.string())
+    if len(pc.unique(ids)) != len(ids) or not pc.all(pc.is_in(ids, value_set=pc.unique(dropped.cast(pa.string())))).as_py():
+        raise RunNotUsable(problem=f"{path.name} holds texts that decisions.parquet does not drop, or one of them twice")
+
+
 def _documents(folder: Path) -> tuple[Any, int]:
     """The ids of documents.parquet, and the bytes of their texts."""
     import pyarrow as pa
@@ -185,7 +212,10 @@ def _documents(folder: Path) -> tuple[Any, int]:
 
 
 def _sources(folder: Path, report: dict[str, Any], spec: dict[str, Any]) -> list[Source]:
-    """One for each source of the run. Documents that name no licence get the one that was declared. Raises NoLicence."""
+    """One for each source of the run. Documents that name no licence get the one that was declared; the others' are written as SPDX does.
+
+    Raises NoLicence, RunNotUsable."""
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -193,12 +223,14 @@ def _sources(folder: Path, report: dict[str, Any], spec: dict[str, Any]) -> list
 
     path = folder / "documents.parquet"
     table = pq.read_table(path, columns=["source", "licence"])
+    named = runs.canonical(pc.unique(table.column("licence").cast(pa.string())).to_pylist())
+    _check_licences(path, {name for name, meant in named.items() if meant is None})
     bare = table.filter(pc.is_null(table.column("licence")))
     if bare.num_rows and not spec["licence"]:
         way_out = "Name it: lilong corpus publish DIR --licence SPDX --evidence FILE."
         raise NoLicence(source=bare.column("source")[0].as_py(), documents=bare.num_rows, way_out=way_out)
-    if bare.num_rows:
-        _license(path, spec["licence"])
+    if bare.num_rows or any(name != meant for name, meant in named.items()):
+        _license(path, {name: meant for name, meant in named.items() if meant}, spec["licence"])
     evidence = folder / runs.EVIDENCE
     text = evidence.read_text(encoding="utf-8", errors="replace") if evidence.exists() else ""
     digest = f"sha256:{hashlib.sha256((folder / 'report.json').read_bytes()).hexdigest()}"
@@ -212,17 +244,33 @@ def _sources(folder: Path, report: dict[str, Any], spec: dict[str, Any]) -> list
     ]  # fmt: skip
 
 
-def _license(path: Path, licence: str) -> None:
-    """Lay the declared licence down in documents that name none."""
+def _check_licences(path: Path, strange: set[str]) -> None:
+    """Raises RunNotUsable for the first document that names one of these."""
+    import pyarrow.parquet as pq
+
+    if not strange:
+        return
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(2_048, columns=["id", "source", "uri", "licence"], use_threads=False):
+            for one in batch.to_pylist():
+                if str(one["licence"]) in strange:
+                    problem = f"its document {one['id']} ({one['source']}, {one['uri']}) names the licence '{str(one['licence'])[:200]}'"
+                    raise RunNotUsable(problem=f"{problem}, which is not an SPDX expression such as CC-BY-4.0 or LicenseRef-<name>")
+
+
+def _license(path: Path, named: dict[str, str], licence: str) -> None:
+    """Write licences as `named` says, and the declared one into documents that name none."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
+    given, meant = pa.array(list(named), pa.string()), pa.array(list(named.values()), pa.string())
     partial = path.with_suffix(".partial")
     with pq.ParquetFile(path) as file, pq.ParquetWriter(partial, file.schema_arrow, compression="zstd") as out:
         at = file.schema_arrow.names.index("licence")
         for batch in file.iter_batches(2_048, use_threads=False):
-            filled = pc.fill_null(batch.column("licence"), licence)
+            filled = pc.fill_null(meant.take(pc.index_in(batch.column("licence").cast(pa.string()), given)), licence)
+            filled = filled.cast(file.schema_arrow.field(at).type)
             out.write_batch(
                 pa.RecordBatch.from_arrays([filled if n == at else column for n, column in enumerate(batch.columns)], schema=batch.schema)
             )

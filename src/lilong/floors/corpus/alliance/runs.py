@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from lilong.floors.corpus.alliance.shapes import RunNotUsable
-from lilong.floors.corpus.contract import PublishAsk
+from lilong.floors.corpus.contract import BadRecipe, PublishAsk
 from lilong.floors.corpus.curation.licences import spdx
 from lilong.ground.errors import BadInput
+
+if TYPE_CHECKING:
+    from lilong.floors.corpus.curation.recipe import Recipe
 
 NEEDED = ("decisions.parquet", "signals.parquet", "clusters.parquet", "documents.parquet", "problems.parquet", "report.json")
 EVIDENCE = "LICENCE.txt"
 """The text that says the licence of documents that name none."""
-OPTIONAL = (EVIDENCE, "vocabulary.arrow")
+DROPPED = "dropped.parquet"
+"""The texts that were dropped, for readers of the organisation; `lilong corpus curate --review` writes them."""
+OPTIONAL = (EVIDENCE, "vocabulary.arrow", DROPPED)
 PART_BYTES = 32 << 20
 """A file is sent in parts of this size: less than the house takes in one request."""
 MOST_PARTS = 100_000
@@ -44,15 +49,26 @@ def check_ask(ask: PublishAsk) -> None:
             field="files", problem="a digest is not sha256:<64 hex digits>, or there are too many", way_out="Use `lilong corpus publish`."
         )
     if ask.licence and EVIDENCE not in ask.files:
-        raise BadInput(
-            field="licence", problem="a licence is named without the text that says so", way_out=f"Give the text too, as {EVIDENCE}."
-        )
+        way_out = f"Give the text too: --evidence FILE (over HTTP: as {EVIDENCE})."
+        raise BadInput(field="licence", problem="a licence is named without the text that says so", way_out=way_out)
     if ask.licence and spdx(ask.licence) is None:
         raise BadInput(
             field="licence",
             problem=f"{ask.licence[:80]!r} is not an SPDX expression",
             way_out="Use one such as CC-BY-4.0, or LicenseRef-<name>.",
         )
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raises BadRecipe for what has no effect on documents that are curated already."""
+    if recipe.licences:
+        way_out = "Name it where the run was curated; documents that name no licence get the one of --licence."
+        raise BadRecipe(field=f"licences.{recipe.licences[0][0]}", problem="a run's documents name their licences themselves", way_out=way_out)
+
+
+def canonical(licences: Iterable[str | None]) -> dict[str, str | None]:
+    """Of different licences the SPDX expression that each stands for; None where it is none."""
+    return {one: spdx(one) for one in licences if one is not None}
 
 
 def parts(files: Mapping[str, list[str]]) -> dict[str, str]:

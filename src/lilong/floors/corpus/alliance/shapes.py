@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from lilong.floors.corpus.contract import State, Without
+from lilong.floors.corpus.contract import State, VersionNotFound, Without
 from lilong.ground.errors import Conflict, NotFound, Refused, Unavailable
 
 
@@ -74,14 +74,16 @@ class Takedown:
 
 @dataclass(frozen=True, slots=True)
 class ReachedVersion:
-    """A version that holds, or held, what is taken down. `documents`: how many of it stand there."""
+    """A version that holds, or held, what is taken down. `documents`: how many of it stand there; None where its files are gone, so that
+    nobody can say. `next`: id of the version that follows it."""
 
     id: str
     organisation: str
     repository: str
     commit: str
-    documents: int
+    documents: int | None
     superseded: bool
+    next: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +356,22 @@ class AnsweredBefore(Conflict):
 
 class NoSuchTable(Refused):
     """The version {version} has no {path}: it was made before versions had one. Build it again."""
+
+
+class NotPublished(VersionNotFound):
+    """The version {version} has no documents: its state is {state}. `lilong dataset show` tells more of it."""
+
+
+class FilesGone(NotFound):
+    """The version {version} has no files any more: its repository {repository} was deleted, or its history was rewritten."""
+
+
+class NothingToBuildFrom(Refused):
+    """There is nothing to build the next version from: {problem}. Bring the texts again, and build a version of them: lilong corpus sources add."""
+
+
+class AnotherRepository(Conflict):
+    """The repository was deleted, and another one has its name now, which is left as it is. Build the next version in one of its own: lilong corpus build."""
 
 
 class NoIndex(Unavailable):

@@ -63,10 +63,10 @@ def of_run(standing: Without, organisation: str) -> Without:
     return Without(standing.documents, sorted(found), standing.contributors)
 
 
-def order(ask: TakedownAsk, named: Version, leaving: Sequence[tuple[Version, int]]) -> bytes:
+def order(ask: TakedownAsk, named: Version, leaving: Sequence[tuple[Version, int | None]]) -> bytes:
     """The order to one organisation, whose digest its statement is about. It names that organisation's versions and nobody else's.
 
-    `leaving`: the versions of that organisation, and how many documents of each are taken down."""
+    `leaving`: the versions of that organisation, and how many documents of each are taken down (None: its files are gone)."""
     said = {
         "asked_of": named.organisation, "taken_down": asdict(ask.without), "reason": ask.reason.strip(),
         "versions": [

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 import click
 
 from lilong.cli_kit import common, show
-from lilong.floors.corpus.commands.alliance import alliance, contains, contributions, drift, publish, quality, rights, takedown, takedowns
+from lilong.floors.corpus.commands.alliance import alliance, contains, contributions, drift, quality, rights, takedown, takedowns
 from lilong.floors.corpus.commands.comparing import decontaminate, dedup, make_index
 from lilong.floors.corpus.commands.curation import corpus
+from lilong.floors.corpus.commands.sources import build, publish, sources
 
 if TYPE_CHECKING:
     from lilong.client import Client
 
 __all__ = ["corpus", "dataset"]
 
-for _command in (alliance, contains, contributions, decontaminate, dedup, drift, make_index, publish, quality, rights, takedown, takedowns):
+for _command in (
+    alliance, build, contains, contributions, decontaminate, dedup, drift, make_index, publish, quality, rights, sources, takedown, takedowns,
+):  # fmt: skip
     corpus.add_command(_command)
 
 _COLUMNS = (("DATASET", "repository"), ("COMMIT", "commit"), ("STATE", "state"), ("TERMS", "terms"), ("DOCUMENTS", "figures.documents.kept"),
@@ -58,7 +61,10 @@ def dataset() -> None:
 @common
 def list_(client: Client, as_json: bool, repository: str | None, limit: int) -> None:
     """Corpus versions, newest first."""
-    show(client.get("/api/corpus/versions", repository=repository, limit=limit), as_json, _COLUMNS)
+    found = client.get("/api/corpus/versions", repository=repository, limit=limit)
+    if not as_json:
+        found = [{**one, "state": "out of use" if one["superseded"] else one["state"]} for one in found]
+    show(found, as_json, _COLUMNS)
 
 
 @dataset.command("show")

@@ -1,8 +1,7 @@
-"""`lilong corpus …` against a house: the alliance, takedowns, data-rights requests, what versions' tables tell, and publishing."""
+"""`lilong corpus …` against a house: the alliance, takedowns, data-rights requests, and what versions' tables tell."""
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Mapping
@@ -14,12 +13,12 @@ import click
 from lilong.cli_kit import common, show, where
 from lilong.floors.corpus.commands import comparing
 from lilong.floors.corpus.commands.curation import of_run
+from lilong.floors.corpus.commands.telling import key_of, plain
 
 if TYPE_CHECKING:
     from lilong.client import Client
     from lilong.floors.corpus.alliance.shapes import Contained
 
-_PATH = click.Path(path_type=Path, exists=True)
 _MEMBERS = (
     ("ORGANISATION", "organisation"),
     ("STATE", "state"),
@@ -41,6 +40,7 @@ _VERSIONS = (
     ("COMMIT", "commit"),
     ("DOCUMENTS", "documents"),
     ("OUT OF USE", "superseded"),
+    ("FOLLOWED BY", "next"),
 )
 _JOBS = (("JOB", "id"), ("KIND", "kind"), ("FOR", "title"), ("STATE", "state"))
 _THINGS = (("KIND", "kind"), ("MADE FROM IT", "name"), ("STEPS AWAY", "depth"), ("DIGEST", "digest"))
@@ -61,17 +61,6 @@ _FOUND = (("DOCUMENT", "document"), ("SHARE OF THE TEXT", "share"))
 _SHOWN = 20
 
 
-def _plain(value: Any) -> Any:
-    """A contract's value as the API sends it."""
-    import msgspec
-
-    return msgspec.to_builtins(value)
-
-
-def _key(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-
-
 # --- members ---------------------------------------------------------------------------------------------------------------
 
 
@@ -86,7 +75,7 @@ def list_members(client: Client, as_json: bool) -> None:
     """The members, and those that ask to be let in."""
     from lilong.client import alliance as door
 
-    show(_plain(door.members(client)), as_json, _MEMBERS)
+    show(plain(door.members(client)), as_json, _MEMBERS)
 
 
 @alliance.command()
@@ -96,7 +85,7 @@ def join(client: Client, as_json: bool, organisation: str) -> None:
     """Ask for ORGANISATION to be let in; a steward of the house admits."""
     from lilong.client import alliance as door
 
-    show(_plain(door.join(client, organisation)), as_json)
+    _show_member(plain(door.join(client, organisation)), as_json)
 
 
 @alliance.command()
@@ -106,7 +95,7 @@ def admit(client: Client, as_json: bool, organisation: str) -> None:
     """Let ORGANISATION in, for stewards of the house."""
     from lilong.client import alliance as door
 
-    show(_plain(door.admit(client, organisation)), as_json)
+    _show_member(plain(door.admit(client, organisation)), as_json)
 
 
 @alliance.command()
@@ -116,7 +105,13 @@ def leave(client: Client, as_json: bool, organisation: str) -> None:
     """Take ORGANISATION out."""
     from lilong.client import alliance as door
 
-    show(_plain(door.leave(client, organisation)), as_json)
+    _show_member(plain(door.leave(client, organisation)), as_json)
+
+
+def _show_member(found: dict[str, Any], as_json: bool) -> None:
+    show(found if as_json else {name: value for name, value in found.items() if value is not None}, as_json)
+    if found["state"] == "asked":
+        click.echo(f"\nA steward of the house lets it in: lilong corpus alliance admit {found['organisation']}", err=True)
 
 
 # --- takedowns -------------------------------------------------------------------------------------------------------------
@@ -142,16 +137,15 @@ def takedown(
 
     what = {"document": document, "source": source, "contributor": contributor}
     if only_look:
-        reach = _plain(door.preview(client, version=version, **what))
+        reach = plain(door.preview(client, version=version, **what))
         show(reach, True) if as_json else _show_reach(reach)
         return
-    made = door.takedown(client, version=version, key=key or _key(version, *what.values(), reason), reason=reason, **what)
-    found = _plain(door.takedown_shown(client, made.id))
+    made = door.takedown(client, version=version, key=key or key_of(version, *what.values(), reason), reason=reason, **what)
+    found = plain(door.takedown_shown(client, made.id))
     if as_json:
         show(found, True)
         return
-    show({name: found["takedown"][name] for name in ("id", "repository", "state", "reason", "statement", "next", "error")}, False)
-    _show_reach(found["reach"])
+    _show_takedown(found)
 
 
 @click.command()
@@ -162,15 +156,23 @@ def takedowns(client: Client, as_json: bool, name: str | None) -> None:
     from lilong.client import alliance as door
 
     if name is None:
-        rows = [{**one, "thing": _thing(one["what"])} for one in _plain(door.takedowns(client))]
+        rows = [{**one, "thing": _thing(one["what"])} for one in plain(door.takedowns(client))]
         show(rows, as_json, _TAKEDOWNS)
         return
-    found = _plain(door.takedown_shown(client, name))
+    found = plain(door.takedown_shown(client, name))
     if as_json:
         show(found, True)
         return
-    show({key: value for key, value in found["takedown"].items() if not isinstance(value, dict)}, False)
+    _show_takedown(found)
+
+
+def _show_takedown(found: Mapping[str, Any]) -> None:
+    one = found["takedown"]
+    told = {name: value for name, value in one.items() if value is not None and name not in ("what", "key", "next")}
+    show({"id": told.pop("id"), "what": _thing(one["what"]), **told}, False)
     _show_reach(found["reach"])
+    if one["state"] in ("requested", "running"):
+        click.echo(f"\nThe next versions are being built. How far they are: lilong corpus takedowns {one['id']}", err=True)
 
 
 def _thing(what: Mapping[str, list[str]]) -> str:
@@ -213,7 +215,7 @@ def log_request(
         client, organisation=organisation, key=key or secrets.token_hex(16), kind=kind, subject=subject, note=note,
         received_at=received, due_at=due,
     )  # fmt: skip
-    show(_plain(made), as_json)
+    _show_request(plain(made), as_json)
 
 
 @rights.command("list")
@@ -222,7 +224,7 @@ def list_requests(client: Client, as_json: bool) -> None:
     """Requests: those that are due next, then the newest."""
     from lilong.client import alliance as door
 
-    show(_plain(door.rights_requests(client)), as_json, _REQUESTS)
+    show(plain(door.rights_requests(client)), as_json, _REQUESTS)
 
 
 @rights.command("show")
@@ -232,7 +234,7 @@ def show_request(client: Client, as_json: bool, name: str) -> None:
     """One request."""
     from lilong.client import alliance as door
 
-    show(_plain(door.rights_request(client, name)), as_json)
+    _show_request(plain(door.rights_request(client, name)), as_json)
 
 
 @rights.command()
@@ -246,7 +248,7 @@ def answer(client: Client, as_json: bool, name: str, refused: bool, text: str, l
     from lilong.client import alliance as door
 
     state = "refused" if refused else "fulfilled"
-    show(_plain(door.answer_request(client, name, state=state, answer=text, takedown=linked)), as_json)
+    _show_request(plain(door.answer_request(client, name, state=state, answer=text, takedown=linked)), as_json)
 
 
 @rights.command()
@@ -256,7 +258,11 @@ def forget(client: Client, as_json: bool, name: str) -> None:
     """Erase what tells who an answered request was from."""
     from lilong.client import alliance as door
 
-    show(_plain(door.forget_request(client, name)), as_json)
+    _show_request(plain(door.forget_request(client, name)), as_json)
+
+
+def _show_request(found: dict[str, Any], as_json: bool) -> None:
+    show(found if as_json else {name: value for name, value in found.items() if value not in (None, "") and name != "key"}, as_json)
 
 
 # --- what tables tell ------------------------------------------------------------------------------------------------------
@@ -269,7 +275,7 @@ def contributions(client: Client, as_json: bool, name: str) -> None:
     """What each contributor gave to the version NAME."""
     from lilong.client import alliance as door
 
-    found = _plain(door.contributions(client, name))
+    found = plain(door.contributions(client, name))
     show(found if as_json else found["contributions"], as_json, _GIVEN)
 
 
@@ -280,7 +286,7 @@ def quality(client: Client, as_json: bool, name: str) -> None:
     """The score card of each source of the version NAME."""
     from lilong.client import alliance as door
 
-    found = _plain(door.quality(client, name))
+    found = plain(door.quality(client, name))
     show(found if as_json else found["sources"], as_json, _CARD)
 
 
@@ -295,7 +301,7 @@ def drift(client: Client, as_json: bool, before: str, after: str) -> None:
     """
     from lilong.client import alliance as door
 
-    found = _plain(door.drift(client, before, after))
+    found = plain(door.drift(client, before, after))
     if as_json:
         show(found, True)
         return
@@ -304,42 +310,6 @@ def drift(client: Client, as_json: bool, before: str, after: str) -> None:
     for what in ("languages", "sources"):
         click.echo(f"\n{what}: PSI {found[what]['psi']:.4f}, divergence {found[what]['divergence']:.4f} bits")
         show(found[what]["shares"][:_SHOWN], False, _SHARES)
-
-
-# --- publishing ------------------------------------------------------------------------------------------------------------
-
-
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR")
-@click.option("--repository", required=True, help="organisation/name of the dataset repository.")
-@click.option("--organisation", help="Who builds it (default: the repository's organisation).")
-@click.option("--terms", type=click.Choice(["private", "alliance", "public"]), default="private", show_default=True, help="Who may use it.")
-@click.option("--purpose", "purposes", multiple=True, type=click.Choice(["training", "evaluation"]), help="For what (default: anything).")
-@click.option("--attribution", default="", help="Who is to be named by those who use it.")
-@click.option("--licence", default="", help="SPDX expression for documents that name no licence.")
-@click.option("--evidence", type=_PATH, help="The text that says so.")
-@click.option("--held-out", type=click.FloatRange(0, 1), default=0.0, help="Share of families that is held out of training.")
-@click.option("--key", help="Names this request; the same key is the same version (default: from the files).")
-@common
-def publish(
-    client: Client, as_json: bool, folder: Path, repository: str, organisation: str | None, terms: str, purposes: tuple[str, ...],
-    attribution: str, licence: str, evidence: Path | None, held_out: float, key: str | None,
-) -> None:  # fmt: skip
-    """Make a version of the finished curation run in DIR.
-
-    Interrupted, the same command goes on where it was. The house counts the tables itself.
-    """
-    from lilong.client import alliance as door
-
-    owner = organisation or repository.partition("/")[0]
-    files = door.keep_run(client, owner, folder, evidence)
-    digests = [digest for each in files.values() for digest in each]
-    made = door.publish(
-        client, organisation=owner, key=key or _key(repository, terms, *purposes, attribution, licence, str(held_out), *digests),
-        repository=repository, files=files, licence=licence, terms=terms, purposes=purposes, attribution=attribution, held_out=held_out,
-    )  # fmt: skip
-    found = _plain(made)
-    show(found if as_json else {name: found[name] for name in ("id", "repository", "state", "commit", "terms", "job", "error")}, as_json)
 
 
 # --- membership ------------------------------------------------------------------------------------------------------------
@@ -363,7 +333,7 @@ def contains(
     from lilong.client import opened
 
     with opened(house, url, token_file) as client:
-        found = _plain(_asked(client, version, comparing.text_of(given), wait))
+        found = plain(_asked(client, version, comparing.text_of(given), wait))
     if as_json:
         show(found, True)
         return

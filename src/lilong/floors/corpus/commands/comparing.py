@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from lilong.cli_kit import harmless, show
-from lilong.floors.corpus.commands.curation import as_json, of_run
+from lilong.floors.corpus.commands.curation import as_json, no_file_in_its_way, of_run, to_folder, working
+from lilong.floors.corpus.curation.runs.progress import size
 from lilong.ground.errors import BadInput, NotFound
 
 _PATH = click.Path(path_type=Path)
@@ -20,6 +21,10 @@ _SHOWN = 20
 _NAME = re.compile(r"\S{1,200}\.(md|rst|txt|html?)")
 _RUNGS = ("exact", "paragraphs", "lines", "near", "passages", "meaning")
 _STEPS = (("STEP", "step"), ("DOCUMENTS", "documents"), ("LEFT", "left"), ("TAKEN OUT (BYTES)", "taken_out"))
+
+
+class NoSuchFile(NotFound):
+    """There is no file '{name}'. Check the path; a text with such a name can be given in a file."""
 
 
 @click.command()
@@ -49,9 +54,9 @@ _STEPS = (("STEP", "step"), ("DOCUMENTS", "documents"), ("LEFT", "left"), ("TAKE
 @click.option(
     "--cosine", type=click.FloatRange(0, 1, min_open=True), default=0.95, show_default=True, help="meaning: alike from this cosine on."
 )
-@click.option("--standing", type=_PATH, help="Compare with the standing corpus in this folder instead.")
+@click.option("--standing", type=_PATH, callback=no_file_in_its_way, help="Compare with the standing corpus in this folder instead.")
 @click.option("--add", is_flag=True, help="Also add the documents to the standing corpus.")
-@click.option("--out", type=_PATH, help="Folder for the tables of what was found, and for the documents that are left.")
+@to_folder("Folder for the tables of what was found, and for the documents that are left.")
 @as_json
 def dedup(
     runs: tuple[Path, ...], rungs: tuple[str, ...], prefer: tuple[str, ...], copies: int, passage: int, model: Path | None, cosine: float,
@@ -68,16 +73,19 @@ def dedup(
             raise BadInput(field="--add", problem="there is nothing to add to", way_out="Name a folder with --standing.")
         preferences = tuple(map(_preference, prefer or ("bytes=most",)))
         asked = ladder.Ladder(ladder.rungs(rungs or ("near",)), preferences, copies, passage, model, cosine)
-        _show_dedup(comparing.dedup(runs, asked, out), as_json)
+        with working(out) as told:
+            found = comparing.dedup(runs, asked, out, told)
+        _show_dedup(found, out, as_json)
         return
     if rungs not in ((), ("near",)) or prefer or out:
         problem = "a standing corpus is compared by exact and near copies only, and nothing is written"
         raise BadInput(field="--standing", problem=problem, way_out="Leave --by, --prefer and --out out.")
-    found = comparing.contribute(runs, standing, add)
+    with working(standing if add else None) as told:
+        there = comparing.contribute(runs, standing, add, told)
     if as_json:
-        show({**asdict(found), "share": found.share, "new_bytes": found.new_bytes, "added": add}, True)
+        show({**asdict(there), "share": there.share, "new_bytes": there.new_bytes, "added": add}, True)
     else:
-        click.echo(found.sentence())
+        click.echo(there.sentence() + (f" Added to {standing}." if add else ""))
 
 
 @click.command("index")
@@ -87,7 +95,9 @@ def make_index(folder: Path, as_json: bool) -> None:
     """Make a run's membership index, for `lilong corpus contains`."""
     from lilong.floors.corpus.curation.runs import comparing
 
-    show({"index": str(folder / comparing.INDEX), "digest": comparing.index(folder)}, as_json)
+    with working(folder) as told:
+        digest = comparing.index(folder, told)
+    show({"index": str(folder / comparing.INDEX), "digest": digest}, as_json)
 
 
 @click.command()
@@ -115,13 +125,14 @@ def contains(text: str, folder: Path, as_json: bool) -> None:
 @click.command()
 @click.option("--against", type=_PATH, required=True, help="The evaluation set: JSON lines, Parquet, or text files.")
 @of_run
-@click.option("--out", type=_PATH, help="Folder for the documents without those that match, and the table of matches.")
+@to_folder("Folder for the documents without those that match, and the table of matches.")
 @as_json
 def decontaminate(against: Path, folder: Path, out: Path | None, as_json: bool) -> None:
     """Which items of an evaluation set stand in a run's documents."""
     from lilong.floors.corpus.curation.runs import comparing
 
-    found = comparing.decontaminate(folder, against, out)
+    with working(out) as told:
+        found = comparing.decontaminate(folder, against, out, told)
     if as_json:
         show(found, True)
         return
@@ -134,15 +145,16 @@ def decontaminate(against: Path, folder: Path, out: Path | None, as_json: bool) 
         click.echo(harmless(f"… and {len(found['matches']) - _SHOWN:,} more; --out writes them all."))
 
 
-def _show_dedup(found: dict[str, Any], as_json: bool) -> None:
+def _show_dedup(found: dict[str, Any], out: Path | None, as_json: bool) -> None:
     if as_json:
         show(found, True)
         return
     show([{**one, "taken_out": found["taken_out_bytes"].get(one["step"], "")} for one in found["steps"]], False, _STEPS)
     click.echo(
         f"\n{found['left']:,} of {found['documents']:,} documents are left; {found['clusters']:,} clusters, "
-        f"{found['duplicate_bytes'] / 1e6:,.1f} of {found['bytes'] / 1e6:,.1f} MB in documents that stand there again."
+        f"{size(found['duplicate_bytes'])} of {size(found['bytes'])} in documents that stand there again."
     )
+    click.echo(f"The tables are in {out}." if out else "Nothing was written; --out FOLDER writes the documents that are left.")
 
 
 def _preference(given: str) -> Any:
@@ -166,8 +178,12 @@ def same(copies: int) -> str:
 
 def text_of(given: str) -> str:
     if _NAME.fullmatch(given) and not Path(given).exists():  # not a text: the answer `it is nowhere` would mislead
-        raise NotFound(kind="file", name=given)
+        raise NoSuchFile(name=given)
+    if not given.strip():
+        raise BadInput(field="TEXT|FILE", problem="it is empty", way_out="Give the text to look for, or a text file.")
     try:
+        if Path(given).is_dir():
+            raise BadInput(field="TEXT|FILE", problem=f"{given} is a folder", way_out="Give the text to look for, or one text file.")
         return Path(given).read_bytes().decode("utf-8-sig") if Path(given).is_file() else given
     except UnicodeDecodeError:
         raise BadInput(field="FILE", problem=f"{given} is not UTF-8", way_out="Give a text file in UTF-8.") from None

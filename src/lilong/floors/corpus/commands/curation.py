@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lilong.cli_kit import harmless, show
-from lilong.ground.errors import BadInput, Corrupt
+from lilong.floors.corpus.curation.runs.progress import size
+from lilong.ground.errors import BadInput, Corrupt, Unavailable
+
+if TYPE_CHECKING:
+    from lilong.floors.corpus.curation.runs.progress import Progress
 
 _PATH = click.Path(path_type=Path)
 _REASONS = (("STEP", "step"), ("REASON", "reason"), ("DOCUMENTS", "documents"))
-_SOURCES = (("SOURCE", "source"), ("DOCUMENTS", "documents"), ("KEPT", "kept"), ("PASS RATE", "pass_rate"), ("BYTES", "bytes"), ("KEPT BYTES", "kept_bytes"), ("MOST DROPPED FOR", "most"))  # fmt: skip
+_SOURCES = (("SOURCE", "source"), ("DOCUMENTS", "documents"), ("KEPT", "kept"), ("PASS RATE", "pass_rate"), ("TEXT", "bytes"), ("KEPT TEXT", "kept_bytes"), ("MOST DROPPED FOR", "most"))  # fmt: skip
 _RULES = (("STEP", "step"), ("REASON", "reason"), ("VALUE", "value"), ("DROPPED IF", "drop"), ("WHEN", "when"), ("DROPS IT", "drops"))
 _READINGS = (("SOURCE", "source"), ("URI", "uri"), ("KEPT", "keep"), ("STEP", "step"), ("REASON", "reason"), ("DETAIL", "detail"))
 _CHANGES = (("BEFORE", "before"), ("AFTER", "after"), ("DOCUMENTS", "documents"), ("FOR EXAMPLE", "example"))
 _BY_SOURCE = (("SOURCE", "source"), ("DOCUMENTS", "documents"), ("KEPT BEFORE", "kept_before"), ("KEPT AFTER", "kept_after"))
+_INTERRUPTED = 130  # as shells call what SIGINT has ended
+_NAMED = 10  # problems that are told one by one
 _LIMITS = (("LIMIT", "limit"), ("THE RULE ALONE DROPS", "caught"), ("THE POLICY KEEPS", "kept"))
 
 
 class LostFiles(Corrupt):
-    """{lost} files or parts of files could not be read, the first one {first}: {problem}. All else is curated; {report} names every one."""
+    """{lost} of the files could not be read, or not to their end. The first one, {first}, {problem}. All else is curated; {report} names every one."""
+
+
+class NothingRead(BadInput):
+    """Not one document was read{example}. Give files with texts: JSON lines with a field `text`, Parquet with such a column, or pages."""
+
+
+class DiskFull(Unavailable):
+    """There is no room left in {folder}. What stands there under its own name is whole: make room and give the same command again."""
 
 
 def as_json(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,15 +52,53 @@ def of_run(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
+def no_file_in_its_way(_: Any, option: click.Parameter, out: Path | None) -> Path | None:
+    """A folder can be where nothing is, or a folder."""
+    there = next((one for one in (out, *out.parents) if os.path.lexists(one)), None) if out else None
+    if there is not None and not there.is_dir():
+        raise BadInput(field=option.opts[0], problem=f"{there} is a file", way_out="Name a folder.")
+    return out
+
+
+def to_folder(help: str, required: bool = False) -> Callable[..., Any]:
+    """The option --out of a command that writes a folder."""
+    return click.option("--out", type=_PATH, required=required, callback=no_file_in_its_way, help=help)
+
+
+@contextmanager
+def working(folder: Path | None) -> Iterator[Progress]:
+    """Progress of a command that writes into a folder, or nothing. Raises DiskFull."""
+    from lilong.floors.corpus.curation.runs import progress
+
+    try:
+        with progress.shown() as told:
+            yield told
+    except OSError as problem:
+        if folder is None or problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise DiskFull(folder=folder) from None
+
+
+@contextmanager
+def resumed(folder: Path) -> Iterator[Progress]:
+    """Progress of a command that goes on where it was interrupted. Raises DiskFull."""
+    try:
+        with working(folder) as told:
+            yield told
+    except KeyboardInterrupt:
+        click.echo(f"lilong: Interrupted. What is done is kept in {folder}: the same command goes on where it was.", err=True)
+        raise SystemExit(_INTERRUPTED) from None
+
+
 @click.group()
 def corpus() -> None:
-    """Curation of local files: what is kept, what is dropped, and why."""
+    """Corpora: curation of local files, and versions that organisations make and share."""
 
 
 @corpus.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT…")
 @click.option("--profile", required=True, help="What is measured: fineweb, gopher-zh, docs or code.")
-@click.option("--out", type=_PATH, required=True, help="Folder for the result; new, or of the same run that was interrupted.")
+@to_folder("Folder for the result; new, or of the same run that was interrupted.", required=True)
 @click.option("--policy", type=_PATH, help="A policy file (default: the profile's own).")
 @click.option(
     "--classifier", "classifiers", multiple=True, metavar="NAME=FILE", help="Also score with a fastText model; its labels become signals."
@@ -62,37 +116,40 @@ def corpus() -> None:
 )
 @click.option("--ray-address", metavar="HOST:PORT", help="The head of a Ray cluster (default: a Ray of --workers that is started here).")
 @click.option("--table-files", type=click.IntRange(1, 65_536), help="On Ray: write each table as a folder of so many files, side by side.")
+@click.option(
+    "--review", is_flag=True, help="Also write the texts of what is dropped (dropped.parquet), for the pages of a version that is published."
+)
 @as_json
 def curate(
     inputs: tuple[str, ...], profile: str, out: Path, policy: Path | None, classifiers: tuple[str, ...], mask: tuple[str, ...],
-    workers: int | None, on: str, ray_address: str | None, table_files: int | None, as_json: bool,
+    workers: int | None, on: str, ray_address: str | None, table_files: int | None, review: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure the documents in files and folders, decide about each, find duplicates, and write the tables.
 
     INPUT is a file, a folder, or NAME=PATH; NAME is then the documents' source. Interrupted, the same command goes on where it was.
     """
-    from lilong.floors.corpus.curation.runs import batch
+    from lilong.floors.corpus.curation.runs import lean
 
     if on != "ray":
-        batch.start_lean()
-    from lilong.floors.corpus.curation.runs import engine, profiles, progress
+        lean.start()
+    from lilong.floors.corpus.curation.runs import engine, profiles
 
     setup = profiles.Setup(profile, tuple(map(_classifier, classifiers)), tuple(sorted(set(mask))))
-    ask = engine.Ask(inputs, setup, out, policy, workers or len(os.sched_getaffinity(0)))
+    ask = engine.Ask(inputs, setup, out, policy, workers or len(os.sched_getaffinity(0)), review)
     if on != "ray" and (ray_address or table_files):
         raise BadInput(field="--ray-address" if ray_address else "--table-files", problem="the run is not on Ray", way_out="Add --on ray.")
-    with progress.shown() as told:
+    with resumed(out) as told:
         report = _on_ray(ask, ray_address, table_files, told) if on == "ray" else engine.curate(ask, told)
     if as_json:
         show(report, True)
     else:
-        _show_report(report)
-    problems = report["problems"]
+        _show_report(report, out)
+    problems, named = report["problems"], out / "problems.parquet"
+    first = problems["named"][0] if problems["named"] else {}
     if problems["lost"]:
-        worst = problems["named"][0]
-        raise LostFiles(
-            lost=problems["lost"], first=f"{worst['source']}: {worst['uri']}", problem=worst["problem"], report=out / "problems.parquet"
-        )
+        raise LostFiles(lost=f"{problems['lost']:,}", first=first["uri"], problem=first["problem"].rstrip("."), report=named)
+    if not report["documents"]["read"]:
+        raise NothingRead(example=f": {first['uri']} {first['problem']}".rstrip(".") if first else "")
 
 
 def _on_ray(ask: Any, address: str | None, table_files: int | None, told: Any) -> dict[str, Any]:
@@ -113,22 +170,31 @@ def _classifier(given: str) -> tuple[str, Path]:
     return name, Path(file)
 
 
-def _show_report(report: dict[str, Any]) -> None:
+def _show_report(report: dict[str, Any], out: Path) -> None:
     documents, problems = report["documents"], report["problems"]
-    show([one for one in report["dropped"] if one["documents"]], False, _REASONS)
-    click.echo()
-    show([{**one, "most": _most(one["dropped"])} for one in report["sources"]], False, _SOURCES)
-    for one in problems["named"][:10]:
+    for rows, columns in (([one for one in report["dropped"] if one["documents"]], _REASONS), (list(map(_source, report["sources"])), _SOURCES)):
+        if rows:
+            show(rows, False, columns)
+            click.echo()
+    for one in problems["named"][:_NAMED]:
         click.echo(harmless(f"{one['source']}: {one['uri']} {one['problem']}"), err=True)
     told = {
         "broken records": problems["broken"],
         "damaged files": problems["lost"],
         "files and records that are no documents": problems["skipped"],
     }
-    counted = ", ".join(f"{number:,} {name}" for name, number in told.items() if number)
-    click.echo(f"\n{documents['kept']:,} of {documents['read']:,} documents kept, {report['bytes']['kept'] / 1e6:,.1f} of {report['bytes']['read'] / 1e6:,.1f} MB.")  # fmt: skip
+    counted = ", ".join(f"{name}: {number:,}" for name, number in told.items() if number)
     if counted:
-        click.echo(f"Not read: {counted} (all are named in problems.parquet).")
+        click.echo(f"Not read: {counted}. All are named in {out / 'problems.parquet'}.")
+    if documents["read"]:
+        click.echo(f"{documents['kept']:,} of {documents['read']:,} documents kept, {size(report['bytes']['kept'])} of {size(report['bytes']['read'])}.")
+        click.echo(f"The tables are in {out}; why a document was kept or dropped: lilong corpus explain ID --run {out}")
+
+
+def _source(one: dict[str, Any]) -> dict[str, Any]:
+    """A source's counts as people read them."""
+    share = "-" if one["pass_rate"] is None else f"{one['pass_rate']:.1%}"
+    return {**one, "pass_rate": share, "bytes": size(one["bytes"]), "kept_bytes": size(one["kept_bytes"]), "most": _most(one["dropped"])}
 
 
 @corpus.command()
@@ -222,17 +288,16 @@ def _limits(given: str) -> tuple[str, list[float]]:
 @corpus.command()
 @click.argument("table", type=_PATH, metavar="FILE|FOLDER")
 @click.option("--tokenizer", type=_PATH, required=True, help="A model's tokenizer.json, or the folder that holds it.")
-@click.option("--out", type=_PATH, required=True, help="Folder for the shards.")
+@to_folder("Folder for the shards.", required=True)
 @click.option("--separator", help="The token that ends each document (default: the tokenizer's end-of-text token).")
 @click.option("--workers", type=click.IntRange(1, 1024), default=1, show_default=True)
 @as_json
 def tokenise(table: Path, tokenizer: Path, out: Path, separator: str | None, workers: int, as_json: bool) -> None:
     """Write texts (a run's folder, a corpus version's, or a Parquet file) as token shards that training maps into memory."""
-    from lilong.floors.corpus.curation.runs import progress
     from lilong.floors.corpus.curation.writing import tokens
 
     files = tokens.tables_of(table)
-    with progress.shown() as told:
+    with resumed(out) as told:
         told.begin("tokenising", tokens.text_bytes(files))
         index = tokens.tokenise(files, tokenizer, out, workers=workers, separator=separator, told=lambda size: told.advance(size, 0))
     shown = {key: index[key] for key in ("documents", "tokens", "dtype", "separator_text", "tokenizer")}

@@ -131,14 +131,14 @@ def _layout(data: Any, offsets: Any, table: Any, roles: Any, keys: Any, stamps: 
                     starts = first < 0x10000 and roles[first] & 16 != 0
                     row[10] += role & 8 != 0 or starts
                     row[20] += digits >= 4 and digits > letters
-                    if seen(line_hash, keys, stamps, 2 * document + 1, size):
+                    if seen(line_hash, keys, stamps, document + 1, size):
                         row[11] += 1
                         row[12] += visible
                     paragraph_hash = mix(paragraph_hash ^ line_hash)
                     paragraph += visible
                 if (visible == 0 or at > end) and paragraph > 0:
                     row[13] += 1
-                    if seen(paragraph_hash, keys, stamps, 2 * document + 2, size):
+                    if seen(paragraph_hash, keys, stamps, document + 1, size):
                         row[14] += 1
                         row[15] += paragraph
                     paragraph, paragraph_hash = 0, np.uint64(2)

@@ -6,7 +6,8 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ _LIMITS = ("max_documents", "max_bytes")
 _NEAR = ("bands", "rows", "words", "characters", "family_bands", "family_rows", "family_similarity", "namesakes")
 _IN_NEAR = "near_duplicates."
 _PERSONAL = ("mask", "drop")
+_NAMED = 20  # sources in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,21 @@ def parse(value: Mapping[str, Any]) -> Recipe:
         tokenise=_model(base["tokenise"]),
         own_policy=_policy(base["policy"], profile) if "policy" in base else None,
     )
+
+
+def names_apart(sources: Sequence[tuple[str, str]]) -> list[str]:
+    """What sources (name, id of its set) are called in a version: a name that occurs twice gets the set's id behind it."""
+    count = Counter(name for name, _ in sources)
+    return [name if count[name] == 1 else f"{name}.{where}" for name, where in sources]
+
+
+def check_sources(recipe: Recipe, names: Collection[str]) -> None:
+    """That whose licence a person has read is among the sources. Raises BadRecipe."""
+    for name, _ in recipe.licences:
+        if name not in names:
+            some = sorted(names)
+            listed = ", ".join(some[:_NAMED]) + (f" and {len(some) - _NAMED} more" if len(some) > _NAMED else "")
+            raise BadRecipe(field=f"licences.{name}", problem="there is no source of this name", way_out=f"The sources are: {listed}.")
 
 
 def _known(given: Mapping[str, Any], keys: tuple[str, ...], prefix: str) -> None:

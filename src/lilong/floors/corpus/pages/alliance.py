@@ -24,10 +24,9 @@ from lilong.floors.corpus.service import exploring
 from lilong.ground.access import Actor
 from lilong.ground.errors import BadInput, LilongError, NotFound
 from lilong.ground.house import House
-from lilong.ground.pages import page
 from lilong.ground.web import call
 
-from .door import address, routes, text
+from .door import address, page, routes, text
 
 _KINDS = ("document", "source", "contributor")
 _FIELDS = ("version", "kind", "what", "reason", "key")
@@ -71,7 +70,7 @@ async def take_down(request: Request) -> Response:
 async def takedown(request: Request, identity: str) -> Response:
     """One takedown, and what it reached."""
     shown = await call(service.takedown_shown, request, identity)
-    return page(request, "corpus/takedown.html", shown=shown, reach=shown.reach, section="/datasets")
+    return page(request, "takedown.html", shown=shown, reach=shown.reach)
 
 
 async def _takedowns(request: Request, asked: dict[str, str], reach: Reach | None, error: LilongError | None) -> Response:
@@ -83,8 +82,8 @@ async def _takedowns(request: Request, asked: dict[str, str], reach: Reach | Non
     listed, versions, steward = await call(look, request)
     key = asked["key"] or request.app.state.house.ids.new("takedown-page")
     return page(
-        request, "corpus/takedowns.html", error.status if error else 200, takedowns=listed, versions=versions, steward=steward,
-        asked={**asked, "key": key}, reach=reach, error=str(error) if error else "", kinds=_KINDS, section="/datasets",
+        request, "takedowns.html", error.status if error else 200, takedowns=listed, versions=versions, steward=steward,
+        asked={**asked, "key": key}, reach=reach, error=str(error) if error else "", kinds=_KINDS,
     )  # fmt: skip
 
 
@@ -159,9 +158,9 @@ async def _requests(request: Request, typed: dict[str, str], error: LilongError 
     listed = sorted(listed, key=lambda one: (one.state is not RightsState.OPEN, one.due_at))
     key = typed.get("key") or request.app.state.house.ids.new("request-page")
     return page(
-        request, "corpus/requests.html", error.status if error else 200, requests=listed, organisations=organisations, kinds=list(RightsKind),
+        request, "requests.html", error.status if error else 200, requests=listed, organisations=organisations, kinds=list(RightsKind),
         answers=_ANSWERS, typed={"organisation": "", "kind": "", "subject": "", "note": "", "received_at": "", **typed, "key": key},
-        error=str(error) if error else "", section="/datasets",
+        error=str(error) if error else "",
     )  # fmt: skip
 
 
@@ -187,7 +186,7 @@ async def contributor(request: Request, organisation: str) -> Response:
 
     rows, sets, taken, member, others = await call(look, request)
     return page(
-        request, "corpus/contributor.html", organisation=organisation, rows=rows, sets=sets, takedowns=taken, member=member, others=others, section="/datasets",
+        request, "contributor.html", organisation=organisation, rows=rows, sets=sets, takedowns=taken, member=member, others=others,
         most=max([one.contributions[0].unique_bytes for one in rows if one.contributions], default=0) or 1,
     )  # fmt: skip
 
@@ -220,17 +219,14 @@ async def drift(request: Request, organisation: str, name: str) -> Response:
         found, problem = None, ""
         if before is not None and before.id != opened.version.id:
             try:
-                from lilong.floors.corpus.curation.exploring.tables import KEPT
-
-                pair = (before.id, opened.version.id)
-                found = KEPT.get(("drift", *pair), lambda: (service.drift(house, actor, *pair), 1 << 16))  # both were let in above
+                found = service.drift(house, actor, before.id, opened.version.id)
             except LilongError as error:
                 if error.status >= 500:
                     raise
                 problem = str(error)
         return {"opened": opened, "beside": beside, "before": before, "drift": found, "problem": problem}
 
-    return page(request, "corpus/drift.html", home=address(organisation, name), section="/datasets", **await call(look, request))
+    return page(request, "drift.html", home=address(organisation, name), **await call(look, request))
 
 
 def _said(form: FormData, name: str, most: int = 4000) -> str:

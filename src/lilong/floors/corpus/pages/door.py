@@ -8,13 +8,25 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from fastapi import Request
+from starlette.responses import Response
 
 from lilong.floors.corpus.service import exploring
 from lilong.floors.corpus.service.exploring import Opened
+from lilong.ground import pages
 from lilong.ground.errors import BadInput
 from lilong.ground.web import Routes, call
 
+from . import codes
+
 routes = Routes(in_schema=False)
+
+
+def page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
+    """A page of this floor. Its templates have `tell` (words for a code) and `label` (the heading of a
+    measure) and `detail` (what a decision says besides its reason)."""
+    _ = pages.words(request)
+    given = {"tell": codes.teller(_), "label": codes.labeller(_), "detail": codes.detailer(_), "section": "/datasets"}
+    return pages.page(request, f"corpus/{template}", status, **given, **context)
 
 
 def address(organisation: str, name: str) -> str:

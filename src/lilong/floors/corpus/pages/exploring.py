@@ -9,9 +9,8 @@ from fastapi import Request
 from starlette.responses import Response
 
 from lilong.floors.corpus.curation.exploring import CLUSTERS, LONGEST, SHOWN
-from lilong.ground.pages import page
 
-from .door import address, choice, link, look, number, routes, text, whole
+from .door import address, choice, link, look, number, page, routes, text, whole
 
 if TYPE_CHECKING:
     from lilong.floors.corpus.curation.exploring import documents
@@ -62,8 +61,8 @@ async def listed(request: Request, organisation: str, name: str) -> Response:
     here = address(organisation, name)
     asked: dict[str, Any] = {"q": words, **fields, **{bound: request.query_params.get(bound, "") for bound in ("low", "high")}}
     return page(
-        request, "corpus/documents.html", opened=opened, home=here, shown=shown, asked=asked, start=start, sample=sample, size=SHOWN,
-        longest=LONGEST, section="/datasets", link=lambda **changed: link(f"{here}/documents", **{**asked, **changed}),
+        request, "documents.html", opened=opened, home=here, shown=shown, asked=asked, start=start, sample=sample, size=SHOWN,
+        longest=LONGEST, link=lambda **changed: link(f"{here}/documents", **{**asked, **changed}),
     )  # fmt: skip
 
 
@@ -71,7 +70,7 @@ async def listed(request: Request, organisation: str, name: str) -> Response:
 async def document(request: Request, organisation: str, name: str, identity: str) -> Response:
     """One document: why it was kept or dropped, its signals against the limits, its text."""
     opened, found = await look(request, organisation, name, "verdicts:explain", identity)
-    return page(request, "corpus/document.html", opened=opened, home=address(organisation, name), document=found, section="/datasets")
+    return page(request, "document.html", opened=opened, home=address(organisation, name), document=found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ async def dropped(request: Request, organisation: str, name: str) -> Response:
         return Dropped(rates, verdicts.reasons(version), sum(one.documents for one in rates))
 
     opened, shown = await look(request, organisation, name, answer)
-    return page(request, "corpus/dropped.html", opened=opened, home=address(organisation, name), shown=shown, section="/datasets")
+    return page(request, "dropped.html", opened=opened, home=address(organisation, name), shown=shown)
 
 
 @routes.get("/corpora/{organisation}/{name}/duplicates", allow="corpus.read")
@@ -102,8 +101,8 @@ async def duplicates(request: Request, organisation: str, name: str) -> Response
     opened, (clusters, count) = await look(request, organisation, name, "alike:clusters", start, CLUSTERS, why)
     here = address(organisation, name)
     return page(
-        request, "corpus/duplicates.html", opened=opened, home=here, clusters=clusters, count=count, start=start, size=CLUSTERS, why=why,
-        section="/datasets", link=lambda **changed: link(f"{here}/duplicates", **{"why": why, "start": start, **changed}),
+        request, "duplicates.html", opened=opened, home=here, clusters=clusters, count=count, start=start, size=CLUSTERS, why=why,
+        link=lambda **changed: link(f"{here}/duplicates", **{"why": why, "start": start, **changed}),
     )  # fmt: skip
 
 
@@ -113,6 +112,6 @@ async def beside(request: Request, organisation: str, name: str, cluster: str) -
     opened, found = await look(request, organisation, name, "alike:beside", cluster, text(request, "left"), text(request, "right"))
     here = address(organisation, name)
     return page(
-        request, "corpus/beside.html", opened=opened, home=here, beside=found, section="/datasets",
+        request, "beside.html", opened=opened, home=here, beside=found,
         link=lambda **changed: link(f"{here}/duplicates/{found.cluster}", **{"left": found.left["id"], "right": found.right["id"], **changed}),
     )  # fmt: skip

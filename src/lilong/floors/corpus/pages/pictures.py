@@ -26,7 +26,7 @@ def histogram(
         return Markup("")
     named = bool(spread.bins[0].label)
     top, bottom = 34, 66 if named else 44
-    most = max(one.kept + one.dropped for one in spread.bins) or 1
+    most = height_of([one.kept + one.dropped for one in spread.bins])
     step = (width - _LEFT - _RIGHT) / len(spread.bins)
 
     def py(value: float) -> float:
@@ -38,14 +38,16 @@ def histogram(
         parts.append(f'<text class="tick" x="{_LEFT - 6}" y="{py(tick) + 4}" text-anchor="end">{_told(tick)}</text>')
     for number, one in enumerate(spread.bins):
         x, wide = round(_LEFT + number * step + 0.5, 1), round(max(step - 1.5, 1.0), 1)
-        every = one.kept + one.dropped
+        every, kept_here = min(one.kept + one.dropped, most), min(one.kept, most)
         parts.append(
             f"<g><title>{escape(label_of(spread, number))}: {one.kept:,} {escape(kept)}, {one.dropped:,} {escape(dropped)}</title>"
         )
         if one.kept:
-            parts.append(f'<rect class="kept" x="{x}" y="{py(one.kept)}" width="{wide}" height="{max(py(0) - py(one.kept), 0.8):.1f}"/>')
+            parts.append(f'<rect class="kept" x="{x}" y="{py(kept_here)}" width="{wide}" height="{max(py(0) - py(kept_here), 0.8):.1f}"/>')
         if one.dropped:
-            parts.append(f'<rect class="lost" x="{x}" y="{py(every)}" width="{wide}" height="{max(py(one.kept) - py(every), 0.8):.1f}"/>')
+            parts.append(f'<rect class="lost" x="{x}" y="{py(every)}" width="{wide}" height="{max(py(kept_here) - py(every), 0.8):.1f}"/>')
+        if one.kept + one.dropped > most:
+            parts.append(f'<path class="cut" d="M{x - 3} {top + 13}l{wide + 6} -6"/><text class="tick" x="{x}" y="{top - 3}">{one.kept + one.dropped:,}</text>')
         parts.append("</g>")
     parts += _named(spread, step, height - bottom) if named else _edges(spread, step, height - bottom)
     limits = [(rule.drop.limit, "limit") for rule in spread.rules if isinstance(rule.drop.limit, float)] + (
@@ -57,7 +59,7 @@ def histogram(
             x = round(_LEFT + at * step, 1)
             parts.append(f'<line class="{kind}" x1="{x}" x2="{x}" y1="{top - 8}" y2="{height - bottom}"/>')
             parts.append(
-                f'<text class="tick" x="{x}" y="{top - 11}" text-anchor="middle">{_told(float(limit))}</text>' if kind == "mark" else ""
+                f'<text class="tick" x="{x + 4}" y="{top + 2}">{_told(float(limit))}</text>' if kind == "mark" else ""
             )
     middle = (top + height - bottom) / 2
     parts.append(f'<text class="axis" transform="translate(13 {middle}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>')
@@ -66,6 +68,16 @@ def histogram(
             f'<text class="axis" x="{(_LEFT + width - _RIGHT) / 2}" y="{height - 6}" text-anchor="middle">{escape(spread.signal)}</text>'
         )
     return _close(parts)
+
+
+_FAR = 4
+
+
+def height_of(counts: Sequence[int]) -> float:
+    """What the axis goes up to. Where one bar is several times as high as all others, it is cut, or nothing else could be seen."""
+    *others, most = sorted(counts)
+    second = others[-1] if others else 0
+    return 1.25 * second if second and most > _FAR * second else most or 1
 
 
 def label_of(spread: Spread, number: int) -> str:

@@ -9,10 +9,10 @@ from fastapi import Request
 from starlette.responses import Response
 
 from lilong.ground.errors import BadInput
-from lilong.ground.pages import page, words
+from lilong.ground.pages import words
 
 from . import pictures
-from .door import address, link, look, number, routes, text
+from .door import address, link, look, number, page, routes, text
 
 if TYPE_CHECKING:
     from lilong.floors.corpus.curation.exploring import documents
@@ -45,8 +45,8 @@ async def spread(request: Request, organisation: str, name: str) -> Response:
     here = address(organisation, name)
     live = request.headers.get("hx-request") == "true"
     return page(
-        request, "corpus/signals.html", 422 if shown.problem and not live else 200, opened=opened, home=here, shown=shown, chart=chart,
-        operators=_OPERATORS, section="/datasets", link=lambda **asked: link(f"{here}/documents", **asked),
+        request, "signals.html", 422 if shown.problem and not live else 200, opened=opened, home=here, shown=shown, chart=chart,
+        operators=_OPERATORS, link=lambda **asked: link(f"{here}/documents", **asked),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,20 +16,22 @@ from lilong.floors.corpus.service import exploring
 from lilong.ground.access import Actor
 from lilong.ground.errors import LilongError, NotFound
 from lilong.ground.house import House
-from lilong.ground.pages import page, words
+from lilong.ground.pages import words
 from lilong.ground.web import call
 
 from . import pictures
-from .door import address, routes
+from .door import address, page, routes
 
 _BOXES = 7  # of one stage of the lineage that are drawn
 _LISTED = 300  # sources in the page's table
+_FOLDED = 15  # licences and languages before the rest is folded
+_DIGEST = re.compile(r"sha256:([0-9a-f]{12})[0-9a-f]{52}")
 
 
 @routes.get("/corpora", allow="corpus.read")
 async def listed(request: Request) -> Response:
     members = await call(service.members, request)
-    return page(request, "corpus/datasets.html", versions=await call(service.versions, request), members=members, section="/datasets")
+    return page(request, "datasets.html", versions=await call(service.versions, request), members=members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ async def version(request: Request, organisation: str, name: str) -> Response:
     found: Shown = await call(shown, request, f"{organisation}/{name}")
     _ = words(request)
     return page(
-        request, "corpus/version.html", shown=found, home=address(organisation, name), section="/datasets", listed=_LISTED,
+        request, "version.html", shown=found, home=address(organisation, name), listed=_LISTED, folded=_FOLDED,
+        note=_DIGEST.sub(r"\1…", found.sheet.note),
         stages=stages(found, _), chart=pictures.lineage(stages(found, _), title=_("From the sources to what was made from them"), and_more=_("more")),
         measures=measures(found.card),
     )  # fmt: skip
@@ -103,7 +107,7 @@ _NO_MEASURE = frozenset({
 
 def measures(card: list[dict[str, Any]]) -> list[str]:
     """The columns of the score card."""
-    return [name for name in (card[0] if card else ()) if name not in _NO_MEASURE and isinstance(card[0][name], int | float)]
+    return [name for name in (card[0] if card else ()) if name not in _NO_MEASURE and any(isinstance(one[name], int | float) for one in card)]
 
 
 # --- one source ----------------------------------------------------------------------------------------------------------
@@ -146,10 +150,9 @@ async def source(request: Request, organisation: str, name: str, source: str) ->
     found: SourceShown = await call(source_shown, request, f"{organisation}/{name}", source)
     return page(
         request,
-        "corpus/source.html",
+        "source.html",
         opened=found.opened,
         home=address(organisation, name),
         source=found,
         measures=measures([found.row]),
-        section="/datasets",
     )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lilong.floors.compute.contract import PYTHON, Compute, JobAsk, JobState
-from lilong.floors.corpus import store
-from lilong.floors.corpus.alliance.shapes import Contained, ContainsAsk, Found, NoIndex
-from lilong.floors.corpus.contract import State, TakenOutOfUse, Version, VersionNotFound
+from lilong.floors.corpus import rules, store
+from lilong.floors.corpus.alliance.shapes import Contained, ContainsAsk, Found, NoIndex, NotPublished
+from lilong.floors.corpus.contract import State, TakenOutOfUse, Version
 from lilong.floors.corpus.store import alliance as rows
 from lilong.floors.hub.contract import Hub, Kind
 from lilong.ground.access import SYSTEM, Actor
@@ -29,6 +31,7 @@ INDEX = "corpus.index"
 _PROGRAM = (PYTHON, "-m", "lilong.floors.corpus.alliance.indexing")
 _LONGEST = 4 << 20  # characters of a question
 _OPEN = 16  # indexes that are kept mapped
+_LAID_DOWN = 8 << 30  # bytes of indexes that are kept laid down
 
 _mapped: OrderedDict[Path, Index] = OrderedDict()
 _mapping = threading.Lock()
@@ -54,7 +57,7 @@ def contains(house: House, actor: Actor, ask: ContainsAsk) -> Contained:
 def _look(house: House, tx: Tx, actor: Actor, name: str) -> tuple[Version, rows.Index | None]:
     row = found_version(house, tx, actor, name)
     if row.state is not State.DONE:
-        raise VersionNotFound(name=name[:200])
+        raise NotPublished(version=row.id, state=row.state.value)
     if not house.access.allowed(tx, actor, "corpus.read", row.organisation):  # of a gated repository it would tell what it holds
         house.port(Hub).revision(tx, actor, Kind.DATASET, row.repository)  # type: ignore[type-abstract]
     if row.superseded is not None:
@@ -95,7 +98,7 @@ def followed(house: House, job_id: str) -> None:
             files = {output.path: output.digest for output in job.outputs if output.path != "result.json"}
             rows.put_index(tx, rows.Index(known.version, job_id, State.DONE, files))
         else:
-            reason = job.exit.reason if job.exit else f"the job {job_id} was {job.state.value}"
+            reason = rules.reason(job.exit.reason) if job.exit else f"the job {job_id} was {job.state.value}"
             rows.put_index(tx, rows.Index(known.version, job_id, State.FAILED, {}, reason))
 
     house.db.write(write)
@@ -107,7 +110,8 @@ def _opened(house: House, index: rows.Index) -> Index:
 
     folder = house.settings.run / "corpus-indexes" / index.job
     with _mapping:
-        if folder not in _mapped:
+        new = folder not in _mapped
+        if new:
             folder.mkdir(parents=True, exist_ok=True)
             for name, digest in index.files.items():
                 if not (folder / name).exists():
@@ -118,5 +122,19 @@ def _opened(house: House, index: rows.Index) -> Index:
             _mapped[folder] = Mapped.open(folder)
             while len(_mapped) > _OPEN:
                 _mapped.popitem(last=False)
+            _trim(folder.parent, folder)
         _mapped.move_to_end(folder)
+        with suppress(FileNotFoundError):  # another process of the house has taken it away; what is mapped stays
+            os.utime(folder)
         return _mapped[folder]
+
+
+def _trim(place: Path, newest: Path) -> None:
+    """Take away the indexes that were asked longest ago. Whoever has one mapped goes on with it; asked again, it is laid down again."""
+    known = sorted((one for one in place.iterdir() if one != newest), key=lambda one: one.stat().st_mtime, reverse=True)
+    total = 0
+    for folder in (newest, *known):
+        total += sum(file.stat().st_size for file in folder.iterdir())
+        if total > _LAID_DOWN and folder != newest:
+            _mapped.pop(folder, None)
+            shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -82,6 +82,7 @@ def requested(house: House, tx: Tx, actor: Actor, ask: BuildAsk) -> Version:
         return known[0]
     sets = [found_set(house, tx, actor, each) for each in ask.source_sets]
     shared = _shared(tx, ask, sets)
+    recipe.check_sources(recipe.parse(ask.recipe), recipe.names_apart([(source["name"], one.id) for one in sets for source in one.sources]))
     how, tokenizer = _tokenizer(house, tx, actor, ask.recipe)
     check_audience(house, tx, ask.repository, shared.terms, _most_closed(sets, shared.terms))
     return add(house, tx, actor, ask, known[0] if known else None, sets, shared, lambda key: JobAsk(
@@ -175,13 +176,39 @@ def version(house: House, actor: Actor, name: str) -> Version:
 
 def versions(house: House, actor: Actor, repository: str | None = None, limit: int = 50) -> list[Version]:
     """Newest first; `repository`: only versions published there."""
-    condition, parameters = visible(house, actor, "v")
-    if repository is not None:
-        condition, parameters = f"{condition} AND v.repository = :repository", {**parameters, "repository": repository}
+    if repository is None:
+        return listed(house, actor, "1 = 1", {}, limit)
+    return listed(house, actor, "v.repository = :repository", {"repository": repository}, limit)
+
+
+def versions_with(house: House, actor: Actor, contributor: str, limit: int = 50) -> list[Version]:
+    """Published ones to which an organisation gave texts, newest first."""
+    named = "v.contributors LIKE :named OR (v.contributors IS NULL AND v.organisation = :contributor)"
+    parameters = {"named": f"%{json.dumps(contributor, ensure_ascii=False)}%", "contributor": contributor}
+    return [one for one in listed(house, actor, f"v.state = 'done' AND ({named})", parameters, limit) if contributor in one.contributors]
+
+
+def listed(house: House, actor: Actor, condition: str, parameters: Mapping[str, Any], limit: int) -> list[Version]:
+    """The newest versions for which a condition in SQL holds, as many as were asked for of those that the actor may see."""
+    seen, whose = visible(house, actor, "v")
+    most = max(1, min(limit, PAGE))
 
     def read(tx: Tx) -> list[Version]:
-        found = store.versions(tx, condition, parameters, max(1, min(limit, PAGE)))
-        return [one for one in found if one.terms is not Terms.PUBLIC or sees_version(house, tx, actor, one)]
+        found: list[Version] = []
+        readable: dict[tuple[str, str], bool] = {}  # of public versions, by organisation and repository
+        behind = 0
+        while len(found) < most:
+            rows = store.versions(tx, f"{seen} AND {condition}", {**whose, **parameters}, PAGE, behind)
+            for one in rows:
+                where = one.organisation, one.repository
+                if one.terms is Terms.PUBLIC and where not in readable:
+                    readable[where] = sees_version(house, tx, actor, one)
+                if one.terms is not Terms.PUBLIC or readable[where]:
+                    found.append(one)
+            behind += len(rows)
+            if len(rows) < PAGE:
+                break
+        return found[:most]
 
     return house.db.read(read)
 

@@ -51,7 +51,7 @@ class Opened:
 
 
 def opened(house: House, actor: Actor, name: str) -> Opened:
-    """A published version to look into. Raises VersionNotFound, NothingToExplore, ExplorerMissing."""
+    """A published version to look into. Raises VersionNotFound, FilesGone, NothingToExplore, ExplorerMissing."""
     from importlib.util import find_spec
 
     row = service.version(house, actor, name)

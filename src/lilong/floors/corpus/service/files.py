@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import IO
 
-from lilong.floors.corpus.alliance.shapes import NoSuchTable
-from lilong.floors.corpus.contract import Version, VersionNotFound
+from lilong.floors.compute.contract import Compute
+from lilong.floors.corpus import rules
+from lilong.floors.corpus.alliance.shapes import FilesGone, NoSuchTable
+from lilong.floors.corpus.contract import Version
 from lilong.floors.hub.contract import Hub, Kind
 from lilong.ground.access import SYSTEM
 from lilong.ground.db import Tx
@@ -15,15 +17,27 @@ from lilong.ground.house import House
 
 
 def tree(house: House, row: Version) -> dict[str, str]:
-    """path -> digest. Raises VersionNotFound where the repository, or the revision in it, is gone."""
+    """path -> digest. Raises FilesGone where the repository, or the revision in it, is."""
 
     def read(tx: Tx) -> dict[str, str]:
         try:
             return house.port(Hub).revision(tx, SYSTEM, Kind.DATASET, row.repository, row.commit or "").tree()  # type: ignore[type-abstract]
         except NotFound:
-            raise VersionNotFound(name=row.id) from None
+            raise FilesGone(version=row.id, repository=row.repository) from None
 
     return house.db.read(read)
+
+
+def left(house: House, row: Version) -> dict[str, str]:
+    """path -> digest; where the revision is gone, of what the job left that made it."""
+    try:
+        return tree(house, row)
+    except FilesGone:
+        try:
+            job = house.db.read(lambda tx: house.port(Compute).job(tx, SYSTEM, row.job))  # type: ignore[type-abstract]
+        except NotFound:
+            return {}
+        return rules.published({output.path: output.digest for output in job.outputs})
 
 
 def texts_of(files: Mapping[str, str]) -> dict[str, str]:
@@ -34,12 +48,12 @@ def texts_of(files: Mapping[str, str]) -> dict[str, str]:
 class Files:
     """Opens files of a version by their paths."""
 
-    def __init__(self, house: House, row: Version) -> None:
+    def __init__(self, house: House, row: Version, paths: Mapping[str, str] | None = None) -> None:
         self._house, self._row = house, row
-        self.paths: Mapping[str, str] = tree(house, row)
+        self.paths: Mapping[str, str] = tree(house, row) if paths is None else paths
 
     def open(self, path: str) -> str | IO[bytes]:
-        """A path on this machine where there is one, else a seekable reader. Raises NoSuchTable."""
+        """A path on this machine where there is one, else a seekable reader. Raises NoSuchTable, NotFound."""
         digest = self.paths.get(path)
         if digest is None:
             raise NoSuchTable(version=self._row.id, path=path)

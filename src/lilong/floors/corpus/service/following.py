@@ -66,7 +66,7 @@ def moved(house: House, recorded: Recorded) -> None:
 
 
 def _reason(job: Job) -> str:
-    return job.exit.reason if job.exit and job.exit.reason else f"the job {job.id} was {job.state.value}"
+    return rules.reason(job.exit.reason) if job.exit and job.exit.reason else f"the job {job.id} was {job.state.value}"
 
 
 def _finish_sources(house: House, row: SourceSet, job: Job) -> None:

@@ -73,6 +73,15 @@ def reads_repository(house: House, tx: Tx, actor: Actor, repository: str, *, to_
     return True
 
 
+def stands(house: House, tx: Tx, row: Version) -> bool:
+    """Whether a version's revision is still in its repository: not where that was deleted, be there another one of its name, or rewritten."""
+    try:
+        house.port(Hub).revision(tx, SYSTEM, Kind.DATASET, row.repository, row.commit or "", to_read=False)  # type: ignore[type-abstract]
+    except NotFound:
+        return False
+    return True
+
+
 def visible(house: House, actor: Actor, table: str) -> tuple[str, dict[str, Any]]:
     """The condition in SQL for rows of `table` that the actor may see by their organisation and terms. Those that are public are all let
     through."""

@@ -8,6 +8,8 @@ from lilong.floors.compute.contract import PYTHON, JobAsk
 from lilong.floors.corpus import rules, store
 from lilong.floors.corpus.alliance import runs, takedowns, terms
 from lilong.floors.corpus.contract import AskedOtherwise, PublishAsk, State, TextNotKept, Version
+from lilong.floors.corpus.curation import recipe
+from lilong.floors.corpus.curation.licences import spdx
 from lilong.floors.corpus.store import alliance as rows
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
@@ -23,12 +25,13 @@ _PROGRAM = (PYTHON, "-m", "lilong.floors.corpus.alliance.publishing")
 def publish(house: House, actor: Actor, ask: PublishAsk) -> Version:
     """Make a version of a run's tables. The same key answers the same one; a failed one is tried again.
 
-    Raises Forbidden, BadInput, RunNotUsable, TextNotKept, TermsTooClosed, RepositoryClosed, AskedOtherwise.
+    Raises Forbidden, BadInput, BadRecipe, RunNotUsable, TextNotKept, TermsTooClosed, RepositoryClosed, AskedOtherwise.
     """
     rules.check_key(ask.key)
     rules.organisation_of(ask.repository)
     terms.check_conditions(ask.conditions)
     runs.check_ask(ask)
+    runs.check_recipe(recipe.parse(ask.recipe))
     return house.db.write(lambda tx: requested(house, tx, actor, ask))
 
 
@@ -56,7 +59,7 @@ def requested(house: House, tx: Tx, actor: Actor, ask: PublishAsk) -> Version:
         kind=PUBLISH, organisation=ask.organisation, argv=_PROGRAM, inputs={"run": runs.parts(ask.files)},
         spec={
             "name": ask.repository, "contributor": ask.organisation, "terms": ask.terms.value, "conditions": asdict(shared.conditions),
-            "without": asdict(without), "licence": ask.licence, "recipe": ask.recipe,
+            "without": asdict(without), "licence": spdx(ask.licence) if ask.licence else "", "recipe": ask.recipe,
         },
         memory_mib=2048 + whole // (4 << 20), timeout_s=7200, attempts=2, key=key, title=f"Publish {ask.repository}",
     ))  # fmt: skip

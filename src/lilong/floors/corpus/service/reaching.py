@@ -23,17 +23,16 @@ _IN_REPOSITORIES = ("model", "corpus")
 _MOST_JOBS = 1_000
 
 
-def reach(house: House, tx: Tx, actor: Actor, held: Mapping[str, int]) -> Reach:
-    """`held`: id of a version -> documents of it that are taken down. Answers, receipts and statements are counted, not named."""
+def reach(house: House, tx: Tx, actor: Actor, held: Mapping[str, int | None]) -> Reach:
+    """`held`: id of a version -> documents of it that are taken down (None: nobody can say). Answers, receipts and statements are counted, not named."""
     hidden: Counter[str] = Counter()
     versions, manifests = [], {}
     for row in store.by_ids(tx, sorted(held)):
         if row.manifest:
             manifests[row.manifest] = row
         if sees_version(house, tx, actor, row):
-            versions.append(
-                ReachedVersion(row.id, row.organisation, row.repository, row.commit or "", held[row.id], row.superseded is not None)
-            )
+            gone, following = row.superseded is not None, row.superseded.next if row.superseded else None
+            versions.append(ReachedVersion(row.id, row.organisation, row.repository, row.commit or "", held[row.id], gone, following))
         else:
             hidden["version"] += 1
     things: dict[str, ReachedThing] = {}
@@ -65,7 +64,7 @@ def reach_of(house: House, actor: Actor, name: str) -> Reach:
     return house.db.read(read)
 
 
-def _jobs(house: House, tx: Tx, actor: Actor, held: Mapping[str, int], hidden: Counter[str]) -> list[ReachedJob]:
+def _jobs(house: House, tx: Tx, actor: Actor, held: Mapping[str, int | None], hidden: Counter[str]) -> list[ReachedJob]:
     found: list[ReachedJob] = []
     for identity in dict.fromkeys(job for version in sorted(held) for job in rows.uses(tx, version)):
         try:

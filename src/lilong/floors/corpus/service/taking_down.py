@@ -14,7 +14,10 @@ from lilong.floors.corpus import rules, store
 from lilong.floors.corpus.alliance import holding
 from lilong.floors.corpus.alliance import takedowns as orders
 from lilong.floors.corpus.alliance.shapes import (
+    AnotherRepository,
+    NothingToBuildFrom,
     NothingToTakeDown,
+    NotPublished,
     Reach,
     Takedown,
     TakedownAsk,
@@ -23,8 +26,9 @@ from lilong.floors.corpus.alliance.shapes import (
     TakedownShown,
     TakenDown,
 )
-from lilong.floors.corpus.contract import TAKEDOWN, AskedOtherwise, BuildAsk, SourceSet, State, Version, VersionNotFound
+from lilong.floors.corpus.contract import TAKEDOWN, AskedOtherwise, BuildAsk, PublishAsk, SourceSet, State, Version
 from lilong.floors.corpus.store import alliance as rows
+from lilong.floors.hub.contract import Hub, Kind
 from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.blobs import digest_of
 from lilong.ground.db import Tx
@@ -35,19 +39,19 @@ from lilong.ground.seams import stamp
 
 from . import publishing
 from .building import concerned, requested
-from .files import Files
-from .parts import PAGE, found_version
+from .files import Files, left
+from .parts import PAGE, found_version, stands
 from .reaching import reach
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """The version that was named, and how many documents of what is to go each version has: those that leave, and others that one may
-    only tell of. `seen`: ids of all that were looked into."""
+    """The version that was named, and how many documents of what is to go each version has, as far as one can say: those that leave, and
+    others that one may only tell of. `seen`: ids of all that were looked into."""
 
     named: Version
-    leaving: dict[str, int]
-    others: dict[str, int]
+    leaving: dict[str, int | None]
+    others: dict[str, int | None]
     seen: frozenset[str]
     orders: dict[str, bytes]  # to each organisation that has a version that leaves
 
@@ -93,20 +97,17 @@ def _named(house: House, tx: Tx, actor: Actor, ask: TakedownAsk) -> Version:
     named = found_version(house, tx, actor, ask.version)
     house.access.require(tx, actor, "corpus.steward", named.organisation)
     if named.state is not State.DONE:
-        raise VersionNotFound(name=ask.version)
+        raise NotPublished(version=named.id, state=named.state.value)
     return named
 
 
 def _held(house: House, actor: Actor, ask: TakedownAsk) -> _Held:
     """Reads the versions' tables, outside any transaction."""
     named, candidates, mine = house.db.read(lambda tx: _candidates(house, tx, actor, ask))
-    counted: dict[str, int] = {}
+    counted: dict[str, int | None] = {}
     for row in candidates:
-        try:
-            files = Files(house, row)
-        except NotFound:
-            continue  # its repository was deleted
-        if (number := holding.count(ask.without, row.contributors, files.paths, files.open)) > 0:
+        number = _count(house, ask, row)
+        if number or (number is None and (row.id == named.id or set(row.sources) & set(named.sources))):
             counted[row.id] = number
     if named.id not in counted:
         kind, name = orders.thing(ask.without)
@@ -118,6 +119,17 @@ def _held(house: House, actor: Actor, ask: TakedownAsk) -> _Held:
         for each in {row.organisation for row in candidates if row.id in leaving}
     }
     return _Held(named, leaving, others, frozenset(row.id for row in candidates), written)
+
+
+def _count(house: House, ask: TakedownAsk, row: Version) -> int | None:
+    """How many documents of a version are what is to go; None where its files are gone, and nobody can say."""
+    files = Files(house, row, left(house, row))
+    try:
+        if files.paths:
+            return holding.count(ask.without, row.contributors, files.paths, files.open)
+    except NotFound:
+        pass
+    return holding.counted(ask.without, row.figures.get("sources", ()))
 
 
 def _candidates(house: House, tx: Tx, actor: Actor, ask: TakedownAsk) -> tuple[Version, list[Version], set[str]]:
@@ -211,16 +223,45 @@ def _build_without(house: House, tx: Tx, row: Takedown, leaving: Sequence[Versio
 
 
 def _next(house: House, tx: Tx, row: Takedown, newest: Version, gone: Container[str]) -> Version:
-    """The newest version, where it has nothing of it or is being made without it; else a new one. The house itself asks for that, on behalf
-    of the organisation whose version it is: a steward need not be allowed to run jobs."""
-    if newest.id not in gone and (newest.superseded is None if newest.state is State.DONE else missed(tx, newest) is None):
+    """The newest version, where it has nothing of it or is being made without it; else a new one, in a repository made anew where it was
+    deleted. The house itself asks for that, on behalf of the organisation whose version it is: a steward need not be allowed to run jobs.
+
+    Raises AnotherRepository, NothingToBuildFrom, and what building does."""
+    there = newest.state is not State.DONE or stands(house, tx, newest)
+    if there and newest.id not in gone and (newest.superseded is None if newest.state is State.DONE else missed(tx, newest) is None):
         return newest
+    if not there:
+        _check_name_is_free(house, tx, newest)
     asked = store.asked(tx, newest.id)
+    _check_sources(house, tx, asked)
     where = newest.repository  # it may have been given another name since
     ask = replace(asked, key=f"{row.id} {newest.id} {where}", repository=where)
     if isinstance(ask, BuildAsk):
         return requested(house, tx, SYSTEM, ask)
     return publishing.requested(house, tx, SYSTEM, ask)
+
+
+def _check_name_is_free(house: House, tx: Tx, row: Version) -> None:
+    """Of a version whose revision is gone. Raises AnotherRepository."""
+    try:
+        found = house.port(Hub).revision(tx, SYSTEM, Kind.DATASET, row.repository, to_read=False)  # type: ignore[type-abstract]
+    except NotFound:
+        return
+    if found.repository.created_at > (row.finished_at or ""):  # else the same one, with its history rewritten
+        raise AnotherRepository
+
+
+def _check_sources(house: House, tx: Tx, asked: BuildAsk | PublishAsk) -> None:
+    """That what a version was made of is still in the house. Raises NothingToBuildFrom."""
+    if isinstance(asked, BuildAsk):
+        given = [(f"{path} of the source set {each}", digest) for each in asked.source_sets for path, digest in store.tree(tx, each).items()]
+    else:
+        given = [(f"{name} of the run", digest) for name, digests in asked.files.items() for digest in digests]
+    for called, digest in given:
+        try:
+            house.blobs.size(digest)
+        except NotFound:
+            raise NothingToBuildFrom(problem=f"{called} is not in the house any more") from None
 
 
 def _again(house: House, tx: Tx, actor: Actor, ask: TakedownAsk) -> Takedown:

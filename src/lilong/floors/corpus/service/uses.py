@@ -12,7 +12,7 @@ from lilong.floors.corpus import store
 from lilong.floors.corpus.alliance import terms
 from lilong.floors.corpus.contract import State, Terms, Version
 from lilong.floors.corpus.store import alliance as rows
-from lilong.floors.hub.contract import Hub, Kind
+from lilong.floors.hub.contract import Kind
 from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.db import Tx
 from lilong.ground.errors import NotFound
@@ -22,9 +22,10 @@ from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
 from .files import texts_of, tree
-from .parts import sees_version
+from .parts import sees_version, stands
 
 _YES = Answer(True, "")
+_OPEN = "Build a version of public sources in a repository of its own, and open that one."
 
 
 def start(house: House) -> None:
@@ -93,28 +94,21 @@ def _shared(house: House, *, tx: Tx, actor: Actor, kind: str, repository: str) -
         return Answer(False, "")
     if not any(house.access.allowed(tx, actor, "hub.read", each) for each in rows.members(tx)):
         return Answer(False, "")
-    return Answer(any(_stands(house, tx, one) for one in reversed(found)), "")  # not another one that was given the name since
+    return Answer(any(stands(house, tx, one) for one in reversed(found)), "")  # not another one that was given the name since
 
 
-def _stands(house: House, tx: Tx, row: Version) -> bool:
-    try:
-        house.port(Hub).revision(tx, SYSTEM, Kind.DATASET, row.repository, row.commit or "", to_read=False)  # type: ignore[type-abstract]
-    except NotFound:
-        return False
-    return True
-
-
-def _public(*, tx: Tx, kind: str, repository: str, digests: Collection[str]) -> Answer:
-    """Neither where a version stands that is meant for fewer, nor where a copy of its texts does. `digests`: of all large files it ever held."""
-    known = store.versions_in(tx, repository) if kind == Kind.DATASET.value else []
-    for versions in store.versions_by_file(tx, digests).values():
+def _public(*, tx: Tx, kind: str, repository: str, files: Mapping[str, str]) -> Answer:
+    """Nothing that is open to everybody may hold a version that is meant for fewer, nor a copy of its texts. `files`: digest -> path; with
+    a repository, of all large files that it ever held, else of what is to go into one that is public."""
+    if kind == Kind.DATASET.value:
+        closed = next((one for one in store.versions_in(tx, repository) if one.terms is not Terms.PUBLIC), None)
+        if closed is not None:
+            return Answer(False, f"the terms of the corpus version {closed.id} in it are {closed.terms.value}. {_OPEN}")
+    for digest, versions in store.versions_by_file(tx, files).items():
         if all(one.terms is not Terms.PUBLIC for one in versions):
-            known += versions
-    closed = next((one for one in known if one.terms is not Terms.PUBLIC), None)
-    if closed is None:
-        return _YES
-    way_out = "Build a version of public sources in a repository of its own, and open that one."
-    return Answer(False, f"the terms of the corpus version {closed.id} in it are {closed.terms.value}. {way_out}")
+            named = f"'{files[digest]}'" if files[digest] else f"one with the digest {digest}, which it holds or has held,"
+            return Answer(False, f"{named} is a file of the corpus version {versions[0].id}, whose terms are {versions[0].terms.value}. {_OPEN}")
+    return _YES
 
 
 def noted(house: House, recorded: Recorded) -> None:

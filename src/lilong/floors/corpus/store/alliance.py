@@ -72,10 +72,10 @@ def _member(row: Row) -> Member:
 
 
 def add_takedown(
-    tx: Tx, row: Takedown, ask: TakedownAsk, exclusions: Without, organisations: Iterable[str], reached: Mapping[str, int]
+    tx: Tx, row: Takedown, ask: TakedownAsk, exclusions: Without, organisations: Iterable[str], reached: Mapping[str, int | None]
 ) -> None:
     """`exclusions`: see alliance.takedowns; `organisations`: from whose texts they stay out. `reached`: id of each version that held it -> how
-    many documents."""
+    many documents, as far as one knows."""
     tx.run(
         "INSERT INTO corpus_takedowns (id, organisation, request_key, asked, state, version, repository, commit_id, reason, requested_by,"
         " created_at, statement, reached, finished_at) VALUES (:id, :organisation, :key, :asked, :state, :version, :repository, :commit_id,"
@@ -116,9 +116,9 @@ def takedowns(tx: Tx, condition: str, parameters: Mapping[str, Any], limit: int)
     return [_takedown(row) for row in rows]
 
 
-def reached(tx: Tx, takedown: str) -> dict[str, int]:
-    """id of each version that held what was taken down -> how many documents."""
-    found: dict[str, int] = json.loads(tx.value("SELECT reached FROM corpus_takedowns WHERE id = :id", id=takedown) or "{}")
+def reached(tx: Tx, takedown: str) -> dict[str, int | None]:
+    """id of each version that held what was taken down -> how many documents, as far as one knows."""
+    found: dict[str, int | None] = json.loads(tx.value("SELECT reached FROM corpus_takedowns WHERE id = :id", id=takedown) or "{}")
     return found
 
 

@@ -69,9 +69,10 @@ def version_of_job(tx: Tx, job: str) -> Version | None:
     return _version(row) if row else None
 
 
-def versions(tx: Tx, condition: str, parameters: Mapping[str, Any], limit: int) -> list[Version]:
-    """Newest first. The condition speaks of columns of `v`."""
-    rows = tx.rows(f"{_ROW} WHERE {condition} ORDER BY v.created_at DESC, v.id DESC LIMIT :limit", limit=limit, **parameters)
+def versions(tx: Tx, condition: str, parameters: Mapping[str, Any], limit: int, behind: int = 0) -> list[Version]:
+    """Newest first, those behind the first `behind`. The condition speaks of columns of `v`."""
+    ordered = f"{_ROW} WHERE {condition} ORDER BY v.created_at DESC, v.id DESC LIMIT :limit OFFSET :behind"
+    rows = tx.rows(ordered, limit=limit, behind=behind, **parameters)
     return [_version(row) for row in rows]
 
 

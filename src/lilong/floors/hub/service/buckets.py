@@ -18,7 +18,7 @@ from lilong.ground.errors import Conflict, LilongError, NotFound
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
-from . import namespaces, quotas, reading, repositories, xet_tokens
+from . import audience, namespaces, quotas, reading, repositories, xet_tokens
 from .xet_tokens import Grant, Verb
 
 EMPTY = "0" * 64  # what Xet clients call a file without content, which no shard names
@@ -126,10 +126,12 @@ def delete(house: House, actor: Actor, name: str) -> None:
 
 
 def set_private(house: House, actor: Actor, name: str, private: bool) -> None:
-    """Raises BucketNotFound, Forbidden."""
+    """Raises BucketNotFound, Forbidden, MayNotStandHere."""
 
     def write(tx: Tx) -> None:
         found = _managed(house, tx, actor, name)
+        if found.private and not private:
+            audience.check(house, tx, found.name, store.digests(tx, found))
         if found.private != private:
             store.set_private(tx, found, private)
             house.events.append(tx, actor, BucketChanged(found.name, found.organisation, "settings", private))
@@ -222,7 +224,7 @@ def grant(house: House, actor: Actor, name: str, verb: Verb) -> Grant:
 def batch(house: House, actor: Actor, name: str, operations: Sequence[Operation]) -> Outcome:
     """Carry out what can be carried out, in order and in one transaction; each of the others fails for itself.
 
-    Raises BucketNotFound, Forbidden, and QuotaExceeded with nothing done.
+    Raises BucketNotFound, Forbidden, and with nothing done QuotaExceeded, MayNotStandHere.
     """
     if any(one.xet_hash == EMPTY for one in operations):
         house.blobs.put(b"")
@@ -236,6 +238,7 @@ def batch(house: House, actor: Actor, name: str, operations: Sequence[Operation]
         failed: list[tuple[str, str]] = []
         now = stamp(house.clock.now())
         added = size = 0
+        named: dict[str, str] = {}  # digest -> path
         for one in operations:
             before = present.get(one.path)
             try:
@@ -252,8 +255,11 @@ def batch(house: House, actor: Actor, name: str, operations: Sequence[Operation]
             size += (after.size if after is not None else 0) - (before.size if before is not None else 0)
             if after is not None:
                 present[one.path] = after
+                named[after.digest] = after.path
             else:
                 present.pop(one.path, None)
+        if not bucket.private:
+            audience.check(house, tx, bucket.name, named)
         store.count(tx, bucket, added, size)
         if size > 0:
             quotas.check(house, tx, bucket.organisation, 0)  # counted already

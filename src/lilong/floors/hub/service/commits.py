@@ -23,7 +23,7 @@ from lilong.ground.errors import BadInput
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
-from . import pulls, quotas, reading, repositories, turns
+from . import audience, pulls, quotas, reading, repositories, turns
 
 T = TypeVar("T")
 _TOGETHER = 1000  # small files read in one query
@@ -63,6 +63,7 @@ class Draft:
     folders: Mapping[str, bytes]  # those that are new, as they are stored
     changed: Collection[str]  # paths of the files that differ from the base
     contents: Mapping[str, int] = field(default_factory=dict)  # large files that are new: digest -> bytes
+    named: Mapping[str, str] = field(default_factory=dict)  # all files that are new: digest -> path
 
     @property
     def changes_nothing(self) -> bool:
@@ -165,9 +166,9 @@ def drafted(load: trees.Load, base: Commit | None, changes: Mapping[str, Entry |
 
     changed = list(trees.changed(both, root, tree))
     contents = {after.digest: after.size for _, _, after in changed if after is not None and after.large}
-    return Draft(
-        base, tree, {identity: store.encoded(folder) for identity, folder in folders.items()}, [path for path, _, _ in changed], contents
-    )
+    named = {after.digest: path for path, _, after in changed if after is not None}
+    written = {identity: store.encoded(folder) for identity, folder in folders.items()}
+    return Draft(base, tree, written, [path for path, _, _ in changed], contents, named)
 
 
 def _path_of(folder: trees.Folder, changes: Mapping[str, Entry | None]) -> str:
@@ -220,7 +221,13 @@ def _entry(house: House, kind: Kind, path: str, put: Put, *, large: bool, conten
 
 
 def record(house: House, tx: Tx, actor: Actor, held: Held, ref: str, draft: Draft, message: str) -> Commit:
-    """Write the drafted commit and move the ref from the draft's base to it (a ref without a base is made). Raises RefMoved, QuotaExceeded."""
+    """Write the drafted commit and move the ref from the draft's base to it (a ref without a base is made). Raises RefMoved, QuotaExceeded,
+    MayNotStandHere."""
+    audience.check_files(house, tx, held, draft.named)
+    return _record(house, tx, actor, held, ref, draft, message)
+
+
+def _record(house: House, tx: Tx, actor: Actor, held: Held, ref: str, draft: Draft, message: str) -> Commit:
     now = house.clock.now()
     author = Signature(actor.user, f"{actor.user}@users.invalid", int(now.timestamp()))
     parent = draft.base.id if draft.base is not None else None
@@ -381,8 +388,10 @@ def publish(
                 if found != head.id:
                     raise RefMoved(ref=ref, repository=name, found=found or "nothing", expected=head.id)
                 return then(tx, reading.revision_of(tx, held, head, whole))
-            commit = record(house, tx, actor, held, ref, made, message)
-            return then(tx, reading.revision_of(tx, held, commit, whole))
+            commit = _record(house, tx, actor, held, ref, made, message)
+            done = then(tx, reading.revision_of(tx, held, commit, whole))
+            audience.check_files(house, tx, held, made.named)  # what the publisher has just said of them counts
+            return done
 
         try:
             return house.db.write(write)

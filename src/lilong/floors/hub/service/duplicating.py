@@ -13,7 +13,7 @@ from lilong.ground.db import Tx
 from lilong.ground.errors import Conflict
 from lilong.ground.house import House
 
-from . import commits, namespaces, reading, repositories, settings
+from . import audience, commits, namespaces, reading, repositories
 from .commits import Draft
 
 
@@ -24,7 +24,8 @@ class NotAllHere(Conflict):
 def duplicate(house: House, actor: Actor, kind: Kind, name: str, new: str, *, private: bool | None = None) -> Held:
     """The files of `main` as the first commit of a new repository. A gate goes with them; what was private stays so unless it is said.
 
-    Raises RepositoryNotFound, GatedRepository, RepositoryExists, Forbidden, QuotaExceeded, NotAllHere, MayNotBePublic, BadInput.
+    Raises RepositoryNotFound, GatedRepository, RepositoryExists, Forbidden, QuotaExceeded, NotAllHere, MayNotBePublic, MayNotStandHere,
+    BadInput.
     """
     repositories.check_name(new)
 
@@ -34,14 +35,14 @@ def duplicate(house: House, actor: Actor, kind: Kind, name: str, new: str, *, pr
 
     seen, files = house.db.read(read)
     contents = {entry.digest: entry.size for entry in files.values() if entry.large}
-    first = Draft(None, seen.tree, {}, list(files), contents)
+    first = Draft(None, seen.tree, {}, list(files), contents, {entry.digest: path for path, entry in files.items()})
 
     def write(tx: Tx) -> Held:
         held, _ = _source(house, tx, actor, kind, name)  # rights may have changed since the files were read
         if not all(store.in_repository(tx, held, digest) for digest in contents):
             raise NotAllHere(name=name)
         if private is False and held.repository.private:
-            settings.check_public(house, tx, held)
+            audience.check_repository(house, tx, held)
         hidden = held.repository.private or namespaces.private_by_default(tx, new.partition("/")[0]) if private is None else private
         made = repositories.add(house, tx, actor, kind, new, private=hidden)
         store.set_gated(tx, made, held.gated)

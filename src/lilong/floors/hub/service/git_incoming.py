@@ -40,6 +40,7 @@ class Brought:
     content: bytes
     changed: tuple[str, ...]  # paths of files, held against the first parent
     large: dict[str, int]  # digest -> bytes of the large files among them
+    named: dict[str, str]  # digest -> path of all that it brings
 
 
 @dataclass(slots=True)
@@ -114,7 +115,8 @@ class Examination:
         commit = Commit(identity, said.tree, parents[0] if parents else None, "", said.author, said.message, stamp(at))
         changed = list(trees.changed(self._load, roots[0] if roots else trees.EMPTY, said.tree))
         large = {now.digest: now.size for _, _, now in changed if now is not None and now.large}
-        return Brought(commit, content, tuple(path for path, _, _ in changed), large)
+        named = {now.digest: path for path, _, now in changed if now is not None}
+        return Brought(commit, content, tuple(path for path, _, _ in changed), large, named)
 
     def _load(self, identity: str) -> Folder:
         if identity == trees.EMPTY:

@@ -25,7 +25,7 @@ from lilong.ground.errors import BadInput, LilongError, TooLarge
 from lilong.ground.house import House
 from lilong.ground.seams import run, stamp, start
 
-from . import commits, git_fetch, git_program, pulls, quotas, reading
+from . import audience, commits, git_fetch, git_program, pulls, quotas, reading
 from .git_incoming import Examination
 from .git_program import Objects
 
@@ -317,12 +317,14 @@ def _write(house: House, tx: Tx, actor: Actor, held: Held, accepted: list[_Plan]
         store.add_folders(tx, examination.folders)
         if git_store.present_trees(tx, examination.kept) != len(examination.kept):
             raise PackRefused(problem="some of it was collected as garbage meanwhile; push again")
-    more = 0
+    more, named = 0, dict[str, str]()
     for identity in dict.fromkeys(identity for plan in accepted for identity in plan.commits):
         brought = examination.commits[identity]
         placed = store.add_commit(tx, held, brought.commit, brought.content)
         store.add_changes(tx, held, placed, brought.changed)
         more += store.add_contents(tx, held, brought.large)
+        named |= brought.named
+    audience.check_files(house, tx, held, named)
     if more:
         quotas.check(house, tx, held.organisation, 0)  # counted already
     for plan in accepted:

@@ -25,7 +25,7 @@ from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput, Corrupt
 from lilong.ground.house import House
 
-SHARED_WITH, MAY_BE_PUBLIC = "shared-with", "may-be-public"  # gates
+SHARED_WITH = "shared-with"  # a gate
 ANONYMOUS = Actor("", frozenset())  # whoever comes without a token: sees what is public
 
 

@@ -46,7 +46,7 @@ from lilong.ground.house import House
 from lilong.ground.seams import stamp
 from lilong.ground.signing import HOUSE, PublicKey
 
-from . import bundle_packs, commits, mirrors, namespaces, quotas, reading, repositories
+from . import audience, bundle_packs, commits, mirrors, namespaces, quotas, reading, repositories
 from .git_incoming import Examination
 
 FORMAT = "lilong-repository/1"
@@ -491,11 +491,14 @@ class _Check:
         hub_store.add_folders(tx, examination.folders)
         if git_store.present_trees(tx, examination.kept) != len(examination.kept):
             raise BadBundle(place="repository.bundle", problem="some of it was collected as garbage meanwhile; import it again")
+        named: dict[str, str] = {}
         for identity in order:
             brought = examination.commits[identity]
             placed = hub_store.add_commit(tx, held, brought.commit, brought.content)
             hub_store.add_changes(tx, held, placed, brought.changed)
             hub_store.add_contents(tx, held, brought.large)
+            named |= brought.named
+        audience.check_files(house, tx, held, named)
         quotas.check(house, tx, held.organisation, 0)
         for ref, (commit, tag, message) in targets.items():
             if ref == names.MAIN:

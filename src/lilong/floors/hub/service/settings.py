@@ -6,7 +6,6 @@ from lilong.floors.hub import store
 from lilong.floors.hub.contract import (
     GatedRepository,
     Kind,
-    MayNotBePublic,
     RepositoryChanged,
     RepositoryExists,
     RepositoryMoved,
@@ -18,8 +17,8 @@ from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput
 from lilong.ground.house import House
 
-from . import quotas
-from .reading import MAY_BE_PUBLIC, opened
+from . import audience, quotas
+from .reading import opened
 from .repositories import check_name
 
 GATED = ("", "auto", "manual")
@@ -34,7 +33,7 @@ def change(house: House, actor: Actor, kind: Kind, name: str, *, private: bool |
         held = managed(house, tx, actor, kind, name)
         if private is not None:
             if not private and held.repository.private:
-                check_public(house, tx, held)
+                audience.check_repository(house, tx, held)
             store.set_private(tx, held, private)
         if gated is not None:
             store.set_gated(tx, held, gated)
@@ -46,14 +45,6 @@ def change(house: House, actor: Actor, kind: Kind, name: str, *, private: bool |
         return after
 
     return house.db.write(write)
-
-
-def check_public(house: House, tx: Tx, held: Held) -> None:
-    """Raises MayNotBePublic where an upper floor has something against it."""
-    digests = [one.digest for one in store.contents(tx, held)]
-    reason = house.gates.objection(MAY_BE_PUBLIC, tx=tx, kind=held.kind.value, repository=held.name, digests=digests)
-    if reason is not None:
-        raise MayNotBePublic(name=held.name, reason=reason)
 
 
 def managed(house: House, tx: Tx, actor: Actor, kind: Kind, name: str) -> Held:

@@ -144,6 +144,12 @@ def files(tx: Tx, bucket: Bucket, paths: Iterable[str]) -> dict[str, BucketFile]
     return found
 
 
+def digests(tx: Tx, bucket: Bucket) -> dict[str, str]:
+    """Of its files: digest -> a path."""
+    rows = tx.rows("SELECT digest, MIN(path) AS path FROM hub_bucket_files WHERE bucket = :id GROUP BY digest", id=bucket.id)
+    return {row["digest"]: row["path"] for row in rows}
+
+
 def below(tx: Tx, bucket: Bucket, folder: str, after: str, limit: int) -> list[BucketFile]:
     """Files in a folder ("" for all) and in those below it, by path, behind `after`."""
     path = _ordered(tx)

@@ -28,6 +28,7 @@ from lilong.floors.corpus.curation.dedup import clusters, kernels
 from lilong.floors.corpus.curation.dedup.clusters import KEY, Keys, Preference, Rows
 from lilong.floors.corpus.curation.dedup.minhash import Banding
 from lilong.floors.corpus.curation.runs import durable
+from lilong.floors.corpus.curation.runs.progress import size
 from lilong.ground.errors import BadInput, Conflict, Corrupt
 
 FORMAT = "lilong-standing-1"
@@ -62,7 +63,7 @@ class Contribution:
 
     def sentence(self) -> str:
         exact, near = (f"{part / max(1, self.bytes):.0%}" for part in (self.exact_bytes, self.near_bytes))
-        return f"{self.share:.0%} of your {_size(self.bytes)} is already here: {exact} word for word, {near} nearly; {_size(self.new_bytes)} are new."
+        return f"{self.share:.0%} of your {size(self.bytes)} is already here: {exact} word for word, {near} nearly; {size(self.new_bytes)} are new."
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,10 +417,3 @@ def _contribution(
     repeated = ~exact & ~near & (skipped | (fresh & (root != where)))
     counts = [(int(part.sum()), int(sizes[part].sum())) for part in (np.ones(len(sizes), bool), exact, near, repeated)]
     return Contribution(*(number for pair in counts for number in pair))
-
-
-def _size(count: int) -> str:
-    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count} bytes"

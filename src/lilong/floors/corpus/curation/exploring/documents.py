@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lilong.floors.corpus.curation.exploring import SHOWN
-from lilong.floors.corpus.curation.exploring.tables import KEPT, Coded, Keys, Rows, Table
+from lilong.floors.corpus.curation.exploring.tables import KEPT, Coded, Keys, Rows, Table, key_column
 from lilong.floors.corpus.curation.policies.policy import Policy, parse_policy
 from lilong.ground.errors import BadInput, Corrupt
 
@@ -41,7 +41,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A document in a list. `text`: its beginning, or what stands around what was searched for; None where it was not opened or may not be.
+    """A document in a list; `id` is '' for a file that gave none. `text`: its beginning, or what stands around what was searched for; None where it was not opened or may not be.
     `hit`: where in it the searched words stand."""
 
     id: str
@@ -57,12 +57,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`of`: documents that fit, of all `documents`; `next`: where the next page begins, None at the end."""
+    """`of`: documents that fit, of all `documents`; `next`: where the next page begins, None at the end. `readings`: a text that was read
+    twice counts twice, and files that gave no document count too; else different texts are counted."""
 
     lines: list[Line]
     of: int
     documents: int
     next: int | None
+    readings: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,8 +198,10 @@ def mask(version: Version, wanted: Wanted) -> Mask:
 
 def listed(version: Version, wanted: Wanted, start: int = 0, sample: int = 0, limit: int = SHOWN) -> Found:
     """A page of the documents that fit, in the order of ids. With `sample` it begins somewhere else: ids are hashes, so any stretch of
-    them is a fair sample, and lies in few row groups. Raises BadInput."""
-    rows = np.flatnonzero(mask(version, wanted)).astype(np.int64)
+    them is a fair sample, and lies in few row groups. By reason alone, readings are listed: copies and files have no signals of their own.
+    Raises BadInput."""
+    readings = bool(wanted.reason) and not wanted.signal and replace(wanted, low=None, high=None, language="") == wanted
+    rows = _readings(version, wanted) if readings else np.flatnonzero(mask(version, wanted)).astype(np.int64)
     at = start
     if sample and len(rows):
         at = (sample * 0x9E3779B97F4A7C15 >> 8) % len(rows)
@@ -205,21 +209,38 @@ def listed(version: Version, wanted: Wanted, start: int = 0, sample: int = 0, li
         np.sort(np.take(rows, np.arange(at, at + min(limit, len(rows))), mode="wrap")) if sample and len(rows) else rows[at : at + limit]
     )
     following = at + limit if not sample and at + limit < len(rows) else None
+    if readings:
+        return Found(_lines(version, chosen), len(rows), version.decisions.rows, following, True)
     return Found(lines(version, chosen, wanted.signal), len(rows), len(version.frame.keys), following)
+
+
+def _readings(version: Version, wanted: Wanted) -> Rows:
+    """Rows of the decisions that have this reason."""
+    reason, source = version.decisions.coded("reason"), version.decisions.coded("source")
+    fits = reason.codes == reason.number(wanted.reason)
+    if wanted.source:
+        fits &= source.codes == source.number(wanted.source)
+    return np.flatnonzero(fits if wanted.verdict != "kept" else fits[:0]).astype(np.int64)
 
 
 def lines(version: Version, rows: Rows, signal: str = "", *, open_texts: bool = True) -> list[Line]:
     """Documents by their rows in the signals, with the beginnings of their texts as far as EXCERPT_BYTES go."""
-    known = version.frame
-    told = [values for _, values in version.decisions.take(known.first[rows], ["id", "source", "uri", "keep", "reason", "detail"])]
     values: list[Any] = [None] * len(rows)
     if signal:
         version.check_signal(signal)
         values = [one[signal] for _, one in version.signals.take(rows, [signal])]
-    texts = _beginnings(version, known.keys[rows]) if open_texts else {}
+    found = _lines(version, version.frame.first[rows], open_texts=open_texts)
+    return [replace(one, value=value) for one, value in zip(found, values, strict=True)]
+
+
+def _lines(version: Version, rows: Rows, *, open_texts: bool = True) -> list[Line]:
+    """Documents by their rows in the decisions."""
+    told = [values for _, values in version.decisions.take(rows, ["id", "source", "uri", "keep", "reason", "detail"])]
+    named = [one["id"] for one in told if one["id"]]
+    texts = _beginnings(version, key_column(pa.array(named, pa.string()))) if open_texts else {}
     return [
-        Line(one["id"], one["source"], one["uri"] or "", one["keep"], one["reason"], one["detail"], value, texts.get(one["id"]))
-        for one, value in zip(told, values, strict=True)
+        Line(one["id"] or "", one["source"], one["uri"] or "", one["keep"], one["reason"], one["detail"], text=texts.get(one["id"]))
+        for one in told
     ]
 
 

@@ -16,6 +16,7 @@ from lilong.ground.errors import BadInput
 SEARCHED_BYTES = 256 << 20
 """Bytes of text that one search unpacks and looks through before it says how far it came."""
 _CONTEXT = 110  # characters around what was found
+_LONGEST_WORD = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,12 @@ def _place(keys: Keys, identity: str) -> int | None:
     return at if at < len(keys) and keys[at] == key else None
 
 
+def _from_a_word(text: str) -> str:
+    """Without the part of a word that it begins with; languages that do not part words by blanks keep it all."""
+    part, blank, rest = text.partition(" ")
+    return rest if blank and len(part) <= _LONGEST_WORD else text
+
+
 def _around(version: Version, found: list[tuple[int, str]], words: str) -> list[Line]:
     """The documents with what stands around the first place of the words."""
     order = sorted(found)
@@ -79,7 +86,8 @@ def _around(version: Version, found: list[tuple[int, str]], words: str) -> list[
         hit = pattern.search(text)
         begin, end = hit.span() if hit else (0, 0)
         before, after = text[max(0, begin - _CONTEXT) : begin], text[end : end + _CONTEXT]
-        cut = ("… " if begin > _CONTEXT else "") + before
+        cut = "… " + _from_a_word(before) if begin > _CONTEXT else before
+        after = _from_a_word(after[::-1])[::-1] + " …" if end + _CONTEXT < len(text) else after
         shown.append(
             Line(
                 line.id,

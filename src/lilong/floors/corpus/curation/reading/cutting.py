@@ -11,6 +11,7 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lilong.floors.corpus.curation.formats import MAX_FILE
@@ -44,7 +45,8 @@ class Problem:
 @dataclass(frozen=True, slots=True)
 class Part:
     """Some of a file: whole lines of JSON, whole WARC records, rows of a Parquet file as an Arrow stream, or all of a file.
-    `first` is the number of its first record. Licence and time are those of records that do not say their own."""
+    `first` is the number of its first record. Licence and time are those of records that do not say their own. `place`: the file and the
+    byte where the data stand as they are; a process that is sent the part reads them there."""
 
     kind: str
     source: str
@@ -53,6 +55,20 @@ class Part:
     data: bytes
     licence: str | None = None
     retrieved_at: str | None = None
+    place: tuple[str, int] | None = None
+
+    def __getstate__(self) -> list[Any]:
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return list((values | {"data": len(self.data)} if self.place else values).values())
+
+    def __setstate__(self, state: Sequence[Any]) -> None:
+        values = dict(zip(self.__slots__, state, strict=True))
+        if values["place"]:
+            with Path(values["place"][0]).open("rb") as file:
+                file.seek(values["place"][1])
+                values["data"] = file.read(values["data"])
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(slots=True)
@@ -162,17 +178,23 @@ def _whole(file: File) -> Iterator[Part | Problem]:
 
 def _lines(file: File) -> Iterator[Part | Problem]:
     """Whole lines, about PART_BYTES at a time."""
-    number, too_long = 0, False
+    number, read, too_long = 0, 0, False
     held = bytearray()
+
+    def part(end: int) -> Part:
+        place = None if file.packed else (str(file.path), read - len(held))
+        return Part("jsonl", file.source, file.uri, number, bytes(held[:end]), place=place)
+
     for block, damage in _unpacked(file):
         held += block
+        read += len(block)
         if too_long:  # the rest of a line that was given up
             found = held.find(b"\n") + 1
             del held[: found or len(held)]
             too_long, number = not found, number + bool(found)
         end = held.rfind(b"\n") + 1
         if end and (len(held) >= PART_BYTES or len(held) - end > MAX_RECORD or damage):
-            yield Part("jsonl", file.source, file.uri, number, bytes(held[:end]))
+            yield part(end)
             number += held.count(b"\n", 0, end)
             del held[:end]
         if len(held) > MAX_RECORD and b"\n" not in held:
@@ -183,7 +205,7 @@ def _lines(file: File) -> Iterator[Part | Problem]:
             yield Problem(file.source, file.uri, f"cannot be read on: {_said(damage)}", lost=True)
             return
     if held and not too_long:
-        yield Part("jsonl", file.source, file.uri, number, bytes(held))
+        yield part(len(held))
 
 
 def _warc(file: File) -> Iterator[Part | Problem]:

@@ -7,14 +7,13 @@ import errno
 import gc
 import hashlib
 import os
-import sys
 import threading
 import time
 import traceback
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,7 @@ import pyarrow.compute as pc
 
 from lilong.floors.corpus.curation.reading import records
 from lilong.floors.corpus.curation.reading.cutting import Batch, Problem
-from lilong.floors.corpus.curation.runs import durable
+from lilong.floors.corpus.curation.runs import durable, lean
 from lilong.floors.corpus.curation.runs.profiles import Measured, Measurer, Setup, open_measurer
 from lilong.ground.errors import LilongError
 
@@ -81,38 +80,11 @@ def carry_out(batch: Batch, key: str, task: Task) -> durable.Done | Failed:
         return Failed(key, first_of(batch), said, no_room=False)
 
 
-def ready() -> None:
-    """What a worker is asked so that it starts: to answer, it has imported all that is needed."""
-
-
-class _NoPandas:
-    """A finder of modules that finds none, and no pandas."""
-
-    def find_spec(self, name: str, *_: object) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError("not looked for", name=name)
-
-
-def start_lean() -> None:
-    """Load all that is needed sooner, in a process that is ours alone.
-
-    At its first list pyarrow imports pandas, at 0.2 s, to see whether it is given one of its columns: here it finds none, but looks again where
-    it is asked for a DataFrame outright. And what is loaded stays, so to search it for garbage again and again would be 0.1 s for nothing.
-    """
-    gc.set_threshold(100_000, 20, 20)
-    none: Any = _NoPandas()
-    if "pandas" not in sys.modules:
-        sys.meta_path.insert(0, none)
-        try:
-            pa.array([None])
-        finally:
-            sys.meta_path.remove(none)
-
-
 def begin() -> None:
     """Run in a worker before all else."""
+    gc.freeze()  # what was there before stays, and is shared with the process that leads
     atexit.register(gc.freeze)  # as in `lilong.cli`: whoever leads waits until the worker has ended
-    start_lean()
+    lean.start()
     outlive_nobody()
 
 

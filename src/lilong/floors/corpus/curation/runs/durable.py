@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -87,9 +88,21 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
+def folder_beside(out: Path) -> Iterator[Path]:
+    """A folder for files that go into `out`, which is made: all of them at the end, or none where something went wrong."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=_TEMPORARY) as part:
+        yield Path(part)
+        for file in sorted(Path(part).iterdir(), key=lambda one: (one.suffix == ".json", one.name)):  # the report comes last
+            file.replace(out / file.name)
+    sync_folder(out)
+
+
+@contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Only one process at a time. Raises AlreadyRunning. The lock goes with the process, however it ends."""
     handle = os.open(folder, os.O_RDONLY)
+    _locks.add(handle)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -97,7 +110,21 @@ def alone(folder: Path) -> Iterator[None]:
             raise AlreadyRunning(folder=folder) from None
         yield
     finally:
+        _locks.discard(handle)
         os.close(handle)
+
+
+_locks: set[int] = set()
+
+
+def _leave_locks() -> None:
+    """In a copy of a process, which would hold its locks as long as it lives."""
+    for handle in _locks:
+        os.close(handle)
+    _locks.clear()
+
+
+os.register_at_fork(after_in_child=_leave_locks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -17,9 +15,9 @@ from typing import Any
 
 from lilong.floors.corpus.curation.policies.policy import Policy
 from lilong.floors.corpus.curation.reading import again, cutting, inputs
-from lilong.floors.corpus.curation.runs import batch, durable, gather, profiles
+from lilong.floors.corpus.curation.runs import batch, durable, gather, processes, profiles
 from lilong.floors.corpus.curation.runs.progress import Progress, Silent
-from lilong.ground.errors import Conflict, LilongError, Unavailable
+from lilong.ground.errors import BadInput, Conflict, LilongError, Unavailable
 
 _HERE = Path(__file__).parent.parent
 _BUCKET_BYTES = 16 << 20
@@ -42,6 +40,10 @@ class NotARun(Conflict):
 
 class NoRoom(Unavailable):
     """There is no room left in {folder}: {what} could not be written. All else that was done is kept: make room and give the same command again."""
+
+
+class NothingInIt(BadInput):
+    """There is nothing in the input {inputs}: its files are empty. Give files with texts."""
 
 
 class Incomplete(LilongError):
@@ -87,7 +89,7 @@ def curate(ask: Ask, progress: Progress | None = None, how: Callable[[Plan, Prog
 
     `how`: another way to do it than by processes of this machine (see `ray_data`); it leaves the same tables and report.
 
-    Raises NoSuchInput, NothingToRead, SameName, UnknownProfile, BadPolicy, AnotherRun, NotARun, AlreadyRunning, NoRoom, Incomplete.
+    Raises NoSuchInput, NothingToRead, NothingInIt, SameName, UnknownProfile, BadPolicy, AnotherRun, NotARun, AlreadyRunning, NoRoom, Incomplete.
     """
     progress = progress or Silent()
     profile = profiles.profile(ask.setup)
@@ -168,6 +170,8 @@ def _measure(plan: Plan, progress: Progress) -> None:
             _finished(state, batch.carry_out(one, key, state.task), one)
     if state.failed:
         give_up(state.failed, len(state.keys), ask.out)
+    if not state.keys:
+        raise NothingInIt(inputs=", ".join(map(str, ask.inputs)) if isinstance(ask.inputs, Sequence) else "(of a source set)")
     done = [state.journal.done[key] for key in state.keys]
     try:
         gather.gather(gather.Job(work, ask.out, buckets, plan.profile, plan.policy, plan.run, ask.review, ask.workers), done, progress)
@@ -219,11 +223,9 @@ def _side_by_side(state: _State, todo: Iterator[tuple[cutting.Batch, str]], work
     """Batches in several processes. Where one dies, what it and the others had in hand is tried again, one at a time."""
     suspects: list[tuple[cutting.Batch, str]] = []
     flying: dict[Future[Any], tuple[cutting.Batch, str]] = {}
+    batch.measurer(state.task.setup)  # loaded once, and compiled where it has to be, before there are more processes
     while True:
-        with _pool(workers) as pool:
-            for _ in range(workers):
-                pool.submit(batch.ready)  # they start while what is compiled is compiled, once, here
-            batch.measurer(state.task.setup)
+        with processes.pool(workers, batch.begin, copies=True) as pool:
             try:
                 for one, key in todo:
                     flying[pool.submit(batch.carry_out, one, key, state.task)] = (one, key)
@@ -253,18 +255,9 @@ def _collect(
 
 
 def _alone(state: _State, one: cutting.Batch, key: str) -> None:
-    with _pool(1) as pool:
+    with processes.pool(1, batch.begin, copies=True) as pool:
         try:
             _finished(state, pool.submit(batch.carry_out, one, key, state.task).result(), one)
         except BrokenProcessPool:
             problem = "the process that measured it was killed, perhaps for want of memory"
             _finished(state, batch.Failed(key, batch.first_of(one), problem, no_room=False), one)
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=batch.begin)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -21,7 +21,7 @@ import pyarrow as pa
 from lilong.floors.corpus.curation.dedup import clusters
 from lilong.floors.corpus.curation.policies.policy import Policy
 from lilong.floors.corpus.curation.runs import batch, durable
-from lilong.floors.corpus.curation.runs.bucket import VERDICT, Ids, Mask, Placed, Tables, bands_shared, distinct, tables
+from lilong.floors.corpus.curation.runs.bucket import VERDICT, Distinct, Ids, Mask, Placed, Tables, bands_shared, distinct, tables
 from lilong.floors.corpus.curation.runs.profiles import Profile
 from lilong.floors.corpus.curation.runs.progress import Progress
 from lilong.floors.corpus.curation.runs.report import Tally
@@ -80,20 +80,45 @@ def _of_bucket(job: Job, done: Sequence[durable.Done], kind: str, bucket: int) -
     return pa.Table.from_batches(rows)
 
 
-def _each(job: Job, done: Sequence[durable.Done], work: Callable[[int], T]) -> Iterator[T]:
-    """`work` of every bucket, in order; where there are threads, some are done before they are asked for."""
+def _each(job: Job, done: Sequence[durable.Done], threads: int, work: Callable[[int], T]) -> Iterator[T]:
+    """`work` of every bucket, in order, in so many threads besides this one; some are done before they are asked for."""
     numbers = range(job.buckets if done else 0)
-    if job.threads == 1:
+    if not threads:
         yield from map(work, numbers)
         return
     ahead: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(job.threads - 1) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         for number in numbers:
             ahead.append(pool.submit(work, number))
-            if len(ahead) > job.threads:
+            if len(ahead) > threads:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+
+
+class _Beside:
+    """Writes in a thread beside this one, where there are several: one is under way while the next is got ready."""
+
+    def __init__(self, several: bool) -> None:
+        self._pool = ThreadPoolExecutor(1) if several else None
+        self._under_way: Future[None] | None = None
+
+    def __enter__(self) -> _Beside:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown()
+        if self._under_way:
+            self._under_way.result()
+
+    def write(self, file: TableFile, table: pa.Table) -> None:
+        if self._pool is None:
+            file.write(table)
+            return
+        if self._under_way:
+            self._under_way.result()
+        self._under_way = self._pool.submit(file.write, table)
 
 
 @dataclass(slots=True)
@@ -119,8 +144,13 @@ def _decide(job: Job, done: Sequence[durable.Done], final: Path, progress: Progr
     preferences: list[pa.Table] = []
     decided, drawn = job.work / "decided.arrow", job.work / "keys"
     width, starts = 1, [0]
+    threads = job.threads if job.threads > 1 else 0
+
+    def work(number: int) -> Distinct:
+        return distinct(_of_bucket(job, done, "signals", number), job.policy)
+
     with TableFile(final / "signals.parquet") as out, pa.ipc.new_file(str(decided), VERDICT) as said, drawn.open("wb") as keys:
-        for found in _each(job, done, lambda number: distinct(_of_bucket(job, done, "signals", number), job.policy)):
+        for found in _each(job, done, threads, work):
             starts.append(starts[-1] + len(found.ids))
             ids.append(found.ids)
             readings.append(found.readings)
@@ -180,10 +210,11 @@ def _write(job: Job, done: Sequence[durable.Done], every: _Every, found: _Cluste
         decisions, alike = (stack.enter_context(TableFile(final / f"{name}.parquet")) for name in ("decisions", "clusters"))
         documents = stack.enter_context(TableFile(final / "documents.parquet", sized="text"))
         dropped = stack.enter_context(TableFile(final / f"{DROPPED}.parquet", sized="text")) if job.review else None
-        for made, sizes, counted in _each(job, done, work):
+        write = stack.enter_context(_Beside(job.threads > 1)).write
+        for made, sizes, counted in _each(job, done, job.threads - 1, work):
+            write(documents, made.documents)
             decisions.write(made.decisions)
             alike.write(made.clusters)
-            documents.write(made.documents)
             if dropped is not None:
                 dropped.write(made.dropped)
             tally.count(made.decisions, sizes, made.documents, counted)

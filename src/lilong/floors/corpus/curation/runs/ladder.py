@@ -7,7 +7,6 @@ they came. Texts are read again for every rung and never held, but for passages,
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,8 +20,10 @@ import pyarrow.compute as pc
 
 from lilong.floors.corpus.curation.dedup import clusters, lines, semantic, substring
 from lilong.floors.corpus.curation.dedup.shingles import Near
+from lilong.floors.corpus.curation.runs import durable
 from lilong.floors.corpus.curation.runs.merging import SCHEMA, Documents
 from lilong.floors.corpus.curation.runs.pieces import NAMED, PIECES, Shared, beginning
+from lilong.floors.corpus.curation.runs.progress import Progress, Silent
 from lilong.floors.corpus.curation.texts import Texts
 from lilong.floors.corpus.curation.writing.tables import TableFile
 from lilong.ground.errors import BadInput
@@ -32,6 +33,10 @@ RUNGS: tuple[Rung, ...] = ("exact", "paragraphs", "lines", "near", "passages", "
 PASSAGES = pa.schema([*NAMED, ("start", pa.int64()), ("end", pa.int64()), ("of", pa.string()), ("at", pa.int64()), ("text", pa.string())])
 EMPTIED = pa.schema([*NAMED, ("step", pa.string())])
 _COUNTED = 32
+_DOING = {
+    "exact": "looking for exact copies", "paragraphs": "looking for shared paragraphs", "lines": "looking for shared lines",
+    "near": "looking for near duplicates", "passages": "looking for repeated passages", "meaning": "comparing meanings",
+}  # fmt: skip
 _UNITS: dict[str, lines.Unit] = {"paragraphs": "paragraph", "lines": "line"}
 Mask = npt.NDArray[np.bool_]
 Stream = Callable[[], Iterator[pa.Table]]
@@ -78,10 +83,12 @@ def rungs(named: Sequence[str]) -> tuple[Rung, ...]:
     return tuple(rung for rung in RUNGS if rung in named or rung == "exact")
 
 
-def climb(paths: Sequence[Path], ladder: Ladder) -> Found:
+def climb(paths: Sequence[Path], ladder: Ladder, progress: Progress | None = None) -> Found:
     """Carry out a ladder's rungs. Raises NoDocuments, BadInput, NoSuffixArrays, NoEmbeddings, NoModel, TooLarge."""
     _needed(ladder)
-    climbing = _Climbing(Documents.of(paths, [one.column for one in ladder.prefer]), ladder)
+    progress = progress or Silent()
+    progress.begin("reading what there is", 0)
+    climbing = _Climbing(Documents.of(paths, [one.column for one in ladder.prefer]), ladder, progress)
     for rung in rungs(ladder.rungs):
         climbing.step(rung)
     return climbing.found()
@@ -89,17 +96,15 @@ def climb(paths: Sequence[Path], ladder: Ladder) -> Found:
 
 def write(found: Found, out: Path) -> None:
     """The documents that are left and the tables of what was found, into a folder: all at once, when all are whole."""
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".part-") as part:
+    with durable.folder_beside(out) as part:
         for name in ("clusters", "pieces", "passages", "emptied"):
-            with TableFile(Path(part) / f"{name}.parquet") as file:
+            with TableFile(part / f"{name}.parquet") as file:
                 file.write(getattr(found, name))
-        with TableFile(Path(part) / "documents.parquet", sized="text") as file:
+        with TableFile(part / "documents.parquet", sized="text") as file:
             file.write(SCHEMA.empty_table())
             for table in found.left():
                 file.write(table)
-        for path in sorted(Path(part).iterdir()):
-            path.replace(out / path.name)
+        durable.write_json(part / "dedup.json", found.report)
 
 
 def _needed(ladder: Ladder) -> None:
@@ -117,17 +122,21 @@ class _Climbing:
 
     documents: Documents
     ladder: Ladder
+    progress: Progress
     alive: Mask = field(init=False)
     component: clusters.Rows = field(init=False)
     near: clusters.Rows = field(init=False)
     keys: clusters.Keys = field(init=False)
     stream: Stream = field(init=False)
+    sizes: npt.NDArray[np.int64] = field(init=False)
+    doing: str = ""
     giants: list[clusters.Giant] = field(default_factory=list)
     tables: dict[str, list[pa.Table]] = field(default_factory=lambda: {"pieces": [], "passages": [], "emptied": []})
     steps: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         count = self.documents.rows.num_rows
+        self.sizes = self.documents.rows.column("bytes").to_numpy().astype(np.int64)
         self.alive = np.ones(count, bool)
         self.component = self.near = np.arange(count)
         self.keys = np.zeros((count, 0), np.uint64)
@@ -135,6 +144,7 @@ class _Climbing:
 
     def step(self, rung: Rung) -> None:
         before = int(self.alive.sum())
+        self.doing = _DOING[rung]
         {
             "exact": self._exact, "paragraphs": lambda: self._pieces("paragraphs"), "lines": lambda: self._pieces("lines"),
             "near": self._near, "passages": self._passages, "meaning": self._meaning,
@@ -144,10 +154,12 @@ class _Climbing:
     def texts(self) -> Iterator[tuple[npt.NDArray[np.int64], Texts]]:
         """Rows and texts of what is left, some at a time."""
         first = 0
+        self.progress.begin(self.doing, int(self.sizes[self.alive].sum()))
         for table in self.stream():
             rows = first + np.flatnonzero(self.alive[first : first + table.num_rows])
             if len(rows):
                 yield rows, Texts.of(table.column("text").take(pa.array(rows - first)))
+                self.progress.advance(int(self.sizes[rows].sum()), len(rows))
             first += table.num_rows
 
     def _join(self, component: clusters.Rows) -> None:
@@ -270,8 +282,10 @@ class _Climbing:
 
     def left(self) -> Iterator[pa.Table]:
         first = 0
+        self.progress.begin("writing", int(self.sizes.sum()))
         for table in self.stream():
             yield table.filter(pa.array(self.alive[first : first + table.num_rows]))
+            self.progress.advance(int(self.sizes[first : first + table.num_rows].sum()), table.num_rows)
             first += table.num_rows
 
     def _report(self, why: pa.Array, tables: dict[str, pa.Table], chosen: clusters.Rows) -> dict[str, Any]:

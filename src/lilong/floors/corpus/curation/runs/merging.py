@@ -33,6 +33,14 @@ def documents(path: Path) -> Iterator[pa.Table]:
         yield _whole(pa.Table.from_batches([batch]))
 
 
+def text_bytes(path: Path) -> int:
+    """Bytes of all texts of a run's folder or of a Parquet file, as its metadata say. Raises NoDocuments."""
+    opened = _opened(path)
+    groups = (opened.metadata.row_group(number) for number in range(opened.metadata.num_row_groups))
+    at = opened.schema_arrow.names.index("text")
+    return sum(group.column(at).total_uncompressed_size for group in groups)
+
+
 @dataclass(frozen=True, slots=True)
 class Documents:
     """All documents of some runs. `rows`: id, source, uri, licence, retrieved_at, language, bytes, and the signals that were asked for."""
@@ -65,7 +73,7 @@ def _opened(path: Path) -> pq.ParquetFile:
     try:
         opened = pq.ParquetFile(file)
     except (pa.ArrowException, OSError) as problem:
-        raise NoDocuments(path=path, problem=str(problem)) from None
+        raise NoDocuments(path=path, problem=str(problem).rstrip(".")) from None
     if not {"id", "text"} <= set(opened.schema_arrow.names):
         raise NoDocuments(path=path, problem="it has no columns id and text")
     return opened

@@ -15,7 +15,7 @@ from lilong.floors.corpus.contract import LicenceNotRecognised, NoLicence, Unkno
 from lilong.floors.corpus.curation import licences, split
 from lilong.floors.corpus.curation.formats import MAX_FILE, text_format
 from lilong.floors.corpus.curation.reading.cutting import Batch, Part, Piece, Problem, batched
-from lilong.floors.corpus.curation.recipe import Recipe
+from lilong.floors.corpus.curation.recipe import Recipe, check_sources, names_apart
 
 EXCLUDED, LIMIT, TOO_LARGE, LICENCE, TAKEN_DOWN = "excluded-path", "limit", "too-large", "licence", "taken-down"
 STEPS = {EXCLUDED: "recipe", LIMIT: "recipe", LICENCE: "licence", TAKEN_DOWN: "takedown"}
@@ -58,7 +58,7 @@ class Source:
 class SourceReading:
     """The documents of sources, in the order of their names and paths, for the engine to measure.
 
-    Raises NoLicence, LicenceNotRecognised, UnknownLicence when it is made: before anything is read."""
+    Raises NoLicence, LicenceNotRecognised, UnknownLicence, BadRecipe when it is made: before anything is read."""
 
     sources: Sequence[Source]
     open_files: Callable[[Source], Files]
@@ -71,6 +71,7 @@ class SourceReading:
     """Files that could not, by ending."""
 
     def __post_init__(self) -> None:
+        check_sources(self.recipe, [one.name for one in self.sources])
         said = dict(self.recipe.licences)
         self.sources = sorted(
             (replace(one, licence=said[one.name], kind="read") if one.name in said else one for one in self.sources),
@@ -190,5 +191,5 @@ def _ending(path: str) -> str:
 
 def apart(sources: Collection[Source]) -> list[Source]:
     """Sources of several sets under names of their own: one that occurs twice gets its set's id behind it."""
-    count = Counter(source.name for source in sources)
-    return [source if count[source.name] == 1 else replace(source, name=f"{source.name}.{source.set}") for source in sources]
+    names = names_apart([(source.name, source.set) for source in sources])
+    return [replace(source, name=name) for source, name in zip(sources, names, strict=True)]

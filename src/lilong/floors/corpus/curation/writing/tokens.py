@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -27,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lilong.floors.corpus.curation.runs import durable
+from lilong.floors.corpus.curation.runs import durable, processes
 from lilong.ground.errors import BadInput, Corrupt, Unavailable
 
 SHARD_BYTES = 64 << 20
@@ -215,7 +213,7 @@ def _carried_out(tasks: list[_Task], workers: int) -> Iterator[Shard]:
     if workers == 1 or len(tasks) < 2:
         yield from map(_shard, tasks)
         return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    with processes.pool(workers) as pool:
         yield from pool.map(_shard, tasks)
 
 
