@@ -22,6 +22,7 @@ from lilong.floors.compute.contract import (
     JobState,
     KeyReused,
     NetworkForbidden,
+    PriorityForbidden,
     ReasonCode,
     SandboxTooWeak,
     told,
@@ -246,6 +247,13 @@ def test_a_job_larger_than_the_site_is_refused_with_what_there_is(house: House) 
 def test_a_member_may_not_ask_for_the_network(house: House) -> None:
     with pytest.raises(NetworkForbidden):
         submitted(house, ask(network=True), TOM)
+
+
+def test_only_who_runs_the_house_lets_a_job_go_before_everybodys(house: House) -> None:
+    with pytest.raises(PriorityForbidden, match="below 0"):
+        submitted(house, ask(priority=1), TOM)
+    assert submitted(house, ask(priority=-1), TOM).ask.priority == -1
+    assert submitted(house, ask(priority=1)).ask.priority == 1
 
 
 def test_a_stranger_may_neither_submit_nor_see_nor_cancel(house: House) -> None:

@@ -145,8 +145,9 @@ def test_a_shorter_job_fits_before_the_promised_start() -> None:
     assert changes["limit"].value == 36_000 - 1000
     assert changes["limit"].says == "It starts now with a time limit of at most 9 h 43 min instead of 20 h."
     assert changes["class"].says == "It starts now on 8 910b at lingang, 20 % dearer."
-    assert changes["priority"].value == 1
-    assert set(changes) == {"limit", "class", "priority"}
+    assert set(changes) == {"limit", "class"}  # a priority above 0 is nobody's to ask for who does not run the house
+    modest = SnapJob("job-3", "lantern-works", 20, (way(limit=72_000),), 2, priority=-5)
+    assert asked(two_nodes(LONG, replace(WIDE, priority=-2), modest), "job-3")["priority"].value == -1
 
 
 def test_another_class_that_is_free_sooner_is_told_with_its_time_and_price() -> None:

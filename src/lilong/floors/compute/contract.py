@@ -79,7 +79,7 @@ class JobAsk:
     memory_mib: int = 1024
     timeout_s: int = 3600
     attempts: int = 1  # how often it may be started in all
-    priority: int = 0  # larger goes first
+    priority: int = 0  # larger goes first; above 0 needs the permission house.manage
     network: bool = False  # outgoing network; needs the permission jobs.network
     service: bool = False  # runs until it is cancelled; ready when GET /health on `<state>/service.sock` answers 200
     key: str = ""
@@ -287,6 +287,10 @@ class KeyReused(Conflict):
 
 class NetworkForbidden(Forbidden):
     """A job with network access needs the permission 'jobs.network', which {actor} does not have in {scope}. Ask an owner of {scope}."""
+
+
+class PriorityForbidden(Forbidden):
+    """A priority above 0 goes before everybody's jobs, and needs the permission 'house.manage', which {actor} does not have. Leave it out, give those of your jobs that may wait one below 0, or ask who runs the house."""
 
 
 class AlreadySubmitted(Conflict):

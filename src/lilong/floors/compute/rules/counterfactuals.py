@@ -286,9 +286,10 @@ def _preemptible(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple
 
 
 def _sooner(snapshot: Snapshot, job: SnapJob, begins: Begins, others: tuple[Way, ...], turns: Turns) -> Iterator[Change]:
-    """With a higher priority: the lowest that does."""
+    """With a higher priority: the lowest that does, of those that anybody may ask for."""
+    most = max(job.priority, 0)
     rivals = {priority for priority, many in turns.waiting.items() if many > (priority == job.priority)} | set(turns.running)
-    steps = sorted({at + more for at in rivals for more in (0, 1) if at >= job.priority and at + more > job.priority}, reverse=True)
+    steps = sorted({at + more for at in rivals for more in (0, 1) if most >= at + more > job.priority}, reverse=True)
     found = largest(0, len(steps) - 1, lambda at: begins(Supposed(priority=steps[at])))
     if found is not None:
         says = said("It starts now with the priority {more} instead of {asked}.", more=steps[found], asked=job.priority)

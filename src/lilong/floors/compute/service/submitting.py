@@ -21,6 +21,7 @@ from lilong.floors.compute.contract import (
     NeedFailed,
     NetworkForbidden,
     OverBudget,
+    PriorityForbidden,
     Shelf,
     UseRefused,
 )
@@ -54,6 +55,8 @@ def submit(house: House, tx: Tx, actor: Actor, ask: JobAsk, given: Mapping[str, 
     house.access.require(tx, actor, "jobs.submit", ask.organisation)
     if ask.network and not house.access.allowed(tx, actor, "jobs.network", ask.organisation):
         raise NetworkForbidden(actor=actor.user, scope=ask.organisation)
+    if ask.priority > 0 and not house.access.allowed(tx, actor, "house.manage"):
+        raise PriorityForbidden(actor=actor.user)
     rules.check(ask)
     digest = rules.ask_digest(ask)
     if ask.key:
