@@ -13,7 +13,7 @@ from lilong.floors.compute.scheduler.compiled import borrowed, compiled
 from lilong.floors.compute.scheduler.fair import fairly
 from lilong.floors.compute.scheduler.fragmentation import Typical
 from lilong.floors.compute.scheduler.jobs import NEVER, WAITING, Jobs
-from lilong.floors.compute.scheduler.order import Queues, sift
+from lilong.floors.compute.scheduler.order import Queues, settle, sift
 from lilong.floors.compute.scheduler.policy import ATTAINED, BORROWERS, EASY, EASY_SHORT, FAIR, REMAINING, RESERVE, SKIP, STRICT, Rules
 from lilong.floors.compute.scheduler.preempt import keep_its_own, let_go, list_victims, make_room, rank
 from lilong.floors.compute.scheduler.reserve import look_reserving
@@ -34,6 +34,8 @@ def look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules, 
     s, h, b, q, t, T = borrowed(s), borrowed(h), borrowed(b), borrowed(q), borrowed(t), borrowed(T)
     q.cycles[0] += 1
     forget_turns(T)
+    if T.terms[0].bounds != 0:
+        settle(q, b, pool)  # turns go by who ends when
     if r.order == FAIR:
         for k in range(fairly(T, h, b, q, pool, now, q.victims)):
             q.waiting[q.base[pool] + k] = q.victims[k]
