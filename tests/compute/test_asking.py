@@ -88,7 +88,7 @@ def test_a_job_that_waits_is_told_why_and_what_would_make_it_start(house: House)
     found = asked(house, late)
     assert (found.code, found.ahead and found.ahead.own) == (ReasonCode.WOULD_DELAY, (wide.id,))
     changes = {change.dimension: change for change in found.would_start}
-    assert set(changes) == {"limit", "class", "priority"}
+    assert set(changes) == {"limit", "class"}
     assert changes["limit"].value < 3600
     assert changes["class"].value == {"site": "lingang", "accelerator": "910b"}
     assert changes["class"].costlier_pct is not None and changes["class"].costlier_pct < -50
