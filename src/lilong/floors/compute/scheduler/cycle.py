@@ -49,7 +49,6 @@ def look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules, 
     if started > 0:
         sift(q, b, pool, r.backfill == EASY_SHORT)
     q.seen[pool], q.seen_in[pool] = q.waits[pool], q.cycles[2]
-    forget_turns(T)
     return started
 
 

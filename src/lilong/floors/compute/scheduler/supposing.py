@@ -75,14 +75,14 @@ class Supposing:
         self._scratch = copied(self._state), self._queue.copied()
 
     def _who_block(self) -> dict[int, None]:
-        """Those whom others may not delay, in their order: who has a promise or may have the turn for a quota, or, where nobody may be overtaken,
+        """Those whom others may not delay, in their order: who has a promise or the turn for a quota, or, where nobody may be overtaken,
         who is first.
         """
         rows, line = self._queue.book.jobs.job, list(self.line)
         if self.opened.policy.backfill == "none":
             first = np.flatnonzero(rows.why[line] != Reason.QUOTA)[:1]
         else:
-            first = np.flatnonzero((rows.reserved[line] < NEVER) | (rows.why[line] == Reason.QUOTA))
+            first = np.flatnonzero((rows.reserved[line] < NEVER) | np.isin(line, self._queue.tenants.line - 1))
         return dict.fromkeys(line[at] for at in first.tolist())
 
     def counterfactuals(self, job_id: str, others: Sequence[Way] = (), timeout: int | None = None) -> list[Change]:

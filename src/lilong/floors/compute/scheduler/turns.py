@@ -79,7 +79,7 @@ def _delays(T: Tenants, b: Jobs, job: int, where: int, amount: int, until: int) 
 
 @compiled
 def forget_turns(T: Tenants) -> None:
-    """They are worked out anew in each look."""
+    """They are worked out anew in each look; until the next one they tell who had them."""
     if T.terms[0].turns > 0:
         T.line[:] = 0
         T.terms[0].turns = 0
