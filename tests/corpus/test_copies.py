@@ -98,7 +98,9 @@ def test_what_a_publisher_says_of_its_files_as_it_publishes_them_counts(house: H
 
     name = f"{LANTERN}/for-all"
     house.port(Hub).publish(SYSTEM, Kind.DATASET, name, {"a.parquet": copied.digest}, "said", then, private=False)  # type: ignore[type-abstract]
+    before = head(house, OPEN)
     committed(house, OPEN, copied)
+    assert head(house, OPEN) != before
 
 
 def counted(house: House, work: Callable[[], object]) -> int:

@@ -24,7 +24,8 @@ from lilong.floors.corpus.curation import recipe
 from lilong.floors.corpus.curation.dedup import shingles
 from lilong.floors.corpus.curation.texts import Texts
 from lilong.floors.corpus.curation.versions import publishing
-from lilong.floors.corpus.work import main
+from lilong.floors.corpus.work import VERBS
+from lilong.ground.work import carry_out, one_of
 from tests.corpus import texts
 
 PACKAGES = ["python3-doc", "postgresql-doc", "manpages", "manpages-zh", "debian-reference-en", "debian-reference-zh-cn"]
@@ -61,7 +62,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             (folder / "in" / "sources").mkdir()
             for name, path in (sources if isinstance(sources, dict) else {"set-1": sources}).items():
                 (folder / "in" / "sources" / name).symlink_to(path)
-        code = main([verb])
+        code = carry_out(one_of(VERBS, [verb]))
         return Done(code, capsys.readouterr().err.strip(), folder / "out")
 
     return run

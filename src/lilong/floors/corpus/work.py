@@ -25,8 +25,7 @@ from lilong.floors.corpus.backends.source_set import ArchiveFiles, Backend, Fetc
 from lilong.floors.corpus.contract import EmptyCorpus, PackagesUnreachable, Without
 from lilong.floors.corpus.curation.licences import NO_ASSERTION
 from lilong.ground import seams
-from lilong.ground.errors import BadInput, LilongError
-from lilong.ground.work import Workspace
+from lilong.ground.work import Workspace, carry_out, one_of
 
 if TYPE_CHECKING:
     from lilong.floors.corpus.curation.versions.sources import Source
@@ -210,18 +209,5 @@ def _versions() -> dict[str, str]:
 
 VERBS = {"fetch": fetch, "build": build}
 
-
-def main(words: list[str]) -> int:
-    """Runs one verb in the workspace that the compute floor gave. Answers the exit code."""
-    try:
-        if len(words) != 1 or words[0] not in VERBS:
-            raise BadInput(field="verb", problem=f"{' '.join(words)!r} is none", way_out=f"Use one of: {', '.join(VERBS)}.")
-        VERBS[words[0]](Workspace.here())
-    except LilongError as error:
-        print(f"{error.code()}: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(carry_out(one_of(VERBS, sys.argv[1:])))

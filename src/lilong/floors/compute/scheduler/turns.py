@@ -111,10 +111,9 @@ def keep_turn(T: Tenants, h: Any, b: Jobs, r: Rules, job: int) -> None:
             home, amount = T.home[b.job[job].tenant, where], devices if devices > 0 else cores
             if amount <= T.common[home, where]:
                 if T.line[home, where] == 0:
-                    T.line[home, where], T.beside[home, where] = 1 + job, amount
-                    T.until[home, where] = -UNBOUNDED if r.backfill == STRICT else NOT_KNOWN  # nobody passes
-                    if r.backfill == STRICT:
-                        T.beside[home, where] = 0
+                    nobody_passes = r.backfill == STRICT
+                    T.line[home, where], T.beside[home, where] = 1 + job, (0 if nobody_passes else amount)
+                    T.until[home, where] = -UNBOUNDED if nobody_passes else NOT_KNOWN
                     T.terms[0].turns += 1
                 return
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from lilong.ground.errors import LilongError
-from lilong.ground.work import Workspace
+from lilong.ground.work import Workspace, carry_out
 
 _ROWS = 1_024
 
@@ -40,14 +38,5 @@ def _batches(file: Path) -> Iterator[tuple[list[str], object]]:
             yield table.column("id").to_pylist(), table.column("text")
 
 
-def main() -> int:
-    try:
-        make(Workspace.here())
-    except LilongError as error:
-        print(f"{error.code()}: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(carry_out(make))

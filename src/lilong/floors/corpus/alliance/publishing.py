@@ -10,15 +10,13 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lilong.floors.corpus.alliance import runs
 from lilong.floors.corpus.alliance.shapes import RunNotUsable
 from lilong.floors.corpus.contract import NoLicence
-from lilong.ground.errors import LilongError
-from lilong.ground.work import Workspace
+from lilong.ground.work import Workspace, carry_out
 
 if TYPE_CHECKING:
     from lilong.floors.corpus.curation.versions.sources import Source
@@ -293,14 +291,5 @@ def _of_sources(folder: Path, sources: list[Source], spec: dict[str, Any]) -> li
     return found
 
 
-def main() -> int:
-    try:
-        publish(Workspace.here())
-    except LilongError as error:
-        print(f"{error.code()}: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(carry_out(publish))
