@@ -163,6 +163,17 @@ def representatives(component: Rows, documents: pa.Table, prefer: Sequence[Prefe
     return answer
 
 
+def bands_shared(chosen: Rows, bands: int, band: Band) -> npt.NDArray[np.int16]:
+    """For each row in how many bands its key is that of the row that speaks for it, and not 0: in all, where it is itself."""
+    others = np.flatnonzero(chosen != np.arange(len(chosen)))
+    shared = np.full(len(chosen), bands, np.int16)
+    shared[others] = 0
+    for number in range(bands if len(others) else 0):
+        keys = band(number)
+        shared[others] += (keys[others] == keys[chosen[others]]) & (keys[others] != 0)
+    return shared
+
+
 def _rank(documents: pa.Table, one: Preference, rows: Rows) -> Rows:
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -195,11 +206,7 @@ def tabulate(documents: pa.Table, component: Rows, bands: int, band: Band, prefe
     ids = documents.column("id").combine_chunks()
     rows = np.arange(len(component))
     others = np.flatnonzero(chosen != rows)
-    shared = np.zeros(len(component), np.int16)
-    for number in range(bands):
-        keys = band(number)
-        shared[others] += (keys[others] == keys[chosen[others]]) & (keys[others] != 0)
-    shared[chosen == rows] = bands
+    shared = bands_shared(chosen, bands, band)
     same = np.asarray(_equal(ids, chosen, others), bool)
     shared[others[same]] = bands
     why = np.zeros(len(component), np.int8)

@@ -34,6 +34,7 @@ READING = ("_source", "_uri", "_licence", "_retrieved_at", "_format")
 PROBLEMS = pa.schema(
     [(name, pa.string()) for name in ("source", "uri", "reason", "problem")] + [("lost", pa.bool_()), ("skipped", pa.bool_())]
 )
+_TEXTS = 8  # buckets of texts to one of signals
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -106,6 +107,11 @@ def bucket_of(ids: npt.NDArray[np.uint8], buckets: int) -> npt.NDArray[np.int64]
     return first * buckets >> 16
 
 
+def buckets_of_signals(buckets: int) -> int:
+    """In how many buckets signals lie where texts lie in `buckets`: each is some of theirs in a row, for a row is far smaller."""
+    return max(1, buckets // _TEXTS)
+
+
 def first_of(batch: Batch) -> str:
     return f"{batch.parts[0].source}: {batch.parts[0].uri}" if batch.parts else "(nothing)"
 
@@ -119,13 +125,10 @@ def _written(documents: pa.RecordBatch, measured: Measured, problems: list[Probl
     keys = pa.FixedSizeListArray.from_arrays(pa.array(measured.keys.reshape(-1)), measured.keys.shape[1])
     sizes = pc.binary_length(documents.column("text")).cast(pa.int64())
     signals = {"id": named, **measured.signals, KEYS: keys, "_bytes": sizes, **reading}
-    texts = {"id": named, **{name: documents.column(name) for name in documents.schema.names}, "rewritten": measured.rewritten}
-    places = bucket_of(ids, task.buckets)
+    texts = {"id": named, **{name: documents.column(name) for name in documents.schema.names}, "text": measured.rewritten, "_bytes": sizes}
     folder = task.folder / "batches"
-    files = {
-        "signals": _write(folder, pa.table(signals), places, task.buckets),
-        "texts": _write(folder, pa.table(texts), places, task.buckets),
-    }
+    kinds = {"signals": (signals, buckets_of_signals(task.buckets)), "texts": (texts, task.buckets)}
+    files = {kind: _write(folder, pa.table(table), bucket_of(ids, buckets), buckets) for kind, (table, buckets) in kinds.items()}
     if problems:
         rows = [(one.source, one.uri, one.reason, one.problem, one.lost, one.skipped) for one in problems]
         table = pa.table(
@@ -136,16 +139,16 @@ def _written(documents: pa.RecordBatch, measured: Measured, problems: list[Probl
 
 
 def _write(folder: Path, table: pa.Table, places: npt.NDArray[np.int64], buckets: int) -> str:
-    """An Arrow file with a record batch for each bucket, so that a bucket can be read without the others."""
+    """An Arrow file with a record batch for each bucket, so that a bucket can be read without the others. Not compressed: a bucket has a few
+    rows of a batch, and to begin a column anew takes more time, and room, than that would save."""
     order = np.argsort(places, kind="stable")
     bounds = np.searchsorted(places[order], np.arange(buckets + 1))
-    ordered = table.take(pa.array(order)).combine_chunks()
-    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    ordered = one_batch(table.take(pa.array(order)))
 
     def fill(file: IO[bytes]) -> None:
-        with pa.ipc.new_file(file, table.schema, options=options) as writer:
+        with pa.ipc.new_file(file, table.schema) as writer:
             for bucket in range(buckets):
-                writer.write_batch(one_batch(ordered.slice(bounds[bucket], bounds[bucket + 1] - bounds[bucket])))
+                writer.write_batch(ordered.slice(bounds[bucket], bounds[bucket + 1] - bounds[bucket]))
 
     return durable.write_named(folder, fill)
 

@@ -71,7 +71,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """`dropped`: id and text, SHOWN_BYTES of it at most, of each different text that is not kept."""
+    """`dropped`: id and text, SHOWN_BYTES of it at most, of each different text that is not kept, where they are to be reviewed."""
 
     decisions: pa.Table
     clusters: pa.Table
@@ -81,7 +81,7 @@ class Tables:
 
 def distinct(rows: pa.Table, policy: Policy) -> Distinct:
     """Decide about each different text among the rows of the batches' signals."""
-    rows = _sorted(rows, "_")
+    rows = rows.take(_order(rows, "_"))
     ids = ids_of(rows)
     first = _firsts(ids)
     readings = np.diff(np.flatnonzero(np.append(first, True)))
@@ -107,35 +107,36 @@ class _Rows:
     within: npt.NDArray[np.int64]
 
 
-def tables(rows: pa.Table, verdict: pa.Table, placed: Placed) -> tuple[Tables, pa.Array]:
+def tables(rows: pa.Table, verdict: pa.Table, placed: Placed, review: bool) -> tuple[Tables, pa.Array]:
     """The rows of the tables from the rows of the batches' texts, a decision for each reading; and each reading's bytes."""
-    rows = _sorted(rows, "")
+    order, texts = _order(rows, ""), rows.column("text").combine_chunks()
+    rows = rows.drop_columns(["text"]).take(order)
     ids = ids_of(rows)
     first = _firsts(ids)
     some = _Rows(rows, as_hex(ids), first, np.cumsum(first) - 1)
     verdict = verdict.take(pa.array(some.within))
     decisions = _decided(some, verdict, placed)
-    text = pc.coalesce(rows.column("rewritten"), rows.column("text"))
     cluster = as_hex(placed.cluster[some.within])
-    columns = {"id": some.ids, "text": text, "language": verdict.column("language"), "cluster": cluster}
-    kept = pa.table({name: columns[name] if name in columns else rows.column(name) for name in DOCUMENT}).filter(decisions.column("keep"))
-    sizes = rows.column("_bytes") if "_bytes" in rows.column_names else pc.binary_length(rows.column("text"))
-    lost = pc.and_not(pa.array(first), decisions.column("keep"))
-    dropped = pa.table({"id": some.ids, "text": text}).filter(lost)
-    return Tables(decisions, _shared(some, placed), kept, dropped.set_column(1, "text", _shortened(dropped.column("text")))), sizes
+    columns = {"id": some.ids, "language": verdict.column("language"), "cluster": cluster}
+    keep = decisions.column("keep").combine_chunks()
+    lost = pa.array(first & review & ~keep.to_numpy(zero_copy_only=False))
+    kept = pa.table({name: columns[name] if name in columns else rows.column(name) for name in DOCUMENT if name != "text"}).filter(keep)
+    kept = kept.add_column(DOCUMENT.index("text"), "text", texts.take(order.filter(keep)))
+    dropped = pa.table({"id": some.ids.filter(lost), "text": _shortened(texts.take(order.filter(lost)))})
+    return Tables(decisions, _shared(some, placed), kept, dropped), rows.column("_bytes")
 
 
-def _shortened(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+def _shortened(texts: pa.Array) -> pa.Array:
     long = pc.greater(pc.binary_length(texts), SHOWN_BYTES)
     cut = [one.as_py().encode()[:SHOWN_BYTES].decode("utf-8", "ignore") for one in texts.filter(long)]
-    return pc.replace_with_mask(texts.combine_chunks(), long.combine_chunks(), pa.array(cut, texts.type)) if cut else texts
+    return pc.replace_with_mask(texts, long, pa.array(cut, texts.type)) if cut else texts
 
 
-def _sorted(rows: pa.Table, mark: str) -> pa.Table:
-    order = [("id", "ascending"), (f"{mark}source", "ascending"), (f"{mark}uri", "ascending")]
+def _order(rows: pa.Table, mark: str) -> pa.Array:
+    keys = [("id", "ascending"), (f"{mark}source", "ascending"), (f"{mark}uri", "ascending")]
     if PLACE in rows.column_names:
-        order.append((PLACE, "ascending"))
-    return rows.sort_by(order).combine_chunks()
+        keys.append((PLACE, "ascending"))
+    return pc.sort_indices(rows.select([name for name, _ in keys]), sort_keys=keys)
 
 
 def _decided(some: _Rows, verdict: pa.Table, placed: Placed) -> pa.Table:
@@ -192,7 +193,8 @@ def ids_of(rows: pa.Table) -> Ids:
 def _firsts(ids: Ids) -> Mask:
     """Of rows sorted by id, which one is the first of its id."""
     first = np.ones(len(ids), bool)
-    first[1:] = (ids[1:] != ids[:-1]).any(axis=1)
+    words = np.ascontiguousarray(ids).view(np.uint64)
+    first[1:] = (words[1:] != words[:-1]).any(axis=1)
     return first
 
 

@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ import pyarrow as pa
 from lilong.floors.corpus.curation.dedup import clusters
 from lilong.floors.corpus.curation.policies.policy import Policy
 from lilong.floors.corpus.curation.runs import batch, durable
-from lilong.floors.corpus.curation.runs.bucket import VERDICT, Distinct, Ids, Mask, Placed, Tables, bands_shared, distinct, tables
+from lilong.floors.corpus.curation.runs.bucket import VERDICT, Distinct, Ids, Mask, Placed, Tables, distinct, tables
 from lilong.floors.corpus.curation.runs.profiles import Profile
 from lilong.floors.corpus.curation.runs.progress import Progress
 from lilong.floors.corpus.curation.runs.report import Tally
@@ -92,7 +93,7 @@ class _Batches:
             if number == len(opened) < self._most:
                 opened.append(reader)
             found.append(reader.get_batch(bucket))
-        return pa.Table.from_batches(found)
+        return pa.Table.from_batches(found).combine_chunks()
 
 
 def _may_be_open() -> int:
@@ -108,9 +109,9 @@ def _may_be_open() -> int:
     return most
 
 
-def _each(job: Job, done: Sequence[durable.Done], threads: int, work: Callable[[int], T]) -> Iterator[T]:
+def _each(buckets: int, threads: int, work: Callable[[int], T]) -> Iterator[T]:
     """`work` of every bucket, in order, in so many threads besides this one; some are done before they are asked for."""
-    numbers = range(job.buckets if done else 0)
+    numbers = range(buckets)
     if not threads:
         yield from map(work, numbers)
         return
@@ -150,14 +151,40 @@ class _Beside:
 
 
 @dataclass(slots=True)
+class _Keys:
+    """The (n, k) keys of every different text, on disk: a band at a time is in memory."""
+
+    path: Path
+    bands: int = 0
+    counts: list[int] = field(default_factory=list)  # of texts, bucket by bucket
+
+    def write(self, file: IO[bytes], keys: npt.NDArray[np.uint64]) -> None:
+        """Of one more bucket, band by band."""
+        self.bands = keys.shape[1]
+        self.counts.append(len(keys))
+        file.write(np.ascontiguousarray(keys.T).data)
+
+    def band(self, number: int) -> npt.NDArray[np.uint64]:
+        """The (n,) keys of a band."""
+        found = np.empty(sum(self.counts), np.uint64)
+        start = 0
+        with self.path.open("rb") as file:
+            for count in self.counts:
+                file.seek(8 * (start * self.bands + number * count))
+                file.readinto(found[start : start + count].data)
+                start += count
+        return found
+
+
+@dataclass(slots=True)
 class _Every:
-    """Of every different text, sorted by id, what `bucket.Distinct` says, the keys on disk; and a file with a record batch per bucket of what
-    was decided (VERDICT)."""
+    """Of every different text, sorted by id, what `bucket.Distinct` says; and a file with a record batch per bucket of
+    texts of what was decided (VERDICT)."""
 
     ids: Ids  # (n, 32)
-    starts: list[int]  # of each bucket, and the end
+    starts: npt.NDArray[np.int64]  # of each bucket of texts, and the end
     readings: npt.NDArray[np.int64]
-    keys: npt.NDArray[np.uint64]  # (n, k), on disk
+    keys: _Keys
     preferences: pa.Table
     decided: Path
 
@@ -170,8 +197,8 @@ def _decide(job: Job, done: Sequence[durable.Done], final: Path, progress: Progr
     """Decide about each different text, and write signals.parquet."""
     ids, readings = [np.zeros((0, 32), np.uint8)], [np.zeros(0, np.int64)]
     preferences: list[pa.Table] = []
-    decided, drawn = job.work / "decided.arrow", job.work / "keys"
-    width, starts = 1, [0]
+    decided, keys = job.work / "decided.arrow", _Keys(job.work / "keys")
+    buckets = batch.buckets_of_signals(job.buckets)
     threads = job.threads if job.threads > 1 else 0
 
     batches = _Batches(job, done, "signals")
@@ -179,50 +206,54 @@ def _decide(job: Job, done: Sequence[durable.Done], final: Path, progress: Progr
     def work(number: int) -> Distinct:
         return distinct(batches.rows(number), job.policy)
 
-    with TableFile(final / "signals.parquet") as out, pa.ipc.new_file(str(decided), VERDICT) as said, drawn.open("wb") as keys:
-        for found in _each(job, done, threads, work):
-            starts.append(starts[-1] + len(found.ids))
+    with TableFile(final / "signals.parquet") as out, pa.ipc.new_file(str(decided), VERDICT) as said, keys.path.open("wb") as drawn:
+        for number, found in enumerate(_each(buckets if done else 0, threads, work)):
             ids.append(found.ids)
             readings.append(found.readings)
-            width = found.keys.shape[1]
-            found.keys.tofile(keys)
+            keys.write(drawn, found.keys)
             if job.policy.prefer:
                 preferences.append(found.preferences)
-            said.write_batch(batch.one_batch(found.verdict))
+            verdict, each = batch.one_batch(found.verdict), job.buckets // buckets
+            bounds = _starts(found.ids, job.buckets)[number * each : (number + 1) * each + 1].tolist()
+            for start, end in pairwise(bounds):
+                said.write_batch(verdict.slice(start, end - start))
             out.write(found.signals)
             progress.advance(len(found.ids), len(found.ids))
     every = np.concatenate(ids)
-    mapped = np.memmap(drawn, np.uint64, "r", shape=(len(every), width)) if len(every) else np.zeros((0, width), np.uint64)
     told = pa.concat_tables(preferences).combine_chunks() if preferences else pa.table({})
-    return _Every(every, starts, np.concatenate(readings), mapped, told, decided)
+    return _Every(every, _starts(every, job.buckets), np.concatenate(readings), keys, told, decided)
+
+
+def _starts(ids: Ids, buckets: int) -> npt.NDArray[np.int64]:
+    """Of sorted ids, where each bucket begins, and the end."""
+    return np.searchsorted(batch.bucket_of(ids, buckets), np.arange(buckets + 1)).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class _Clusters:
-    """Of every different text: the first one of its cluster, the one that speaks for it, and how many readings the cluster has."""
+    """Of every different text: the first one of its cluster, the one that speaks for it, how many bands they share, and how many readings the
+    cluster has."""
 
     component: npt.NDArray[np.int64]
     representative: npt.NDArray[np.int64]
+    shared: npt.NDArray[np.int16]
     sizes: npt.NDArray[np.int64]
 
 
 def _cluster(job: Job, every: _Every) -> _Clusters:
     """Near duplicates among the texts that the policy keeps."""
-    component, _ = clusters.components(every.count, every.keys.shape[1], lambda band: every.keys[:, band])
+    component, _ = clusters.components(every.count, every.keys.bands, every.keys.band)
     chosen = clusters.representatives(component, every.preferences, job.policy.prefer)
+    shared = clusters.bands_shared(chosen, every.keys.bands, every.keys.band)
     sizes = np.bincount(component, every.readings, every.count).astype(np.int64)[component]
-    return _Clusters(component, chosen, sizes)
+    return _Clusters(component, chosen, shared, sizes)
 
 
 def _placed(every: _Every, found: _Clusters, start: int, end: int) -> Placed:
     """The texts from `start` to `end` among their near duplicates."""
-    other = found.representative[start:end]
+    other, own = found.representative[start:end], slice(start, end)
     moved: Mask = other != np.arange(start, end)
-    shared = np.full(end - start, every.keys.shape[1], np.int16)
-    rows = np.flatnonzero(moved)
-    shared[rows] = bands_shared(every.keys[rows + start], every.keys[other[rows]])
-    sizes = found.sizes[start:end]
-    return Placed(every.ids[found.component[start:end]], every.ids[other], moved, sizes, shared, every.keys.shape[1])
+    return Placed(every.ids[found.component[own]], every.ids[other], moved, found.sizes[own], found.shared[own], every.keys.bands)
 
 
 def _write(job: Job, done: Sequence[durable.Done], every: _Every, found: _Clusters, final: Path, tally: Tally, progress: Progress) -> None:
@@ -230,11 +261,11 @@ def _write(job: Job, done: Sequence[durable.Done], every: _Every, found: _Cluste
     batches = _Batches(job, done, "texts")
 
     def work(number: int) -> tuple[Tables, npt.NDArray[np.int64], dict[str, int]]:
-        start, end = every.starts[number], every.starts[number + 1]
+        start, end = every.starts[number : number + 2].tolist()
         placed = _placed(every, found, start, end)
         with pa.OSFile(str(every.decided)) as said:
             verdict = pa.Table.from_batches([pa.ipc.open_file(said).get_batch(number)])
-        made, sizes = tables(batches.rows(number), verdict, placed)
+        made, sizes = tables(batches.rows(number), verdict, placed, job.review)
         return made, sizes, placed.counts(every.ids[start:end])
 
     with ExitStack() as stack:
@@ -242,7 +273,7 @@ def _write(job: Job, done: Sequence[durable.Done], every: _Every, found: _Cluste
         documents = stack.enter_context(TableFile(final / "documents.parquet", sized="text"))
         dropped = stack.enter_context(TableFile(final / f"{DROPPED}.parquet", sized="text")) if job.review else None
         write = stack.enter_context(_Beside(job.threads > 1)).write
-        for made, sizes, counted in _each(job, done, job.threads - 1, work):
+        for made, sizes, counted in _each(job.buckets if done else 0, job.threads - 1, work):
             write(documents, made.documents)
             decisions.write(made.decisions)
             alike.write(made.clusters)

@@ -59,8 +59,8 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """n documents' signals by name, n rows each; their texts as they are to be written (null where as they were read); and (n, k) keys,
-    0 for none: documents that share one are near duplicates."""
+    """n documents' signals by name, n rows each; their texts as they are to be written; and (n, k) keys, 0 for none: documents
+    that share one are near duplicates."""
 
     signals: dict[str, pa.Array]
     rewritten: pa.Array
@@ -128,7 +128,6 @@ def open_measurer(setup: Setup) -> Measurer:
     """A measurer for this process."""
     import numpy as np
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     from lilong.floors.corpus.curation import personal
     from lilong.floors.corpus.curation.dedup.shingles import Near
@@ -149,10 +148,8 @@ def open_measurer(setup: Setup) -> Measurer:
         keys = near.keys(rewritten)  # FineWeb, too, looks for near duplicates in what C4 has left
         if setup.mask:
             rewritten = personal.masked(rewritten, personal.find(rewritten), setup.mask)
-        written = _column(rewritten)
-        changed = pc.if_else(pc.equal(written, column), pa.scalar(None, pa.large_string()), written)
         signals = {name: pa.array(np.ascontiguousarray(value)) for name, value in values.items()}
-        return Measured(signals, changed, keys)
+        return Measured(signals, _column(rewritten), keys)
 
     return measured
 

@@ -85,13 +85,11 @@ def signals(table: pa.Table, shared: Shared) -> pa.Table:
 
 def texts(table: pa.Table, shared: Shared) -> pa.Table:
     """A batch's texts, parted by id; those that the policy drops have gone, so that they need not travel."""
-    rows, measured = _read(shared, table, "texts_file"), _read(shared, table, "signals_file")
-    text, nothing = pc.coalesce(rows.column("rewritten"), rows.column("text")), pa.scalar(None, pa.large_string())
+    rows = _read(shared, table, "texts_file")
     if not shared.review:
-        lost = ~decide(shared.policy, measured).keep
-        text = pc.replace_with_mask(text.combine_chunks(), pa.array(lost), nothing)
-    columns = {name: rows.column(name) for name in rows.column_names} | {"text": text, "_bytes": measured.column("_bytes")}
-    rows = pa.table(columns | {"rewritten": pa.nulls(rows.num_rows, pa.large_string())})
+        lost, nothing = ~decide(shared.policy, _read(shared, table, "signals_file")).keep, pa.scalar(None, pa.large_string())
+        text = pc.replace_with_mask(rows.column("text").combine_chunks(), pa.array(lost), nothing)
+        rows = rows.set_column(rows.column_names.index("text"), "text", text)
     return _parted(rows, table, shared)
 
 
@@ -213,7 +211,7 @@ def written(table: pa.Table, shared: Shared, files: dict[int, tuple[str, str, in
     ids = bucket.ids_of(found)
     near = _placed(found, ids, _opened(shared, places) if places else None, start)
     verdict = found.select(bucket.VERDICT.names)
-    made, sizes = bucket.tables(table.drop_columns([PART]), verdict, near)
+    made, sizes = bucket.tables(table.drop_columns([PART]), verdict, near, shared.review)
     tally = Tally()
     tally.count(made.decisions, sizes, made.documents, near.counts(ids))
     wanted = ("decisions", "clusters", "documents", *(["dropped"] if shared.review else []))
