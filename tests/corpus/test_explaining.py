@@ -67,6 +67,16 @@ def test_a_document_is_named_as_the_table_shows_it_and_namesakes_are_told_apart(
         results.explain("page.txt")
 
 
+def test_an_id_may_be_given_in_capitals_and_namesakes_in_one_source_by_their_ids(given: Path) -> None:
+    lines = [json.dumps({"text": text, "id": "same"}) + "\n" for text in ("One short note.", "Another short note.")]
+    (given / "twice.jsonl").write_text("".join(lines))
+    results = curated(given)
+    with pytest.raises(SeveralPlaces, match="Give one of these ids") as told:
+        results.explain("harbour/twice.jsonl#same")
+    for identity in str(told.value).split(": ")[1].split(". ")[0].split(", "):
+        assert str(results.explain(identity.upper())["id"]).startswith(identity)
+
+
 def test_where_the_input_is_gone_or_has_changed_that_is_said(given: Path) -> None:
     results = curated(given)
     (given / "page.txt").write_text("Another page.")

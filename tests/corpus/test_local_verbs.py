@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import pty
@@ -123,6 +124,59 @@ def test_the_texts_that_are_dropped_are_written_for_review(place: Path, tmp_path
     done = said("curate", tmp_path / "in.jsonl", "--profile", "docs", "--out", tmp_path / "out", "--workers", 1, "--review")
     assert done.exit_code == 0, done.output
     assert "Too short." in pq.read_table(tmp_path / "out" / "dropped.parquet").column("text").to_pylist()
+
+
+PLANTED = "Which of the lights on the northern mole is lit at noon, when fog comes in over the shallow water, and who has to light it?"
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a document that holds PLANTED."""
+    at = tmp_path_factory.mktemp("planted")
+    draw = random.Random(4)
+    texts = [prose(draw, 20), f"{prose(draw, 9)}\n{PLANTED}\n{prose(draw, 9)}"]
+    (at / "notes.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    assert said("curate", at / "notes.jsonl", "--profile", "docs", "--out", at / "run", "--workers", 1).exit_code == 0
+    return at / "run"
+
+
+def _records(*records: object) -> bytes:
+    return b"".join(json.dumps(one).encode() + b"\n" for one in records)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "item"),
+    [
+        ("set.txt", PLANTED.encode(), "set.txt#1"),
+        ("set.txt.gz", gzip.compress(PLANTED.encode()), "set.txt.gz#1"),
+        ("set.html", f"<p>{PLANTED.replace(' ', ' <b></b>')}</p>".encode(), "set.html#1"),
+        ("set.jsonl.gz", gzip.compress(_records({"id": "t/1", "question": PLANTED})), "set.jsonl.gz#t/1"),
+        ("names.jsonl", _records({"name": PLANTED}, {"name": "another"}), "names.jsonl#" + PLANTED[:80] + ".1"),
+        ("subjects.jsonl", _records({"name": "harbours", "q": PLANTED}, {"name": "harbours", "q": "?"}), "subjects.jsonl#harbours.1"),
+    ],
+)
+def test_an_item_is_found_in_whatever_form_the_set_comes(planted: Path, tmp_path: Path, name: str, content: bytes, item: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    found = json.loads(said("decontaminate", "--against", tmp_path / name, "--run", planted, "--json").stdout)
+    assert {one["item"] for one in found["matches"]} == {item} and found["contaminated"] == 1
+
+
+def test_a_subject_that_many_items_share_is_no_text_of_theirs(planted: Path, tmp_path: Path) -> None:
+    subject = " ".join(PLANTED.split()[2:9])
+    (tmp_path / "set.jsonl").write_bytes(_records(*({"name": subject, "q": f"How many boats came in on day {day}?"} for day in range(3))))
+    found = json.loads(said("decontaminate", "--against", tmp_path / "set.jsonl", "--run", planted, "--json").stdout)
+    assert (found["items"], found["items_found"]) == (3, 0)
+
+
+def test_items_that_are_too_short_to_be_looked_for_are_told(planted: Path, tmp_path: Path) -> None:
+    (tmp_path / "set.jsonl").write_bytes(_records({"q": "Who lit it?"}, {"q": PLANTED}))
+    told = said("decontaminate", "--against", tmp_path / "set.jsonl", "--run", planted).stdout
+    assert "1 of 2 items stand in 1 of 2 documents." in told and "1 item is too short to be looked for" in told
+
+
+def test_a_set_that_cannot_be_read_is_no_clean_one(planted: Path, tmp_path: Path) -> None:
+    (tmp_path / "set.txt.gz").write_bytes(gzip.compress(PLANTED.encode())[:40])
+    assert "The evaluation set" in str(error("decontaminate", "--against", tmp_path / "set.txt.gz", "--run", planted))
 
 
 def test_dedup_tells_what_it_does_and_what_it_left(place: Path) -> None:

@@ -11,6 +11,7 @@ import click
 
 from lilong.cli_kit import harmless, show
 from lilong.floors.corpus.commands.curation import as_json, no_file_in_its_way, of_run, to_folder, working
+from lilong.floors.corpus.contract import OVERLAP_CHARACTERS, OVERLAP_LEAST_WORDS
 from lilong.floors.corpus.curation.runs.progress import size
 from lilong.ground.errors import BadInput, NotFound
 
@@ -123,7 +124,7 @@ def contains(text: str, folder: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--against", type=_PATH, required=True, help="The evaluation set: JSON lines, Parquet, or text files.")
+@click.option("--against", type=_PATH, required=True, help="The evaluation set: JSON lines, Parquet, or documents.")
 @of_run
 @to_folder("Folder for the documents without those that match, and the table of matches.")
 @as_json
@@ -139,6 +140,10 @@ def decontaminate(against: Path, folder: Path, out: Path | None, as_json: bool) 
     click.echo(
         f"{found['items_found']:,} of {found['items']:,} items stand in {found['contaminated']:,} of {found['documents']:,} documents."
     )
+    if found["items_too_short"]:
+        count = found["items_too_short"]
+        say = "item is" if count == 1 else "items are"
+        click.echo(f"{count:,} {say} too short to be looked for, with fewer than {OVERLAP_LEAST_WORDS} words and {OVERLAP_CHARACTERS} letters.")
     if found["matches"]:
         show(found["matches"][:_SHOWN], False, _ITEMS)
     if len(found["matches"]) > _SHOWN:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -13,27 +12,25 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from lilong.floors.corpus.curation.contamination import Answer, Builder, EvaluationSet, Index
 from lilong.floors.corpus.curation.dedup.shingles import Near
 from lilong.floors.corpus.curation.dedup.standing import Contribution, Standing
-from lilong.floors.corpus.curation.reading import cutting, inputs
 from lilong.floors.corpus.curation.runs import durable
 from lilong.floors.corpus.curation.runs.engine import REPORT
+from lilong.floors.corpus.curation.runs.items import items_in
 from lilong.floors.corpus.curation.runs.ladder import Ladder, climb, write
 from lilong.floors.corpus.curation.runs.merging import SCHEMA, documents, text_bytes
 from lilong.floors.corpus.curation.runs.progress import Progress, Silent
 from lilong.floors.corpus.curation.texts import Texts
 from lilong.floors.corpus.curation.writing.tables import TableFile
-from lilong.ground.errors import BadInput, Conflict, NotFound
+from lilong.ground.errors import Conflict, NotFound
 
 INDEX = "index"
 """Folder, inside a run's, of its membership index."""
 MATCHES = pa.schema(
     [(name, pa.string()) for name in ("id", "item", "method")] + [(name, pa.int64()) for name in ("found", "windows", "start", "end")]
 )
-_ROWS = 2_048
 _DOCUMENT = ("id", "source", "uri", "licence", "retrieved_at")
 
 
@@ -47,14 +44,6 @@ class NoStanding(NotFound):
 
 class OfAnother(Conflict):
     """The folder {folder} holds {what}, which would be written over. Give another folder with {option}."""
-
-
-class BadItems(BadInput):
-    """The evaluation set {path} cannot be read: {problem}. Give JSON lines, a Parquet file, or text files."""
-
-
-class NoItems(BadInput):
-    """The evaluation set {path} holds no text. Give JSON lines, a Parquet file, or text files."""
 
 
 def keyed(paths: Sequence[Path], progress: Progress | None = None) -> tuple[pa.Table, Any]:
@@ -131,9 +120,9 @@ def contains(folder: Path, text: str) -> Answer:
 
 def decontaminate(folder: Path, against: Path, out: Path | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Which items of an evaluation set stand in a run's documents. With `out`, documents.parquet without those documents, and
-    contamination.parquet with every match, are written there, both when both are whole. Raises NoSuchInput, NothingToRead,
-    BadItems, NoItems, NoDocuments, OfAnother."""
-    items = EvaluationSet.of(evaluation_items(against))
+    contamination.parquet with every match, are written there, both when both are whole. `items_too_short`: items without a window to look for.
+    Raises NoSuchInput, NothingToRead, BadItems, NoItems, NoDocuments, OfAnother."""
+    items = EvaluationSet.of(items_in(against))
     if out is not None:
         _free(out, [folder])
     matched: list[dict[str, Any]] = []
@@ -164,55 +153,7 @@ def decontaminate(folder: Path, against: Path, out: Path | None = None, progress
         "contaminated": len({one["id"] for one in matched}),
         "items": len(items.names),
         "items_found": len(by_item),
+        "items_too_short": int((items.counts.sum(axis=1) == 0).sum()),
         "methods": dict(sorted(Counter(one["method"] for one in matched).items())),
         "matches": matched,
     }
-
-
-def evaluation_items(path: Path) -> dict[str, list[str]]:
-    """The items of an evaluation set: every text in a record (question, answers …) belongs to its item; a text file is one item."""
-    items: dict[str, list[str]] = {}
-    for file in inputs.find([str(path)]):
-        for number, (name, texts) in enumerate(_records(file), 1):
-            if texts:
-                items[f"{file.uri}#{name or number}"] = texts
-    if not items:
-        raise NoItems(path=path)
-    return items
-
-
-def _records(file: inputs.File) -> Iterator[tuple[str, list[str]]]:
-    if file.kind == "parquet":
-        try:
-            for batch in pq.ParquetFile(file.path).iter_batches(_ROWS, use_threads=False):
-                yield from (_item(row) for row in batch.to_pylist())
-        except (pa.ArrowException, OSError) as problem:
-            raise BadItems(path=file.path, problem=str(problem).rstrip(".")) from None
-        return
-    for part in cutting.cut(file):
-        if isinstance(part, cutting.Problem):
-            raise BadItems(path=file.path, problem=part.problem)
-        if part.kind != "jsonl":
-            yield "", [part.data.decode("utf-8", "replace")]
-            continue
-        for line in part.data.splitlines():
-            if line.strip():
-                try:
-                    yield _item(json.loads(line))
-                except ValueError as problem:
-                    raise BadItems(path=file.path, problem=f"it holds a line that is not JSON ({problem})") from None
-
-
-def _item(record: Any) -> tuple[str, list[str]]:
-    name = (
-        next((str(record[key]) for key in ("task_id", "id", "name") if record.get(key) is not None), "") if isinstance(record, dict) else ""
-    )
-    return name, [text for text in _strings(record) if text.strip() and text != name]
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _strings(one)

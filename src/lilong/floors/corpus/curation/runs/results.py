@@ -39,7 +39,7 @@ class SeveralDocuments(BadInput):
 
 
 class SeveralPlaces(BadInput):
-    """Several documents are called '{name}': {ids}. Give an id, or SOURCE/{name}."""
+    """Several documents are called '{name}': {ids}. Give one of these ids."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,9 @@ class Results:
         return again.text_of(json.loads(remembered.read_bytes()), identity, uri)
 
     def _identity(self, name: str) -> str:
-        if re.fullmatch(r"[0-9a-f]{6,64}", name):
-            between = (pc.field("id") >= name) & (pc.field("id") < name + "g")
+        if re.fullmatch(r"[0-9a-fA-F]{6,64}", name):
+            start = name.lower()
+            between = (pc.field("id") >= start) & (pc.field("id") < start + "g")
             found = pc.unique(pq.read_table(self._path("decisions"), columns=["id"], filters=between).column("id")).to_pylist()
             if len(found) > 1:
                 raise SeveralDocuments(name=name, count=len(found), ids=", ".join(one[: len(name) + 6] for one in found[:5]))
