@@ -26,6 +26,7 @@ MAX_CONVERTED = 256 << 20
 _READ = 1 << 18
 _PACKED = 4  # how many times smaller packed text is, roughly; only how progress is told depends on it
 _PARQUET_ROWS = 2_048
+_MUCH = 1 << 60  # bytes, where nobody knows how many
 _DAMAGE = (zlib.error, EOFError, OSError, lzma.LZMAError, ValueError)
 
 
@@ -120,7 +121,7 @@ class LocalFiles:
         return {"files": len(self.files), "bytes": self.size, "digest": f"sha256:{hashlib.sha256(listed.encode()).hexdigest()}"}
 
     def batches(self) -> Iterator[Batch]:
-        return batched(self._pieces())
+        return batched(self._pieces(), self.size)
 
     def _pieces(self) -> Iterator[Piece]:
         for file in self.files:
@@ -136,14 +137,20 @@ Piece = tuple[Part | Problem | None, int]
 """Some of what is read, and how many bytes of the inputs lie behind it."""
 
 
-def batched(pieces: Iterable[Piece]) -> Iterator[Batch]:
-    """Batches of about PART_BYTES. Big files are parted; small ones share a batch, in the order given."""
+def _enough(left: int) -> int:
+    """Bytes of a part, or of a batch, where so many are still to come: fewer at the end, so that workers end together."""
+    return PART_BYTES if left > 2 * PART_BYTES else PART_BYTES // 4
+
+
+def batched(pieces: Iterable[Piece], total: int) -> Iterator[Batch]:
+    """Batches of about PART_BYTES of inputs of `total` bytes. Big files are parted; small ones share a batch, in the order given."""
     batch, size = Batch(), 0
     for piece, read in pieces:
+        total -= read
         if isinstance(piece, Problem):
             batch.problems.append(piece)
         elif piece is not None:
-            if batch.parts and size + len(piece.data) > PART_BYTES:
+            if batch.parts and size + len(piece.data) > _enough(total):
                 yield batch
                 batch, size = Batch(), 0
             batch.parts.append(piece)
@@ -177,7 +184,7 @@ def _whole(file: File) -> Iterator[Part | Problem]:
 
 
 def _lines(file: File) -> Iterator[Part | Problem]:
-    """Whole lines, about PART_BYTES at a time."""
+    """Whole lines, `_enough` at a time."""
     number, read, too_long = 0, 0, False
     held = bytearray()
 
@@ -193,7 +200,7 @@ def _lines(file: File) -> Iterator[Part | Problem]:
             del held[: found or len(held)]
             too_long, number = not found, number + bool(found)
         end = held.rfind(b"\n") + 1
-        if end and (len(held) >= PART_BYTES or len(held) - end > MAX_RECORD or damage):
+        if end and (len(held) >= _enough(file.size - read if not file.packed else _MUCH) or len(held) - end > MAX_RECORD or damage):
             yield part(end)
             number += held.count(b"\n", 0, end)
             del held[:end]

@@ -99,7 +99,7 @@ class SourceReading:
         return {"files": self.seen, "bytes": self.size, "digest": f"sha256:{hashlib.sha256(whole).hexdigest()}"}
 
     def batches(self) -> Iterator[Batch]:
-        return batched(self._pieces())
+        return batched(self._pieces(), self.size)
 
     def _pieces(self) -> Iterator[Piece]:
         for source in self.sources:
