@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from lilong.floors.corpus.curation.reading import cutting
+from lilong.floors.corpus.curation.reading import cutting, inputs
 from lilong.floors.corpus.curation.runs import batch, durable, engine
 from lilong.floors.corpus.curation.runs.gather import TABLES
 from lilong.floors.corpus.curation.runs.profiles import Setup
@@ -118,6 +119,21 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bytes(
     run(shards, tmp_path / "out")
     assert digests(tmp_path / "out") == digests(clean)
     assert not (tmp_path / "out" / "work").exists()
+
+
+@pytest.mark.parametrize("how", ["rewritten", "removed"])
+def test_a_file_that_changes_while_it_is_read_is_named_and_nothing_is_kept_of_it(tmp_path: Path, how: str) -> None:
+    file = tmp_path / "notes.jsonl"
+    file.write_text(json.dumps({"text": "low water"}) + "\n")
+    os.utime(file, ns=(0, 0))
+    [one] = cutting.LocalFiles(inputs.find([str(file)])).batches()
+    sent = pickle.dumps(one)
+    file.unlink()
+    if how == "rewritten":
+        file.write_text(json.dumps({"text": "low tide."}) + "\n")
+    outcome = batch.carry_out(pickle.loads(sent), one.key(), batch.Task(Setup("docs"), tmp_path, 1))
+    assert isinstance(outcome, batch.Failed) and outcome.problem == "notes.jsonl was changed or removed while it was read"
+    assert not (tmp_path / "batches").exists()
 
 
 def test_a_batch_file_that_was_harmed_is_made_again(

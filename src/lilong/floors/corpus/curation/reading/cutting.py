@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import lzma
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +48,8 @@ class Problem:
 class Part:
     """Some of a file: whole lines of JSON, whole WARC records, rows of a Parquet file as an Arrow stream, or all of a file.
     `first` is the number of its first record. Licence and time are those of records that do not say their own. `place`: the file and the
-    byte where the data stand as they are; a process that is sent the part reads them there."""
+    byte where the data stand as they are, and when the file was changed last; a process that is sent the part reads them there. `changed`: the
+    file is not what it was."""
 
     kind: str
     source: str
@@ -56,7 +58,8 @@ class Part:
     data: bytes
     licence: str | None = None
     retrieved_at: str | None = None
-    place: tuple[str, int] | None = None
+    place: tuple[str, int, int] | None = None
+    changed: bool = False
 
     def __getstate__(self) -> list[Any]:
         values = {name: getattr(self, name) for name in self.__slots__}
@@ -65,11 +68,18 @@ class Part:
     def __setstate__(self, state: Sequence[Any]) -> None:
         values = dict(zip(self.__slots__, state, strict=True))
         if values["place"]:
-            with Path(values["place"][0]).open("rb") as file:
-                file.seek(values["place"][1])
-                values["data"] = file.read(values["data"])
+            values["data"], values["changed"] = _still_there(*values["place"], values["data"])
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+
+def _still_there(path: str, start: int, changed_at: int, size: int) -> tuple[bytes, bool]:
+    try:
+        with Path(path).open("rb") as file:
+            file.seek(start)
+            return file.read(size), os.fstat(file.fileno()).st_mtime_ns != changed_at
+    except OSError:
+        return b"", True
 
 
 @dataclass(slots=True)
@@ -188,8 +198,10 @@ def _lines(file: File) -> Iterator[Part | Problem]:
     number, read, too_long = 0, 0, False
     held = bytearray()
 
+    changed_at = file.path.stat().st_mtime_ns
+
     def part(end: int) -> Part:
-        place = None if file.packed else (str(file.path), read - len(held))
+        place = None if file.packed else (str(file.path), read - len(held), changed_at)
         return Part("jsonl", file.source, file.uri, number, bytes(held[:end]), place=place)
 
     for block, damage in _unpacked(file):

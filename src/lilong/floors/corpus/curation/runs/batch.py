@@ -67,6 +67,8 @@ def measurer(setup: Setup) -> Measurer:
 
 def carry_out(batch: Batch, key: str, task: Task) -> durable.Done | Failed:
     """Measure a batch and leave its files in the task's folder."""
+    if changed := next((part for part in batch.parts if part.changed), None):
+        return Failed(key, first_of(batch), f"{changed.uri} was changed or removed while it was read", no_room=False)
     try:
         documents, problems = records.read(batch.parts)
         measured = measurer(task.setup)(documents.column("text"))
