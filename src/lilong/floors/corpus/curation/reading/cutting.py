@@ -68,12 +68,13 @@ class Part:
     def __setstate__(self, state: Sequence[Any]) -> None:
         values = dict(zip(self.__slots__, state, strict=True))
         if values["place"]:
-            values["data"], values["changed"] = _still_there(*values["place"], values["data"])
+            path, start, changed_at = values["place"]
+            values["data"], values["changed"] = _still_there(path, start, values["data"], changed_at)
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
 
-def _still_there(path: str, start: int, changed_at: int, size: int) -> tuple[bytes, bool]:
+def _still_there(path: str, start: int, size: int, changed_at: int) -> tuple[bytes, bool]:
     try:
         with Path(path).open("rb") as file:
             file.seek(start)
