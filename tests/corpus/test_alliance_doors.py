@@ -16,6 +16,7 @@ import pytest
 from lilong.client import Client, ServerError, alliance, corpus
 from lilong.floors.corpus.alliance.shapes import Takedown
 from lilong.floors.corpus.contract import SourceSet, State, Version
+from lilong.ground.errors import BadInput
 from tests.command_line import Said, lilong
 from tests.conftest import LiveServer
 from tests.corpus import texts
@@ -102,6 +103,17 @@ def test_members_are_listed_and_a_member_reads_the_version(run, hana: Client, ve
         (LANTERN, "member"),
     ]
     assert corpus.version(hana, f"{LANTERN}/pages").id == version.id
+
+
+def test_a_folder_that_cannot_be_sent_whole_is_refused_before_anything_is_sent(mei: Client, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Low water.")
+    try:
+        (tmp_path / os.fsdecode(b"b\xff.txt")).write_text("High water.")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    with pytest.raises(BadInput, match="the name of .*b\N{REPLACEMENT CHARACTER}.txt is not UTF-8") as told:
+        corpus.keep_folder(mei, LANTERN, tmp_path)
+    assert str(told.value).encode()
 
 
 def test_what_tables_tell_is_told_as_tables_and_as_json(run, version: Version) -> None:  # type: ignore[no-untyped-def]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 import tomllib
@@ -31,12 +32,16 @@ def keep_folder(client: Client, organisation: str, folder: Path, declared: bytes
         raise BadInput(
             field="texts", problem=f"{folder} holds no texts", way_out="Put .txt, .md, .rst, .html or man files in it, and a LICENSE."
         )
-    kept = {}
     for path in files:
         if path.stat().st_size > MAX_FILE:
             raise BadInput(
                 field="texts", problem=f"{path} is larger than {MAX_FILE >> 20} MiB", way_out="Split it, or move it out of the folder."
             )
+        shown = os.fsencode(path).decode("utf-8", "replace")
+        if shown != str(path):
+            raise BadInput(field="texts", problem=f"the name of {shown} is not UTF-8", way_out="Give it another name.")
+    kept = {}
+    for path in files:
         kept[path.relative_to(folder).as_posix()] = keep_bytes(client, organisation, path.read_bytes())
     return kept | ({DECLARATION: keep_bytes(client, organisation, declared)} if declared else {})
 
