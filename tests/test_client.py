@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -46,4 +47,15 @@ def test_a_server_that_ends_in_the_middle_of_its_answer_is_a_server_that_is_away
             client.get("/api/chains")
         with pytest.raises(NoServer, match="broke off"):  # and the client can still be used
             client.get("/api/chains")
+        client.close()
+
+
+def test_a_connection_that_the_server_closed_meanwhile_loses_no_request() -> None:
+    with server_that_says(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}") as url:
+        transport = HttpTransport(url)
+        client = Client(transport, None)
+        for _ in range(3):
+            assert client.post("/api/jobs", {}) == {}
+            kept = transport._connection.sock
+            assert kept is not None and select.select([kept], [], [], 10)[0]  # the server has closed it
         client.close()

@@ -246,6 +246,14 @@ def test_nothing_that_is_read_or_that_a_run_has_made_is_written_over(run: Path, 
     ]  # fmt: skip
 
 
+def test_ids_that_are_not_of_the_text_make_no_copies() -> None:
+    documents = pa.table({"id": ["1", "1", None, None, "2"], "text": ["low water", "high water", "a tide", "a tide", "low water"]})
+    found = library.dedup(documents)
+    assert sorted(found.documents.column("text").to_pylist()) == ["a tide", "high water", "low water"]
+    assert found.report["exact"] == 2
+    assert found.documents.column("uri").to_pylist().count("1") == 2
+
+
 def test_no_documents_are_no_error(tmp_path: Path) -> None:
     pq.write_table(table([]), tmp_path / "none.parquet")
     assert said("dedup", tmp_path / "none.parquet", "--by", "lines", "--by", "near", "--out", tmp_path / "out").exit_code == 0

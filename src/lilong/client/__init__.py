@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import selectors
 import ssl
 import stat
 from collections.abc import Iterator, Mapping
@@ -76,6 +77,7 @@ class HttpTransport:
         return self._url
 
     def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | IO[bytes] | None) -> tuple[int, Mapping[str, str], Iterator[bytes]]:
+        self._leave_if_closed()
         for again in (True, False):
             try:
                 self._connection.request(method, self._prefix + path, body, dict(headers))
@@ -83,13 +85,23 @@ class HttpTransport:
                 break
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as problem:
                 self._connection.close()
-                # A kept-alive connection may have been closed meanwhile; only what changes nothing is asked a second time.
+                # A kept-alive connection may have been closed in this very moment; only what changes nothing is asked a second time.
                 if not (again and method == "GET"):
                     raise NoServer(url=self._url, problem=str(problem)) from problem
             except OSError as problem:
                 self._connection.close()
                 raise NoServer(url=self._url, problem=problem.strerror or str(problem)) from problem
         return response.status, {name.lower(): value for name, value in response.getheaders()}, self._pieces(response)
+
+    def _leave_if_closed(self) -> None:
+        """A server closes a connection on which nothing was asked for a while, and what is written to it then is lost. Nothing else than that
+        can there be to read before anything was asked."""
+        if self._connection.sock is None:
+            return
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._connection.sock, selectors.EVENT_READ)
+            if selector.select(0):
+                self._connection.close()
 
     def _pieces(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ class NoDocuments(BadInput):
 
 
 def documents(path: Path) -> Iterator[pa.Table]:
-    """The documents of a run's folder or of a Parquet file, some at a time, with the columns DOCUMENT. Raises NoDocuments."""
+    """The documents of a run's folder or of a Parquet file, some at a time, with the columns DOCUMENT. An id of another kind than a run's is not
+    trusted to tell texts apart: the text's sha256 takes its place, and it that of a uri that is missing. Raises NoDocuments."""
     opened = _opened(path)
     there = opened.schema_arrow.names
     for batch in opened.iter_batches(_ROWS, columns=[name for name in DOCUMENT if name in there], use_threads=False):
@@ -88,13 +90,26 @@ def _whole(table: pa.Table) -> pa.Table:
             columns[name] = pa.array(["" if name in ("source", "uri") else None] * table.num_rows, _TYPES[name])
         if name in clusters.KEY:
             columns[name] = pc.fill_null(columns[name], "")
+    foreign = pc.invert(_digests(columns["id"]))
+    if pc.any(foreign).as_py():
+        columns["uri"] = pc.if_else(pc.and_(foreign, pc.equal(columns["uri"], "")), columns["id"], columns["uri"])
+        texts = zip(foreign.to_pylist(), columns["id"].to_pylist(), columns["text"].to_pylist(), strict=True)
+        columns["id"] = pa.array([hashlib.sha256((text or "").encode()).hexdigest() if other else own for other, own, text in texts], pa.string())
     return pa.table(columns)
+
+
+def _digests(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Which ids are the sha256 of something."""
+    return pc.match_substring_regex(ids, "^[0-9a-f]{64}$")
 
 
 def _in_order(path: Path) -> bool:
     opened = _opened(path)
     names = [name for name in clusters.KEY if name in opened.schema_arrow.names]
-    order = clusters.in_order(_whole(opened.read(names, use_threads=False)))
+    rows = opened.read(names, use_threads=False)
+    if not pc.all(pc.fill_null(_digests(rows.column("id").cast(pa.string())), False), min_count=0).as_py():
+        return False
+    order = clusters.in_order(_whole(rows))
     return bool((order == np.arange(len(order))).all())
 
 
