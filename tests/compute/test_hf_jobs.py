@@ -176,6 +176,15 @@ def test_what_this_house_does_not_do_is_said(words: tuple[str, ...], saying: str
     assert saying in hf("jobs", *words, check=False)
 
 
+def test_who_may_not_is_told_in_the_header_that_the_clients_read(server: LiveServer, mei: HfApi) -> None:
+    with pytest.raises(HfHubHTTPError) as refused:
+        mei.run_job(image="python", command=["python", "-c", "pass"], namespace=OTHER)
+    answer = refused.value.response
+    assert answer.status_code == 403
+    assert answer.headers["x-error-message"] == answer.json()["error"]
+    assert "jobs.submit" in answer.json()["error"]
+
+
 def test_a_job_of_another_organisation_is_answered_like_one_that_is_not_there(server: LiveServer, mei: HfApi) -> None:
     job = mei.run_job(image="python", command=["python", "-c", "pass"])
     ada = HfApi(server.url, token=token(server, "ada"))

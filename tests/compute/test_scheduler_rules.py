@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lilong.floors.compute.scheduler import cycle
 from lilong.floors.compute.scheduler.compiled import plainly, quick
 from lilong.floors.compute.scheduler.cycle import look
 from lilong.floors.compute.scheduler.decide import Plan, Queue, Reason, decide
@@ -267,6 +268,43 @@ def test_behind_a_turn_others_of_the_tenant_start_if_they_end_before_it_or_fit_b
     behind = [Job(f"{devices} for {limit}", (Option(Shape(devices)),), 0, limit, limit, 1) for devices, limit in ((1, 100), (1, 101), (2, 101))]
     run = plain(nodes, [*runs, wide, *behind], "easy", tenants(tree, 1, totals(nodes, 1)))
     assert [start_of(run, job.id) for job in [wide, *behind]] == [100, 0, 0, 101]
+
+
+def test_what_one_makes_room_for_another_may_have_too_though_it_was_refused_before() -> None:
+    """`wide` waits for a turn, `first` stops `low` for half of what that held, and `second` finds the rest."""
+    nodes, tree = [Node("a", devices=8), Node("b", devices=8)], [Tenant("city"), Tenant("a", 0, (8000,), (0,))]
+    runs = [Job("low", (Option(Shape(4)),), 0, 90_000, 90_000, 1, preemptible=True), Job("firm", (Option(Shape(4)),), 0, 90_000, 90_000, 1)]
+    asks = (("wide", 6, 3), ("first", 2, 2), ("second", 2, 1))
+    waits = [Job(name, (Option(Shape(devices)),), 9000, 50, 50, 1, priority) for name, devices, priority in asks]
+    run = plain(nodes, [*runs, *waits], "drf-tree", tenants(tree, 1, totals(nodes, 1)))
+    assert [start_of(run, name) for name in ("first", "second")] == [9000, 9000]
+
+
+@st.composite
+def crowds(draw: st.DrawFn) -> tuple[list[Job], list[Tenant]]:
+    """Of four tenants, two of which share a quota, far more jobs than their quotas allow: some may be preempted, some go before others."""
+    jobs = []
+    for at in range(draw(st.integers(6, 30))):
+        ways = tuple(Option(Shape(draw(st.sampled_from([0, 1, 2, 4])), cpu=1000), draw(st.integers(1, 2))) for _ in range(draw(st.integers(1, 2))))
+        submit, limit, tenant, priority = (draw(st.integers(*span)) for span in ((0, 60), (1, 60), (1, 4), (0, 2)))
+        jobs.append(Job(str(at), ways, submit, limit, draw(st.integers(1, limit)), tenant, priority, preemptible=draw(st.booleans())))
+    quotas = [(draw(st.integers(2, 6)) * 1000, draw(st.sampled_from([None, 2000]))) for _ in "abc"]
+    tree = [Tenant("city"), *(Tenant(name, 0, quota) for name, quota in zip("abc", quotas, strict=True)), Tenant("of c", 3)]
+    return sorted(jobs, key=lambda job: job.submit), tree
+
+
+@given(name=st.sampled_from(["fifo", "easy", "easy-sjbf", "drf-tree", "srtf"]), case=crowds(), reclaim=st.sampled_from([5, 100]))
+@settings(max_examples=60, deadline=None)
+def test_what_is_known_of_those_before_saves_work_and_changes_nothing(name: str, case: tuple[list[Job], list[Tenant]], reclaim: int) -> None:
+    jobs, tree = case
+    nodes = [Node(str(at), devices=4, cpu=8000) for at in range(3)]
+    who, found = tenants(tree, 1, totals(nodes, 1), reclaim=reclaim), []
+    for shortcut in (True, False):
+        with plainly(), pytest.MonkeyPatch.context() as patch:
+            if not shortcut:
+                patch.setattr(cycle, "stands_behind", lambda *_: False)
+            found.append(simulate(nodes, jobs, policies()[name], tenants=who).book.jobs.job)
+    assert found[0].tolist() == found[1].tolist()
 
 
 @st.composite

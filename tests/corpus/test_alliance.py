@@ -87,6 +87,9 @@ def test_who_manages_an_organisation_asks_and_a_steward_of_the_house_admits(hous
             service.admit(house, actor, WHARF)
     assert service.admit(house, STEWARD, WHARF).state is Membership.MEMBER
     assert [one.organisation for one in service.members(house, MEI)] == [HARBOUR, LANTERN, WHARF]
+    assert {one.organisation: bool(one.asked_by and one.admitted_by) for one in service.members(house, MEI)} == {
+        HARBOUR: False, LANTERN: True, WHARF: False,
+    }  # fmt: skip
     assert service.leave(house, WIM, WHARF).state is Membership.LEFT
     assert WHARF not in {one.organisation for one in service.members(house, MEI)}
 

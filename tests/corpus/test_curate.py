@@ -169,3 +169,5 @@ def test_the_library_has_the_same_verbs(texts: list[str]) -> None:
         library.curate(pa.table({"body": texts}), "docs")
     with pytest.raises(BadPolicy, match="not TOML"):
         library.curate(pa.table({"text": texts}), "docs", policy="name =\n")
+    with pytest.raises(BadPolicy, match=r"harbour\.toml.*there is no such file"):
+        library.curate(pa.table({"text": texts}), "docs", policy="harbour.toml")

@@ -146,6 +146,11 @@ def test_a_preference_for_a_column_that_is_not_there_names_those_that_are() -> N
         clusters.cluster(*documents([(1, 0), (2, 0)]), clusters.parse_preferences([{"column": "beauty"}]))
 
 
+def test_numbers_are_not_ordered_by_words() -> None:
+    with pytest.raises(BadInput, match=r"mosst is no order.*least or most"):
+        clusters.cluster(*documents([(1, 0), (2, 0)]), clusters.parse_preferences([{"column": "quality", "order": ["mosst"]}]))
+
+
 @pytest.mark.parametrize("wrong", [{"best": "most"}, {"column": "bytes", "best": "nicest"}, {"column": "bytes", "more": 1}])
 def test_a_preference_that_means_nothing_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(BadInput, match="prefer"):

@@ -82,13 +82,20 @@ def test_a_manual_page_that_only_points_to_another_is_no_document() -> None:
     assert extract("man1/a.1", b".so man1/b.1\n") == Unreadable("redirect", "only points to another page")
 
 
-def test_text_that_is_not_utf_8_is_refused_unless_it_declares_latin_1() -> None:
+def test_text_that_is_not_utf_8_is_refused_unless_it_declares_what_it_is() -> None:
     german = "Straße".encode("latin-1")
     assert isinstance(extract("a.txt", german), Unreadable)
     assert text_of("a.html", b'<meta charset="iso-8859-1"><p>' + german) == "Straße"
     assert text_of("man1/a.1", b"'\\\" -*- coding: latin1 -*-\n" + german) == "Straße"
-    refused = extract("a.html", b'<meta charset="gb2312"><p>\xd6\xd0')
-    assert isinstance(refused, Unreadable) and refused.reason == "not-utf-8"
+    assert text_of("a.html", b'<meta charset="gb2312"><p>\xd6\xd0') == "中"
+    for wrong in (b"us-ascii-2", b"undefined", b"idna", b"unicode_escape", b"rot13", b"euc-jp"):
+        refused = extract("a.html", b'<meta charset="' + wrong + b'"><p>caf\xe9')
+        assert isinstance(refused, Unreadable) and refused.reason == "not-utf-8"
+
+
+def test_pages_that_declare_latin_1_are_windows_1252_as_browsers_read_them() -> None:
+    for name in (b"iso-8859-1", b"us-ascii", b"windows-1252"):
+        assert text_of("a.html", b'<meta charset="' + name + b'"><p>\x93tide\x94 \x80 \x81 \xe9') == "\u201ctide\u201d € \x81 é"
 
 
 def test_a_file_with_nul_bytes_is_binary() -> None:

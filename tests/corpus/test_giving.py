@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ def test_the_licence_beside_the_texts_is_taken_where_nothing_else_is_said(folder
     (folder / "LICENSE").write_text("SPDX-License-Identifier: MIT\n")
     (found,) = packed(folder, declaration(folder, name="harbour"), tmp_path / "out")
     assert (found.name, found.licence) == ("harbour", "MIT")
+
+
+def test_manual_pages_are_packed_with_the_texts(folder: Path, tmp_path: Path) -> None:
+    (folder / "man1").mkdir()
+    (folder / "man1" / "tide.1").write_text(".TH TIDE 1\n.SH NAME\ntide \\- come and go\n")
+    (source,) = packed(folder, declaration(folder, licence="MIT", statement="Ours."), tmp_path / "out")
+    with tarfile.open(tmp_path / "out" / source.archive) as archive:
+        assert "man1/tide.1" in archive.getnames()
 
 
 def test_a_folder_that_says_what_its_sources_are_is_left_to_it(folder: Path) -> None:

@@ -328,6 +328,8 @@ def test_members_of_the_alliance_see_what_is_shared_but_no_text_that_was_dropped
     service.admit(site.house, SYSTEM, HARBOUR)
     seen = text(site.get(f"/corpora/{shared}", "tom"))
     assert "the members of the alliance" in seen and "See the other page." not in seen
+    for user, may in (("tom", False), ("ada", True)):  # the job and the statement are its organisation's
+        assert ({"/jobs/", "/evidence/"} <= set(re.findall('href="(/jobs/|/evidence/)', site.get(f"/corpora/{shared}", user).text))) is may
     kept, lost = (site.get(f"/corpora/{shared}/documents?verdict={verdict}", "tom") for verdict in ("kept", "dropped"))
     assert 'class="excerpt"' in kept.text and 'class="excerpt"' not in lost.text
     identity = ids(site.get(f"/corpora/{shared}/documents?reason=too_short"))[0]

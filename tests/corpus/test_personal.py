@@ -112,6 +112,16 @@ def test_what_technical_text_is_full_of_is_not_personal(text: str) -> None:
     assert found(text) == []
 
 
+@pytest.mark.parametrize("before", ["mailto:", "Email:", "see <mailto:", "cc:bcc:", "http://x.lantern.cn/mailto:"])
+def test_an_address_after_a_word_and_a_colon_is_one(before: str) -> None:
+    assert found(before + "mei@lantern-works.cn?subject=tide") == [("email", "mei@lantern-works.cn")]
+
+
+@pytest.mark.parametrize("before", ["ftp://mei:tide@", "//mei@", "(amqp://mei.w:tide-2@", "see //mei:tide@"])
+def test_the_address_of_a_server_with_who_signs_in_there_is_none(before: str) -> None:
+    assert found(f"{before}lantern-works.cn/x") == []
+
+
 def test_a_private_key_is_one_find_from_its_first_to_its_last_line() -> None:
     body = "\n".join("MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"[:64] for _ in range(3))
     block = f"-----BEGIN RSA PRIVATE KEY-----\n{body}\n-----END RSA PRIVATE KEY-----"

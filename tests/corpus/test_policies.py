@@ -54,6 +54,7 @@ def signals(words: list[Any], share: list[Any], language: list[Any]) -> pa.Table
         ),
         ({**HEAD, "rules": [{"drop": "words < 5"}]}, r"rules\[0\].step.*missing"),
         ({**HEAD, "rules": [{"step": "a"}]}, r"rules\[0\].drop.*missing"),
+        ({**HEAD, "rules": [{"step": "a", "drop": "words < 5", "reason": "exact_duplicate"}]}, r"rules\[0\].reason.*copies are dropped for"),
         ({**HEAD, "rules": {"step": "a"}}, r"rules.*\[\[rules\]\]"),
         ({**HEAD, "rule": []}, r"'rule'.*no such key"),
         ({**HEAD, "name": 3}, r"name.*3 is not a text"),

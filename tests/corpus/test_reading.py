@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import lzma
+import os
 import pickle
 import stat
 import zipfile
@@ -20,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lilong.floors.corpus.curation.reading import converters, cutting, inputs, records
+from lilong.floors.corpus.curation.reading import again, converters, cutting, inputs, records
 
 NASTY = ["", " ", "\ufeffmark", "a\r\nb", "nul\0inside", "line\u2028end", "e\u0301", "😀", "\u00a0", "\n\n\n", "x" * 5_000, '"\\', "中文。"]
 
@@ -220,6 +221,7 @@ def test_a_warc_gives_its_pages_and_says_what_is_none(tmp_path: Path, ending: st
             "https://a/short",
         ),
         record("response", answer(b"caf\xe9", "Content-Type: text/html"), HTTP, "https://a/unknown"),
+        record("response", answer(b"caf\xe9", "Content-Type: text/html; charset=undefined"), HTTP, "https://a/undefined"),
         record("request", b"GET / HTTP/1.1\r\n\r\n", "application/http; msgtype=request"),
         record("conversion", "只是文字。".encode(), "text/plain", "https://a/wet"),
     ]
@@ -237,6 +239,7 @@ def test_a_warc_gives_its_pages_and_says_what_is_none(tmp_path: Path, ending: st
         (f"{name}#8", True),
         (f"{name}#9", False),
         (f"{name}#10", False),
+        (f"{name}#11", False),
     ]
 
 
@@ -295,6 +298,84 @@ def test_files_of_a_folder_are_read_by_their_kind(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("ending", PACKERS)
+def test_packed_texts_are_read_whole_and_named_where_they_are_cut_short(tmp_path: Path, ending: str) -> None:
+    page = "".join(f"The tide of {hashlib.sha256(b'%d' % number).hexdigest()} comes in.\n" for number in range(400))
+    html = f"<html><body><p>{page}</p></body></html>".encode()
+    packed = PACKERS[ending](html)
+    (tmp_path / f"whole.html{ending}").write_bytes(packed)
+    (tmp_path / f"UPPER.HTML{ending.upper()}").write_bytes(packed)
+    if ending:
+        (tmp_path / f"cut.html{ending}").write_bytes(packed[: len(packed) * 3 // 4])
+        (tmp_path / f"twice.txt{ending}").write_bytes(PACKERS[ending](page.encode()) + PACKERS[ending](b"And goes out."))
+    rows, problems = read(tmp_path)
+    texts = {row["uri"]: (row["format"], row["text"]) for row in rows}
+    assert texts[f"whole.html{ending}"][0] == "html" and texts[f"whole.html{ending}"] == texts[f"UPPER.HTML{ending.upper()}"]
+    assert texts[f"whole.html{ending}"][1].count("comes in") == 400
+    if ending:
+        assert texts[f"twice.txt{ending}"] == ("plain", page + "And goes out.")
+    assert [(one.uri, one.lost) for one in problems] == [(f"cut.html{ending}", True)] * bool(ending)
+
+
+def test_a_packed_file_of_no_bytes_is_damaged(tmp_path: Path) -> None:
+    for name in ("a.jsonl.gz", "b.txt.zst", "c.warc.gz"):
+        (tmp_path / name).write_bytes(b"")
+    assert [(one.uri, one.lost) for one in read(tmp_path)[1]] == [("a.jsonl.gz", True), ("b.txt.zst", True), ("c.warc.gz", True)]
+
+
+def test_lines_in_a_file_whose_ending_is_in_capitals_are_unpacked_too(tmp_path: Path) -> None:
+    (tmp_path / "SHARD.JSONL.GZ").write_bytes(gzip.compress(jsonl({"text": "one"})))
+    rows, problems = read(tmp_path)
+    assert ([(row["text"], row["transforms"]) for row in rows], problems) == ([("one", "gunzip>jsonl")], [])
+
+
+def test_what_a_link_leads_to_is_read_once_and_a_link_that_is_not_followed_is_named(tmp_path: Path) -> None:
+    blobs, given = tmp_path / "blobs", tmp_path / "given"
+    blobs.mkdir(), given.mkdir()
+    (blobs / "3f2a").write_bytes(jsonl({"text": "from the store"}))
+    (given / "own.txt").write_text("own")
+    for name, target in (("shard.jsonl", blobs / "3f2a"), ("again.txt", given / "own.txt"), ("gone.txt", "nowhere"), ("round", given)):
+        (given / name).symlink_to(target)
+    rows, problems = read(given)
+    assert [(row["uri"], row["text"]) for row in rows] == [("own.txt", "own"), ("shard.jsonl#1", "from the store")]
+    assert [(one.uri, one.lost) for one in problems] == [("gone.txt", True), ("round", False)]
+
+
+def test_a_file_whose_name_is_no_utf_8_is_read(tmp_path: Path) -> None:
+    name = os.fsdecode(b"tide\xff.txt")
+    (tmp_path / name).write_text("comes in")
+    for where in (tmp_path, tmp_path / name):
+        (row,), problems = read(where)
+        assert (row["uri"], row["text"], problems) == ("tide\ufffd.txt", "comes in", [])
+        row["source"].encode()
+        "".join(again.absolute([str(where)])).encode()
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "locked" / "b.txt").write_text("lost")
+    (tmp_path / "a.txt").write_text("kept")
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:  # as for anybody but root, who may read all
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    rows, problems = read(tmp_path)
+    assert [row["text"] for row in rows] == ["kept"]
+    assert [(one.uri, one.problem, one.lost) for one in problems] == [("locked", "is a folder that may not be read", True)]
+
+
+def test_a_result_in_the_folder_of_its_inputs_is_none_of_them(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.json").write_text("{}")
+    (tmp_path / "out" / "b.txt").write_text("ours")
+    assert [one.uri for one in inputs.find([str(tmp_path)], tmp_path / "out")] == ["a.txt"]
+
+
 def test_a_pdf_needs_a_converter_and_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given, bin_ = tmp_path / "given", tmp_path / "bin"
     given.mkdir(), bin_.mkdir()
@@ -323,6 +404,8 @@ def test_inputs_that_cannot_be_read_are_refused_with_a_way_out(tmp_path: Path) -
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.jsonl").write_bytes(jsonl({"text": name}))
+    with pytest.raises(inputs.NoInput, match="a dot is the folder"):
+        inputs.find([""])
     with pytest.raises(inputs.NoSuchInput, match="no file or folder"):
         inputs.find([str(tmp_path / "none")])
     with pytest.raises(inputs.NothingToRead, match=r"\.jsonl"):

@@ -271,6 +271,13 @@ def test_a_worker_that_dies_is_replaced(shards: list[Path], clean: Path, tmp_pat
     assert digests(tmp_path / "out") == digests(clean)
 
 
+def test_a_run_into_a_folder_among_its_inputs_does_not_read_itself(shards: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.jsonl").write_bytes(shards[1].read_bytes())
+    first = run([tmp_path / "texts"], tmp_path / "texts" / "curated")
+    assert run([tmp_path / "texts"], tmp_path / "texts" / "curated") == first
+
+
 def test_a_folder_holds_one_run(shards: list[Path], clean: Path, tmp_path: Path) -> None:
     with pytest.raises(engine.AnotherRun, match=r"another run: its inputs differ"):
         run(shards[:2], clean)

@@ -130,6 +130,10 @@ def test_from_the_corpus_one_walks_down_to_the_archive(house: House, version: Ve
 
 def test_a_datasheet_shows_sources_licences_reasons_and_samples(house: House, version: Version) -> None:
     shown = service.datasheet(house, TOM, f"{REPOSITORY}@{version.commit}")
+    assert service.version(house, TOM, f"{REPOSITORY}@{(version.commit or '')[:12]}").id == version.id
+    for wrong in ("0123456789ab", (version.commit or "")[:5], (version.commit or "")[:5] + "%_"):
+        with pytest.raises(VersionNotFound):
+            service.version(house, TOM, f"{REPOSITORY}@{wrong}")
     assert [one.name for one in shown.sources] == ["texts"]
     assert shown.languages and shown.licences[0].documents == version.figures["documents"]["kept"]
     assert {one.reason for one in shown.dropped} == {one.reason for one in shown.lost}

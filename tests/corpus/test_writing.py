@@ -102,6 +102,16 @@ def test_shards_are_the_same_for_any_number_of_workers_and_after_an_interruption
     assert (tmp_path / "two" / "tokens-00002.bin").stat().st_mtime_ns == untouched
 
 
+def test_the_tokens_of_other_texts_are_not_written_over(documents: Path, tokenizer: Path, tmp_path: Path) -> None:
+    tokens.tokenise(documents, tokenizer, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    other = tmp_path / "other.parquet"
+    pq.write_table(pa.table({"text": ["Other texts."]}), other)
+    with pytest.raises(tokens.OtherTokens, match="another --out"):
+        tokens.tokenise(other, tokenizer, tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+
+
 def test_a_shard_that_was_cut_short_is_named(documents: Path, tokenizer: Path, tmp_path: Path) -> None:
     tokens.tokenise(documents, tokenizer, tmp_path / "out")
     path = tmp_path / "out" / "tokens-00001.bin"

@@ -12,6 +12,7 @@ from lilong.ground.db import Tx
 from lilong.ground.errors import Conflict, Forbidden, NotFound, Refused, Unavailable
 
 _EVERY_WORD_KNOWN = {"extra": "forbid"}  # of what comes over HTTP: a misspelt field is refused, not passed over
+MOST_DEVICES = 62  # of one node that decisions can tell apart
 PYTHON = "python"  # as argv[0]: the interpreter that runs the house, with the house's packages
 
 

@@ -195,7 +195,7 @@ def _written(tables: Sequence[pa.Table]) -> Iterator[list[Path]]:
 def _file(policy: str | Path | None, folder: Path) -> Path | None:
     if policy is None or isinstance(policy, Path):
         return policy
-    if "\n" not in policy and Path(policy).is_file():
+    if "\n" not in policy:  # no policy has one line only
         return Path(policy)
     file = folder / "policy.toml"
     file.write_text(policy, encoding="utf-8")

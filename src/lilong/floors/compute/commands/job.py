@@ -19,6 +19,7 @@ from lilong.ground.errors import BadInput
 if TYPE_CHECKING:
     from lilong.client import Client
 
+_PAGE = 200
 _ENDED = ("succeeded", "failed", "cancelled", "lost")
 _COLUMNS = (("ID", "id"), ("STATE", "state"), ("KIND", "ask.kind"), ("TITLE", "ask.title"), ("ATTEMPT", "attempt"), ("SUBMITTED", "created_at"), ("WAITS FOR", "waits_for"))  # fmt: skip
 _WAY = re.compile(r"(?P<class>[^:]+):(?P<many>\d+(?:\.\d+)?)(?:x(?P<tasks>\d+))?")
@@ -88,7 +89,8 @@ job.add_command(why)
 def submit(client: Client, as_json: bool, file: Path | None, spec: Path | None, **ask: Any) -> None:
     """Queue a program: an absolute path, or `python` with its arguments, after `--`. Or what a job file says."""
     if file is not None:
-        _list(_from_file(client, file, ask["argv"]), as_json)
+        jobs = _from_file(client, file, ask["argv"])
+        _list(jobs, as_json, (*_COLUMNS[:1], ("ARRAY", "array"), *_COLUMNS[1:]) if any(one["array"] for one in jobs) else _COLUMNS)
         return
     if ask["argv"] and ask["argv"][0].startswith("-"):
         raise BadInput(
@@ -159,18 +161,25 @@ def _way(word: str) -> dict[str, Any]:
 @click.option("--kind", help="Only jobs of this kind.")
 @click.option("--organisation", help="Only jobs of this organisation.")
 @click.option("--array", help="Only jobs of this array.")
-@click.option("--limit", default=50, show_default=True)
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1))
 @common
-def list_(client: Client, as_json: bool, **query: Any) -> None:
+def list_(client: Client, as_json: bool, limit: int, **query: Any) -> None:
     """Jobs, newest first."""
-    _list(client.get("/api/compute/jobs", **query), as_json)
+    found: list[dict[str, Any]] = []
+    while len(found) < limit:  # the server answers in pages
+        wanted = min(limit - len(found), _PAGE)
+        part = client.get("/api/compute/jobs", **query, limit=wanted, before=found[-1]["id"] if found else None)
+        found += part
+        if len(part) < wanted:
+            break
+    _list(found, as_json)
 
 
-def _list(jobs: list[dict[str, Any]], as_json: bool) -> None:
+def _list(jobs: list[dict[str, Any]], as_json: bool, columns: tuple[tuple[str, str], ...] = _COLUMNS) -> None:
     for told in () if as_json else jobs:
         if told["index"] is not None:
             told["ask"]["title"] = f"{told['ask']['title']} [{told['index']}]".lstrip()
-    show(jobs, as_json, _COLUMNS)
+    show(jobs, as_json, columns)
 
 
 @job.command("show")

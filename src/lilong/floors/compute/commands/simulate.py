@@ -79,6 +79,8 @@ def simulate(trace: Path, format_: str, policy: str, as_json: bool, **given: Any
     from lilong.floors.compute.traces.playing import Ask, play
 
     _check(format_, given)
+    if given["starts"] is not None and not given["starts"].parent.is_dir():
+        raise BadInput(field="--starts", problem=f"there is no folder {given['starts'].parent}", way_out="Make it first.")
     ask = Ask(trace, format_, policy, **given)
     hidden = as_json or not sys.stderr.isatty()
     with _compiling() as moving, click.progressbar(length=1000, label="Simulating", file=sys.stderr, hidden=hidden) as bar:

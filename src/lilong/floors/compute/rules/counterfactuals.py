@@ -56,7 +56,7 @@ def suppose(snapshot: Snapshot, job_id: str, supposed: Supposed) -> Snapshot:
     if supposed.no_maintenance:
         nodes = tuple(replace(node, closes=None) if node.closes else node for node in nodes)
     if supposed.quotas:
-        tenants = tuple(_with_quotas(tenant, supposed.quotas) for tenant in tenants)
+        tenants = tuple(with_quotas(tenant, supposed.quotas) for tenant in tenants)
     return replace(snapshot, jobs=jobs, nodes=nodes, tenants=tenants)
 
 
@@ -69,7 +69,7 @@ def _otherwise(job: SnapJob, supposed: Supposed) -> SnapJob:
     )
 
 
-def _with_quotas(tenant: SnapTenant, quotas: Mapping[tuple[str, str], int]) -> SnapTenant:
+def with_quotas(tenant: SnapTenant, quotas: Mapping[tuple[str, str], int]) -> SnapTenant:
     mine = {kind: amount for (name, kind), amount in quotas.items() if name == tenant.name}
     return replace(tenant, nominal={**tenant.nominal, **mine}) if mine else tenant
 

@@ -19,8 +19,8 @@ from lilong.floors.compute.scheduler.preempt import keep_its_own, let_go, list_v
 from lilong.floors.compute.scheduler.reserve import look_reserving
 from lilong.floors.compute.scheduler.start import BEHIND, FITS, NO_ROOM, NOT_LOOKED_AT, QUOTA, TURN, allowed, begin, hopeless, start_now
 from lilong.floors.compute.scheduler.state import Ints, Site
-from lilong.floors.compute.scheduler.tenants import Tenants
-from lilong.floors.compute.scheduler.turns import forget_turns, keep_turn
+from lilong.floors.compute.scheduler.tenants import Tenants, forget_refusals
+from lilong.floors.compute.scheduler.turns import forget_turns, keep_turn, stands_behind
 
 
 @compiled
@@ -35,6 +35,7 @@ def look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules, 
     q.cycles[0] += 1
     forget_turns(T)
     if T.terms[0].bounds != 0:
+        forget_refusals(T)
         settle(q, b, pool)  # turns go by who ends when
     if r.order == FAIR:
         for k in range(fairly(T, h, b, q, pool, now, q.victims)):
@@ -62,19 +63,22 @@ def _look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules,
     started, victims = 0, -1
     # who is preempted waits too, and may have pushed back one who was looked at
     most = q.waits[pool] + 2 * q.runs[pool] if T.terms[0].bounds != 0 else 0
-    claims = np.zeros((1 + most, 2), np.int64)
+    claims = np.empty((1 + most, 2), np.int64)
+    claims[0, 0] = 0
     at = fresh if r.backfill == SKIP else 0
     while at < q.waits[pool] and (at > 0 or fresh == 0 or r.backfill == SKIP):
         job = q.waiting[base + at]
         if b.job[job].state != WAITING:
             at += 1
             continue
-        why = hopeless(h, b.job[job], b.option, b.job[job + 1].first, now, NEVER, q.cycles[0], q.cycles[2], spare, spare)
+        behind, why = stands_behind(T, h, b, job), QUOTA
+        if not behind:
+            why = hopeless(h, b.job[job], b.option, b.job[job + 1].first, now, NEVER, q.cycles[0], q.cycles[2], spare, spare)
         if why == FITS:
             why = start_now(s, h, b, q, t, T, r, job, now, NEVER)
             if why == FITS:
                 begin(s, h, b, q, T, job, now)
-        elif T.terms[0].bounds != 0 and not allowed(T, h, b, job):
+        elif not behind and T.terms[0].bounds != 0 and not allowed(T, h, b, job):
             why = QUOTA
         if why not in (FITS, TURN) and r.preempts != 0:
             if victims < 0:
@@ -86,7 +90,7 @@ def _look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules,
         else:
             b.job[job].why = QUOTA if why == TURN else why
             if why == QUOTA:
-                if not keep_its_own(T, h, b, job, claims):
+                if not behind and not keep_its_own(T, h, b, job, claims):
                     keep_turn(T, h, b, r, job)
             elif why != TURN and r.backfill != SKIP:
                 break
@@ -138,8 +142,10 @@ def _backfill(
         if job == head or b.job[job].state != WAITING:
             continue
         tried += 1
-        why = NOT_LOOKED_AT
-        if tried <= r.depth:
+        why, behind = NOT_LOOKED_AT, tried <= r.depth and stands_behind(T, h, b, job)
+        if behind:
+            why = QUOTA
+        elif tried <= r.depth:
             why = hopeless(h, b.job[job], b.option, b.job[job + 1].first, now, promised, q.cycles[0], q.cycles[2], spare, later)
             if why == FITS:
                 why = start_now(s, h, b, q, t, T, r, job, now, promised)
@@ -150,6 +156,6 @@ def _backfill(
             started += 1
         else:
             b.job[job].why = BEHIND if why == NO_ROOM else QUOTA if why == TURN else why
-            if why == QUOTA and not keep_its_own(T, h, b, job, claims):
+            if why == QUOTA and not behind and not keep_its_own(T, h, b, job, claims):
                 keep_turn(T, h, b, r, job)
     return started

@@ -81,10 +81,15 @@ class Queue:
 
 
 def copy_into(scratch: tuple[Site, Queue], state: Site, queue: Queue) -> None:
-    """Into arrays of the same shapes that are there already, which is much quicker than making new ones."""
+    """Into arrays of the same shapes that are there already, which is much quicker than making new ones; without what is of one look."""
     s, mine = scratch
-    pairs = [*zip(s, state, strict=True), *zip(mine.book.jobs, queue.book.jobs, strict=True), (mine.book.shapes, queue.book.shapes)]
-    for to, of in [*pairs, *zip(mine.lines, queue.lines, strict=True), *zip(mine.tenants, queue.tenants, strict=True)]:
+    used = int(state.top.max(initial=0))  # what stands in slots that were never used is never looked at
+    for name, to, of in zip(Site._fields, s, state, strict=True):
+        many = used if name in ("group", "group_free", "memo") else None
+        np.copyto(_bytes(to[:many]), _bytes(of[:many]))
+    pairs = [*zip(mine.book.jobs, queue.book.jobs, strict=True), (mine.book.shapes, queue.book.shapes)]
+    lines = [pair for name, *pair in zip(Queues._fields, mine.lines, queue.lines, strict=True) if name not in ("victims", "worth", "herd")]
+    for to, of in [*pairs, *lines, *zip(mine.tenants, queue.tenants, strict=True)]:
         np.copyto(_bytes(to), _bytes(of))
 
 

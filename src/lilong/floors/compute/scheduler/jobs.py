@@ -72,19 +72,22 @@ SHAPE = (
     "limited_in", "limited_tasks",  # the same beside a reservation
     "denied_in", "denied_tasks", "denied_to",  # the same with all gone that may be preempted, for a tenant (see preempt)
 )  # fmt: skip
+# Side by side stands what is looked at together: of a job that waits, then, with its tenant and state, of one that runs.
 JOB = (
-    "submit", "limit", "run", "tenant", "priority", "pool", "user", "preemptible", "checkpoint", "done",
-    "width",  # thousandths of device that it holds; of core, where nobody asks for devices
     "first",  # its first option; one more row ends the last job's
-    "room",  # its first row among the placements
-    "placed",  # how many placements it holds
-    "state",
-    "key",  # what its order follows, smaller first
-    "start", "end",  # the end is the planned one while it runs, the true one when it has ended
-    "reserved",  # start promised to it in the last cycle, or NEVER
-    "option",  # the way in which it is laid out while it runs, or will be when it is promised a start
+    "done",
     "prefer",  # the way that is tried first
     "why",  # it does not start (see cycle)
+    "pool", "preemptible", "tenant", "state",
+    "end",  # the planned one while it runs, the true one when it has ended
+    "room",  # its first row among the placements
+    "placed",  # how many placements it holds
+    "option",  # the way in which it is laid out while it runs, or will be when it is promised a start
+    "limit", "priority", "start",
+    "width",  # thousandths of device that it holds; of core, where nobody asks for devices
+    "reserved",  # start promised to it in the last cycle, or NEVER
+    "key",  # what its order follows, smaller first
+    "submit", "run", "user", "checkpoint",
     "attained",  # device-ticks (in thousandths) that it was given by attempts before this one
     "stops",  # how often it was preempted
     "predicted",  # how long it is expected to run

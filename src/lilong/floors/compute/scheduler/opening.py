@@ -73,6 +73,7 @@ class Words:
         self.domains = {path: at for at, path in enumerate(paths)}
         self.snapshot = snapshot
         self.tenants = {tenant.name: at + 1 for at, tenant in enumerate(snapshot.tenants)}  # 0 is the root
+        self.units = (*sorted({accelerator for _, accelerator in self.kinds if accelerator}), "")
         self.users = {user: at for at, user in enumerate(sorted({job.user for job in snapshot.jobs}))}
 
     def _path(self, node: SnapNode, depth: int) -> tuple[str, ...]:
@@ -127,8 +128,11 @@ class Words:
         return Held(job, 0, 0, ((at, ((1 << devices) - 1) << max(node.devices - devices, 0)),))
 
     def tree(self, nodes: Sequence[Node]) -> Tenants:
-        """The root and the snapshot's tenants below it (see `tree_of`)."""
-        return self.tree_of(self.snapshot.tenants, self.size(nodes))
+        """The root and the snapshot's tenants below it."""
+        classes, column = self._columns()
+        below, reclaim, ageing = self.snapshot.tenants, self.snapshot.reclaim_s, self.snapshot.ageing_s
+        aged = max((tenant.used_at for tenant in below), default=0)
+        return tenants(self.listed(), classes, self.size(nodes), column=column, reclaim=reclaim, ageing=ageing, aged=aged)
 
     def size(self, nodes: Sequence[Node]) -> list[int]:
         """What there is in all, by column."""
@@ -138,15 +142,13 @@ class Words:
         classes = sorted({accelerator for _, accelerator in self.kinds if accelerator})
         return len(classes), [classes.index(accelerator) if accelerator else len(classes) for _, accelerator in self.kinds]
 
-    def tree_of(self, below: Sequence[SnapTenant], size: Sequence[int]) -> Tenants:
-        """The root and those below it. Quotas are of accelerator classes, over all sites; the last column is of cores."""
-        classes, column = self._columns()
-        units = [*sorted({accelerator for _, accelerator in self.kinds if accelerator}), ""]
-        tree = [Tenant("")]
-        for tenant in below:
-            nominal, borrow, lend = ([of.get(unit) for unit in units] for of in (tenant.nominal, tenant.borrow, tenant.lend))
-            past = [tenant.used.get(unit, 0) for unit in units]
-            parent = 0 if tenant.parent is None else self.tenants[tenant.parent]
-            tree.append(Tenant(tenant.name, parent, nominal, borrow, lend, tenant.weight, tenant.half_life, past))
-        aged = max((tenant.used_at for tenant in below), default=0)
-        return tenants(tree, classes, size, column=column, reclaim=self.snapshot.reclaim_s, ageing=self.snapshot.ageing_s, aged=aged)
+    def listed(self) -> list[Tenant]:
+        """The root and those below it, by their numbers."""
+        return [Tenant(""), *(self.tenant(one) for one in self.snapshot.tenants)]
+
+    def tenant(self, one: SnapTenant) -> Tenant:
+        """Quotas are of accelerator classes, over all sites; the last column is of cores."""
+        nominal, borrow, lend = ([of.get(unit) for unit in self.units] for of in (one.nominal, one.borrow, one.lend))
+        past = [one.used.get(unit, 0) for unit in self.units]
+        parent = 0 if one.parent is None else self.tenants[one.parent]
+        return Tenant(one.name, parent, nominal, borrow, lend, one.weight, one.half_life, past)

@@ -39,7 +39,7 @@ class Queues(NamedTuple):
     fresh: Ints  # the jobs that were started and not yet taken note of
     stopped: Ints  # the same of those that were preempted, and
     stopped_for: Ints  # for whom; -1 for nobody
-    victims: Ints  # room to list and
+    victims: Ints  # room, in a look, to list and
     worth: Ints  # to weigh jobs
     herd: Ints  # [0, 0]: how many; from row 1 on what those victims hold together that are alike, see HERD
     cycles: Ints  # [looks so far, length of `fresh`, 1 + how often something was given back, length of `stopped`]

@@ -61,15 +61,15 @@ def best_node(s: Site, h: Any, t: Typical, way: int, pool: int, shape: int, besi
     if way == RANDOM:
         nth = drawn(s, feasible)
         for node in range(low, high):
-            if s.group[s.node[node].group].score != NO:
+            if s.group[s.slot[node]].score != NO:
                 if nth == 0:
                     return node
                 nth -= 1
         return -1
+    slots, groups = s.slot, s.group  # looked up once: most of the time goes into this walk
     for node in range(at, high):
-        slot = s.node[node].group
-        if s.group[slot].score == best:
-            s.group[slot].first = node
+        if groups[slots[node]].score == best:
+            groups[slots[node]].first = node
             return node
     return -1
 
@@ -77,18 +77,17 @@ def best_node(s: Site, h: Any, t: Typical, way: int, pool: int, shape: int, besi
 @compiled
 def _best_beside(s: Site, h: Any, low: int, high: int, shape: int, best: int, first: int) -> int:
     """`best`: the largest score of all; no node before `first` has it. Nearly always one of those that do leaves the promised place."""
-    before = True
+    before, slots, groups = True, s.slot, s.group
     for node in range(first, high):
-        slot = s.node[node].group
-        if s.group[slot].score != best:
+        if groups[slots[node]].score != best:
             continue
         if before:
-            s.group[slot].first, before = node, False
+            groups[slots[node]].first, before = node, False
         if fits_beside(s, h, node, shape):
             return node
     best, chosen = NO, -1
     for node in range(low, high):
-        worth = s.group[s.node[node].group].score
+        worth = groups[slots[node]].score
         if worth > best and fits_beside(s, h, node, shape):
             best, chosen = worth, node
     return chosen
@@ -100,7 +99,7 @@ def best_within(s: Site, h: Any, t: Typical, way: int, low: int, high: int, shap
     need = h[shape]
     best, chosen, before, worth, seen = NO, -1, -1, NO, 0
     for node in range(low, high):
-        slot = s.node[node].group
+        slot = s.slot[node]
         if slot != before:
             before, worth = slot, NO
             if fits(s.group[slot], s.group_free[slot], need, until, kinds):

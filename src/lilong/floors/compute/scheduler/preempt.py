@@ -37,7 +37,7 @@ from lilong.floors.compute.scheduler.place import lift, take
 from lilong.floors.compute.scheduler.policy import ATTAINED, BORROWERS, FAIR, LATER, REMAINING, Rules
 from lilong.floors.compute.scheduler.start import FITS, begin, start_now
 from lilong.floors.compute.scheduler.state import WHOLE, Ints, Site
-from lilong.floors.compute.scheduler.tenants import Tenants, claim, hold_job, open_kinds
+from lilong.floors.compute.scheduler.tenants import Tenants, claim, forget_refusals, hold_job, open_kinds
 from lilong.floors.compute.scheduler.turns import waits_for_turns
 
 SECOND = 1 << 48  # keys of the second queue; in each queue whoever entered it first goes first
@@ -95,7 +95,9 @@ def lost(b: Jobs, r: Rules, job: int, now: int) -> int:
 
 @compiled
 def list_victims(s: Site, h: Any, b: Jobs, q: Queues, r: Rules, pool: int, now: int) -> int:
-    """Those that may be stopped, the first to go first: of the lowest priority, then the last in the order or the least of a loss."""
+    """Those that may be stopped, the first to go first: of the lowest priority, then the last in the order or the least of a loss; and
+    in `worth`, from then on, their tenants.
+    """
     many = 0
     leave_out_ended(q, b, pool)
     for k in range(q.base[pool], q.base[pool] + q.runs[pool]):
@@ -106,6 +108,8 @@ def list_victims(s: Site, h: Any, b: Jobs, q: Queues, r: Rules, pool: int, now: 
             q.victims[many], q.worth[job] = job, priority * (MOST << 1) + min(max(last, 0), MOST)
             many += 1
     sort_by(q.victims, many, q.worth)
+    for k in range(many):
+        q.worth[k] = b.job[q.victims[k]].tenant
     if r.preempts == BORROWERS:
         _herd(s, h, b, q, now, many)
     return many
@@ -167,7 +171,6 @@ def _could_suffice(
                 return True
     if r.preempts == LATER or herd[0, 0] == 0:
         return False
-    # who does not stay within its own has only its tenant's lower priorities to take from
     at = herd[0, 0] if own else herd[_slot(q, b.job[job].tenant), FIRST]
     while 0 < at <= herd[0, 0]:  # what is said of a tenant without victims may be of an earlier look
         if _herd_gives_way(b, q, T, at, job, classes, own):
@@ -360,6 +363,8 @@ def make_room(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Ru
     base = q.cycles[3]  # those lifted are listed behind those that are stopped for good
     for k in range(victims if _could_suffice(s, h, b, q, T, r, job, now, victims, classes, own) else 0):
         victim = q.victims[k]
+        if r.preempts == BORROWERS and not own and q.worth[k] != b.job[job].tenant:
+            continue  # who does not stay within its own has only its tenant's lower priorities to take from
         if not (b.job[victim].state == RUNNING and b.job[victim].start < now and _gives_way(s, h, b, T, r, victim, job, classes, own)):
             continue
         _lift_victim(s, h, b, T, victim)
@@ -372,7 +377,9 @@ def make_room(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Ru
             begin(s, h, b, q, T, job, now)
             break
     _settle_victims(s, h, b, q, T, r, job, now, base, lifted, fits)
-    if not fits:
+    if fits:
+        forget_refusals(T)
+    else:
         deny(h, b, q, job, to)
     return fits
 

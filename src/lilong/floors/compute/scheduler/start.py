@@ -9,7 +9,7 @@ from typing import Any
 from lilong.floors.compute.scheduler.compiled import borrowed, compiled
 from lilong.floors.compute.scheduler.fragmentation import Typical
 from lilong.floors.compute.scheduler.jobs import NEVER, RUNNING, Jobs, ends
-from lilong.floors.compute.scheduler.order import Queues, add_running, drop_running, enqueue
+from lilong.floors.compute.scheduler.order import Queues, add_running, drop_running, enqueue, settle
 from lilong.floors.compute.scheduler.place import lay, lift, take, take_later
 from lilong.floors.compute.scheduler.policy import Rules
 from lilong.floors.compute.scheduler.score import CONSOLIDATED
@@ -127,6 +127,8 @@ def fill(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, held: Ints, waiting: I
         # who runs over its time is not thought to end before the next moment
         b.job[job].end = max(ends(b.job[job], b.option[b.job[job].option], b.job[job].start), now + 1)
         add_running(q, b, job)
+    for pool in range(q.runs.size):
+        settle(q, b, pool)
     for job in waiting:
         enqueue(q, b, job, by_length)
 

@@ -46,6 +46,7 @@ class Site(NamedTuple):
     bounds: Ints  # pool p has the nodes bounds[p] to bounds[p + 1]
     top: Ints  # pool -> first slot for a group that was never used
     node: Any  # see NODE
+    slot: Ints  # node -> that of its group
     free: Ints  # node × device
     later_free: Ints  # what will be left once a promised job has its place (see backfill)
     mix: Ints  # node × kind of task: how many of them run there; without columns where no score looks at it
@@ -65,10 +66,11 @@ class Site(NamedTuple):
     largest: Ints  # [cores, thousandths of device] of the largest node
 
 
-NODE = ("kind", "devices", "cpu", "memory", "closes", "group", "leaf", "later_cpu", "later_memory")
+NODE = ("kind", "devices", "cpu", "memory", "closes", "leaf", "later_cpu", "later_memory")
 GROUP = (
-    "count", "digest", "kind", "cpu", "memory", "closes", "left", "mix", "frag", "score",
+    "count", "cpu", "memory", "closes", "kind", "left", "score",
     "first",  # no node before this one is in it
+    "digest", "mix", "frag",
 )  # fmt: skip
 LEAF = ("low", "high", "version", "closes", "kinds")  # its nodes, the earliest of their `closes`, the bit set of their kinds
 
@@ -95,7 +97,6 @@ def site(nodes: Sequence[Node], shapes: int, *, memo: bool, mixes: bool, seed: i
     rows = table(NODE, many)
     for name in ("kind", "devices", "cpu", "memory", "closes"):
         rows[name] = [getattr(node, name) for node in sorted_nodes]
-    rows.group = -1
     bounds = np.searchsorted([node.pool for node in sorted_nodes], np.arange(pools + 1)).astype(np.int64)
     ends = _ends(sorted_nodes, levels)
     edges, leaves = _leaves(rows, ends, bounds)
@@ -103,6 +104,7 @@ def site(nodes: Sequence[Node], shapes: int, *, memo: bool, mixes: bool, seed: i
         bounds=bounds,
         top=bounds[:-1].copy(),
         node=rows,
+        slot=np.full(many, -1, np.int64),
         free=np.where(np.arange(wide) < rows.devices[:, None], WHOLE, 0).astype(np.int64),
         later_free=np.zeros((many, wide), np.int64),
         mix=np.zeros((many, KINDS if mixes else 0), np.int64),
@@ -185,7 +187,7 @@ def regroup(s: Site, pool: int, node: int) -> None:
     digest = (s.node[node].cpu * 31 + s.node[node].memory) * 31 + s.node[node].kind * 1021 + mix + s.node[node].closes % 65537 * 7
     for d in range(wide):
         digest = (digest * 1009 + row[d]) % 1000000007
-    old = s.node[node].group
+    old = s.slot[node]
     if old >= 0:
         s.group[old].count -= 1
         if s.group[old].first == node:
@@ -198,14 +200,14 @@ def regroup(s: Site, pool: int, node: int) -> None:
         if s.group[slot].count == 0:
             vacant = slot
         elif s.group[slot].digest == digest and _alike(s, slot, node, mix, wide):
-            s.node[node].group = slot
+            s.slot[node] = slot
             s.group[slot].count += 1
             s.group[slot].first = min(s.group[slot].first, node)
             return
     if vacant < 0:
         vacant = top
         s.top[pool] = top + 1
-    s.node[node].group = vacant
+    s.slot[node] = vacant
     s.group[vacant].count = 1
     s.group[vacant].first = node
     s.group[vacant].closes = s.node[node].closes

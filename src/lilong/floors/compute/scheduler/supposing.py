@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lilong.floors.compute.rules.counterfactuals import Change, Supposed, Turns, counterfactuals, suppose
+from lilong.floors.compute.rules.counterfactuals import Change, Supposed, Turns, counterfactuals, suppose, with_quotas
 from lilong.floors.compute.rules.estimating import Ahead, History, drawn, quantile
 from lilong.floors.compute.scheduler.compiled import compiled
 from lilong.floors.compute.scheduler.decide import Queue, Reason, copy_into, decided, planned, play_once
@@ -27,7 +27,7 @@ from lilong.floors.compute.scheduler.policy import Policy
 from lilong.floors.compute.scheduler.simulation.run import forward
 from lilong.floors.compute.scheduler.snapshot import Decision, SnapJob, Snapshot, Way
 from lilong.floors.compute.scheduler.state import WHOLE, Ints, Site, copied
-from lilong.floors.compute.scheduler.tenants import Tenants, claim
+from lilong.floors.compute.scheduler.tenants import Tenants, age, claim, shares
 
 SPARE = 8  # shapes that a patched job may bring
 ROOM = 256  # tasks of a patched job that has more than before
@@ -45,6 +45,7 @@ class Supposing:
         self.decision = Decision({}, (), {}, {}, 0)
         for at in range(ROUNDS):
             self.opened = _padded(opening(snapshot))
+            age(self.opened.queue.tenants, snapshot.now)  # as each decision would first
             self._state, self._queue = decided(self.opened.state, self.opened.queue, self.opened.policy, snapshot.now, snapshot.seed)
             found = told(self.opened, planned(self._queue))
             self.decision = found if at == 0 else replace(found, starts=self.decision.starts, preemptions=self.decision.preemptions)
@@ -63,6 +64,7 @@ class Supposing:
         self._whose = [self._jobs[names[job]].tenant for job in self.line]
         self._rivalry: tuple[object, Sequence[int]] = (None, ())  # the last answer of `_rivals`
         self._words = Words(snapshot)
+        self._tree, self._tenants = self._words.listed(), {tenant.name: tenant for tenant in snapshot.tenants}
         self._size = self._words.size([self._words.node(one) for one in snapshot.nodes])
         node, devices = self._state.node, (self._state.free == WHOLE).sum(axis=1)
         free = {"cpu": node.cpu, "memory": node.memory, "devices": devices}
@@ -225,12 +227,12 @@ class Supposing:
             for closes in (state.node.closes, state.group.closes, state.leaf.closes, state.closing):
                 closes[closes > 0] = NEVER
         if supposed.quotas:
-            changed = suppose(self.snapshot, job.id, Supposed(quotas=supposed.quotas))
-            held, firm = queue.tenants.held.copy(), queue.tenants.firm.copy()
-            tree = self._words.tree_of(changed.tenants, self._size)
-            for column, value in zip(queue.tenants, tree, strict=True):
-                np.copyto(column, value)
-            hold_again(queue.tenants, held, firm)
+            tree = self._tree.copy()
+            for name in {name for name, _ in supposed.quotas}:
+                tree[self._words.tenants[name]] = self._words.tenant(with_quotas(self._tenants[name], supposed.quotas))
+            for name, value in shares(tree, self._size)._asdict().items():
+                np.copyto(getattr(queue.tenants, name), value)
+            hold_again(queue.tenants)
 
     def _lay_ways(self, queue: Queue, at: int, job: SnapJob, ways: Sequence[Way]) -> None:
         rows, options, shapes = queue.book.jobs.job, queue.book.jobs.option, queue.book.shapes
@@ -374,12 +376,12 @@ def _take_its_place(queue: Queue, at: int, policy: Policy) -> None:
 
 
 @compiled
-def hold_again(T: Tenants, held: Ints, firm: Ints) -> None:
-    """Count in a new tree, whose tenants have quotas of the same classes, what was held in another."""
-    T.held[:] = held
-    T.firm[:] = firm
+def hold_again(T: Tenants) -> None:
+    """Count anew what is held, since some have other quotas of the same classes."""
+    T.used[:] = 0
+    T.loose[:] = 0
     many = T.tenant.size
     for tenant in range(many):
-        for kind in range(held.shape[1]):
-            if held[many + tenant, kind] > 0:
-                claim(T, tenant, kind, held[many + tenant, kind])
+        for kind in range(T.held.shape[1]):
+            if T.held[many + tenant, kind] > 0:
+                claim(T, tenant, kind, T.held[many + tenant, kind])

@@ -71,6 +71,7 @@ class Tenants(NamedTuple):
     line: Ints  # home × column: 1 + the job that is first in line there (see turns); 0: nobody is
     until: Ints  # when its turn comes; NOT_KNOWN until somebody asks
     beside: Ints  # how much more its home may hold then
+    refused: Ints  # row × column: the least that the quota of a home did not allow in this look; from row n on to what cannot be taken back
     terms: Any  # one row, see TERMS
 
 
@@ -106,57 +107,80 @@ def tenants(
     """
     tree = tree or [Tenant("")]
     many, columns = len(tree), classes + 1
-    there = np.full(columns, UNBOUNDED, np.int64)
-    if capacity is not None:
-        there[: len(capacity)] = capacity
-    size = np.where(there < UNBOUNDED, there, UNKNOWN)
-    nominal = np.array([_amounts(one.nominal, columns) for one in tree], np.int64)
-    lend, borrow = (np.array([_amounts(getattr(one, name), columns) for one in tree], np.int64) for name in ("lend", "borrow"))
-    bounds = bool((nominal >= 0).any())
-    order = _downwards(tree)
-    root = order[0]
-    # where nobody has a quota, that a class is full is a matter of room
-    nominal[root] = np.where(nominal[root] >= 0, nominal[root], np.where((nominal >= 0).any(axis=0), there, UNBOUNDED))
-    home, above = np.full((many, columns), -1, np.int64), np.full((many, columns), -1, np.int64)
-    for at in order:
+    there = [*(() if capacity is None else capacity), *[UNBOUNDED] * columns][:columns]
+    root, *rest = _downwards(tree)
+    past = [[0] * columns] * (2 * many)
+    for at in reversed((root, *rest)):
+        past[many + at] = [*tree[at].past, *[0] * (columns - len(tree[at].past))]
+        past[at] = _sums(past[at], past[many + at])
         if at != root:
-            above[at] = home[tree[at].parent]
-        home[at] = np.where(nominal[at] >= 0, at, above[at])
-    own, common = nominal.copy(), nominal.copy()
-    kept, most = np.zeros_like(own), np.zeros_like(own)
-    reserved = np.zeros_like(own)  # nominal that is kept for itself somewhere in the subtree
-    for at in reversed(order):
-        for k in np.flatnonzero(home[at] == at):
-            free = own[at, k] >= UNBOUNDED
-            own[at, k] = UNBOUNDED if free else max(own[at, k] - reserved[at, k], 0)
-            common[at, k] = UNBOUNDED if free else max(common[at, k], 0)
-            over = above[at, k]
-            if over < 0:
-                most[at, k] = own[at, k]
-                continue
-            kept[at, k] = max(own[at, k] - lend[at, k], 0) if lend[at, k] >= 0 else 0
-            most[at, k] = own[at, k] + borrow[at, k] if borrow[at, k] >= 0 else UNBOUNDED
-            reserved[over, k] += reserved[at, k] + kept[at, k]
-            common[over, k] -= nominal[at, k]
-    quota = np.arange(many)[:, None] == home
-    claim = np.concatenate([np.where(quota, np.minimum(of, there), -1) for of in (nominal, common)])
-    rows = table(TENANT, many)
+            past[tree[at].parent] = _sums(past[tree[at].parent], past[at])
+    rows, terms = table(TENANT, many), table(TERMS, 1)
     for name in TENANT:
         rows[name] = [getattr(one, name) for one in tree]
-    past = np.zeros((2 * many, columns), np.int64)
-    for at in reversed(order):
-        past[many + at, : len(tree[at].past)] = tree[at].past
-        past[at] += past[many + at]
-        if at != root:
-            past[tree[at].parent] += past[at]
-    terms = table(TERMS, 1)
+    bounds = any(of is not None for one in tree for of in one.nominal[:columns])
     terms.reclaim, terms.ageing, terms.aged, terms.bounds, terms.root = reclaim, ageing, aged, bounds, root
-    used, loose, firm = (np.zeros_like(own) for _ in range(3))
-    of = np.array(range(classes) if column is None else column, np.int64)
-    line, until, beside = (np.zeros_like(own) for _ in range(3))
+    nothing = np.zeros((many, columns), np.int64)
     return Tenants(
-        rows, of, home, above, own, kept, most, common, claim, used, loose, firm, np.zeros_like(past), past, size, line, until, beside, terms
+        **shares(tree, there)._asdict(),
+        **{name: nothing.copy() for name in ("used", "loose", "firm", "line", "until", "beside")},
+        tenant=rows,
+        column=np.array(range(classes) if column is None else column, np.int64),
+        held=np.zeros((2 * many, columns), np.int64),
+        past=np.array(past, np.int64),
+        capacity=np.array([of if of < UNBOUNDED else UNKNOWN for of in there], np.int64),
+        refused=np.full((2 * many, columns), UNBOUNDED, np.int64),
+        terms=terms,
     )
+
+
+class Shares(NamedTuple):
+    """What follows from the quotas alone (see Tenants)."""
+
+    home: Ints
+    above: Ints
+    own: Ints
+    kept: Ints
+    most: Ints
+    common: Ints
+    claim: Ints
+
+
+def shares(tree: Sequence[Tenant], there: Sequence[int]) -> Shares:
+    """`there`: what there is, by column. Numbers of Python's: with a few columns that is quicker than arrays of them."""
+    many, columns, order = len(tree), len(there), _downwards(tree)
+    nominal = [_amounts(one.nominal, columns) for one in tree]
+    # where nobody has a quota, that a class is full is a matter of room
+    all_of_it = [of if any(row[k] >= 0 for row in nominal) else UNBOUNDED for k, of in enumerate(there)]
+    nominal[order[0]] = [of if of >= 0 else all_of_it[k] for k, of in enumerate(nominal[order[0]])]
+    home, above = [[-1] * columns] * many, [[-1] * columns] * many
+    for at in order:
+        if tree[at].parent >= 0:
+            above[at] = home[tree[at].parent]
+        home[at] = [at if of >= 0 else above[at][k] for k, of in enumerate(nominal[at])]
+    own, common = [row.copy() for row in nominal], [row.copy() for row in nominal]
+    kept, most, reserved = ([[0] * columns for _ in tree] for _ in range(3))  # reserved: nominal that is kept for itself in the subtree
+    for at in reversed(order):
+        lend, borrow = _amounts(tree[at].lend, columns), _amounts(tree[at].borrow, columns)
+        for k in [k for k in range(columns) if home[at][k] == at]:
+            free, over = own[at][k] >= UNBOUNDED, above[at][k]
+            own[at][k] = UNBOUNDED if free else max(own[at][k] - reserved[at][k], 0)
+            common[at][k] = UNBOUNDED if free else max(common[at][k], 0)
+            if over < 0:
+                most[at][k] = own[at][k]
+                continue
+            kept[at][k] = max(own[at][k] - lend[k], 0) if lend[k] >= 0 else 0
+            most[at][k] = own[at][k] + borrow[k] if borrow[k] >= 0 else UNBOUNDED
+            reserved[over][k] += reserved[at][k] + kept[at][k]
+            common[over][k] -= nominal[at][k]
+    arrays = [np.array(of, np.int64) for of in (home, above, own, kept, most, common)]
+    quota = np.arange(many)[:, None] == arrays[0]
+    claim = [np.where(quota, np.minimum(of, there), -1) for of in (np.array(nominal, np.int64), arrays[-1])]
+    return Shares._make([*arrays, np.concatenate(claim)])
+
+
+def _sums(one: Sequence[int], other: Sequence[int]) -> list[int]:
+    return [a + b for a, b in zip(one, other, strict=True)]
 
 
 def _downwards(tree: Sequence[Tenant]) -> list[int]:
@@ -247,9 +271,18 @@ def _hold_place(T: Tenants, s: Site, h: Any, b: Jobs, job: int, k: int, sign: in
 
 @compiled
 def hold_job(T: Tenants, s: Site, h: Any, b: Jobs, job: int, sign: int) -> None:
-    """Count all that a job, laid out in its `option`, holds."""
+    """Count all that a job, laid out in its `option`, holds: the tasks of one column together."""
+    tenant, back, before, total = b.job[job].tenant, bounded(T, b, job, b.job[job].option), -1, 0
     for k in range(b.job[job].room, b.job[job].room + b.job[job].placed):
-        _hold_place(T, s, h, b, job, k, sign)
+        need = h[b.place[k].need]
+        where = column(T, s.node[b.place[k].node].kind, need.devices)
+        if where != before and total > 0:
+            hold(T, tenant, before, total, sign, back)
+            total = 0
+        before = where
+        total += need.devices * need.milli if need.devices > 0 else need.cpu
+    if total > 0:
+        hold(T, tenant, before, total, sign, back)
 
 
 @compiled
@@ -299,14 +332,37 @@ def open_kinds(T: Tenants, h: Any, b: Jobs, job: int, option: int) -> int:
     tenant, back = b.job[job].tenant, bounded(T, b, job, option)
     devices, cores, classes = asked(h, b, option)
     if cores > 0 and not may_hold(T, tenant, T.capacity.size - 1, cores, back):
+        _refuse(T, tenant, T.capacity.size - 1, cores, back)
         return 0
     if devices == 0:
         return -1
     found = 0
     for kind in range(T.column.size):
-        if (classes >> kind) & 1 and may_hold(T, tenant, T.column[kind], devices, back):
-            found |= 1 << kind
+        if (classes >> kind) & 1:
+            if may_hold(T, tenant, T.column[kind], devices, back):
+                found |= 1 << kind
+            else:
+                _refuse(T, tenant, T.column[kind], devices, back)
     return found
+
+
+@compiled
+def _refuse(T: Tenants, tenant: int, kind: int, amount: int, bounded: bool) -> None:
+    row = T.home[tenant, kind] + (0 if bounded else T.tenant.size)
+    T.refused[row, kind] = min(T.refused[row, kind], amount)
+
+
+@compiled
+def was_refused(T: Tenants, tenant: int, kind: int, amount: int, bounded: bool) -> bool:
+    """Whether no more than that was not allowed to one of the same home, earlier in this look: nothing was given back since."""
+    row = T.home[tenant, kind]
+    return bool(amount >= T.refused[row, kind] or (not bounded and amount >= T.refused[T.tenant.size + row, kind]))
+
+
+@compiled
+def forget_refusals(T: Tenants) -> None:
+    """Something was given back, or a look begins."""
+    T.refused[:] = UNBOUNDED
 
 
 @compiled

@@ -76,7 +76,7 @@ def domains_for(s: Site, h: Any, pool: int, level: int, shape: int, tasks: int, 
 def _count(s: Site, need: Any, leaf: int, until: int, kinds: int) -> int:
     room, before, each = 0, -1, 0
     for node in range(s.leaf[leaf].low, s.leaf[leaf].high):
-        slot = s.node[node].group
+        slot = s.slot[node]
         if slot != before:
             before = slot
             each = tasks_in(s, need, slot, PLENTY) if fits(s.group[slot], s.group_free[slot], need, until, kinds) else 0

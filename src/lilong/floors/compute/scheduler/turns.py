@@ -20,7 +20,7 @@ from lilong.floors.compute.scheduler.jobs import NEVER, RUNNING, Jobs, ends
 from lilong.floors.compute.scheduler.order import Queues, sort_by
 from lilong.floors.compute.scheduler.policy import SKIP, STRICT, Rules
 from lilong.floors.compute.scheduler.state import Ints, Site
-from lilong.floors.compute.scheduler.tenants import UNBOUNDED, Tenants, asked, column
+from lilong.floors.compute.scheduler.tenants import UNBOUNDED, Tenants, asked, bounded, column, was_refused
 
 NOT_KNOWN = -1
 COMING = -UNBOUNDED
@@ -119,11 +119,37 @@ def keep_turn(T: Tenants, h: Any, b: Jobs, r: Rules, job: int) -> None:
 
 
 @compiled
+def stands_behind(T: Tenants, h: Any, b: Jobs, job: int) -> bool:
+    """Whether it is clear that its quota allows none of its ways, and that others are before it in line for each of them: as for most who
+    wait for a quota.
+    """
+    if T.terms[0].turns == 0:
+        return False
+    for at in range(b.job[job].first, b.job[job + 1].first):
+        need, back = h[b.option[at].need], bounded(T, b, job, at)
+        if b.option[at].rest >= 0:
+            return False
+        if need.devices == 0 and not _is_behind(T, b, job, T.capacity.size - 1, b.option[at].tasks * need.cpu, back):
+            return False
+        for kind in range(T.column.size if need.devices > 0 else 0):
+            devices = b.option[at].tasks * need.devices * need.milli
+            if (need.classes >> kind) & 1 and not _is_behind(T, b, job, T.column[kind], devices, back):
+                return False
+    return True
+
+
+@compiled
+def _is_behind(T: Tenants, b: Jobs, job: int, where: int, amount: int, back: bool) -> bool:
+    tenant = b.job[job].tenant
+    return T.line[T.home[tenant, where], where] not in (0, 1 + job) and was_refused(T, tenant, where, amount, back)
+
+
+@compiled
 def _work_out(T: Tenants, s: Site, h: Any, b: Jobs, q: Queues, now: int) -> None:
     """When the turns come that are not known yet, and what is left beside each then. `beside` says before how much who has it asks for.
 
     One walk for all of them along those that run, in the order of their planned ends: so they stand, pool by pool, but for those that
-    began lately.
+    began lately. Tenants whose quotas nobody waits for do not matter.
     """
     pools, lately, open = q.runs.size, 0, 0
     late, end = np.empty((q.runs - q.settled).sum(), np.int64), np.empty((q.runs - q.settled).sum(), np.int64)
@@ -134,26 +160,33 @@ def _work_out(T: Tenants, s: Site, h: Any, b: Jobs, q: Queues, now: int) -> None
             lately += 1
     order, k = np.arange(lately), 0
     sort_by(order, lately, end)
-    free = np.zeros_like(T.line)
+    free, matters = np.zeros_like(T.line), np.zeros(T.tenant.size, np.bool_)
     for home in range(T.line.shape[0]):
         for where in range(T.line.shape[1]):
             if T.line[home, where] > 0 and T.until[home, where] == NOT_KNOWN:
                 free[home, where] = T.common[home, where] - T.loose[home, where] - T.beside[home, where]
                 T.until[home, where], T.beside[home, where] = now, COMING
                 open += 1
+    for tenant in range(T.tenant.size):
+        for where in range(T.line.shape[1]):
+            home = T.home[tenant, where]
+            if T.line[home, where] > 0 and T.beside[home, where] == COMING:
+                matters[tenant] = True
     while open > 0:
         next_end, chosen = (end[order[k]] if k < lately else NEVER), -1
         for pool in range(pools):
             if at[pool] < last[pool] and b.job[q.running[at[pool]]].end < next_end:
                 next_end, chosen = b.job[q.running[at[pool]]].end, pool
         if chosen >= 0:
-            open -= _gives_back(T, s, h, b, q.running[at[chosen]], free)
+            job = q.running[at[chosen]]
             at[chosen] += 1
         elif k < lately:
-            open -= _gives_back(T, s, h, b, late[order[k]], free)
+            job = late[order[k]]
             k += 1
         else:
             break
+        if matters[b.job[job].tenant] and b.job[job].state == RUNNING:
+            open -= _gives_back(T, s, h, b, job, free)
     for home in range(T.line.shape[0]):
         for where in range(T.line.shape[1]):
             if T.line[home, where] > 0 and T.beside[home, where] == COMING:
@@ -164,7 +197,7 @@ def _work_out(T: Tenants, s: Site, h: Any, b: Jobs, q: Queues, now: int) -> None
 def _gives_back(T: Tenants, s: Site, h: Any, b: Jobs, job: int, free: Ints) -> int:
     """Of a job that runs: count what will be free at its end. How many turns have come before that."""
     come = 0
-    for k in range(b.job[job].room, b.job[job].room + (b.job[job].placed if b.job[job].state == RUNNING else 0)):
+    for k in range(b.job[job].room, b.job[job].room + b.job[job].placed):
         need = h[b.place[k].need]
         where = column(T, s.node[b.place[k].node].kind, need.devices)
         home = T.home[b.job[job].tenant, where]

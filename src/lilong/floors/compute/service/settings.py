@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from lilong.floors.compute.contract import Inventory, NodeDrained, SettingsApplied, Site, SiteNode
+from lilong.floors.compute.contract import MOST_DEVICES, Inventory, NodeDrained, SettingsApplied, Site, SiteNode
 from lilong.floors.compute.rules import settings as rules
 from lilong.floors.compute.rules.reading import nearest
-from lilong.floors.compute.rules.settings import ComputeSettings
+from lilong.floors.compute.rules.settings import LOCAL, ComputeSettings
 from lilong.floors.compute.store import settings as store
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
@@ -116,6 +116,16 @@ def _check_sites(house: House, wanted: ComputeSettings, known: ComputeSettings) 
                 field = f"sites.{name}.{field if field.startswith('options.') else f'options.{field}'}"
             way_out = str(refused.details.get("way_out", ""))
             raise BadInput(field=field, problem=str(refused.details.get("problem", refused)), way_out=way_out) from None
+        if site.driver == LOCAL:
+            _check_devices(name, site.options.get("nodes", ()))
+
+
+def _check_devices(site: str, nodes: Sequence[Mapping[str, Any]]) -> None:
+    """What was applied before there was this bound still opens: of such a node as many are used as can be told apart."""
+    for at, node in enumerate(nodes):
+        if node.get("devices", 0) > MOST_DEVICES:
+            problem = f"{node['devices']} are more than the {MOST_DEVICES} of one node that can be told apart"
+            raise BadInput(field=f"sites.{site}.options.nodes[{at}].devices", problem=problem, way_out="Declare several nodes.")
 
 
 def _check_nodes(tx: Tx, wanted: ComputeSettings, known: ComputeSettings, now: str) -> None:

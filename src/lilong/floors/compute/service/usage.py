@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from lilong.floors.compute.contract import FINISHED, Job, SiteNode
 from lilong.floors.compute.rules.metering import HOUR, Bill, Hold, bill, use_by_hour
@@ -19,6 +20,9 @@ from lilong.floors.compute.work.snapshotting import snapshot as current_snapshot
 from lilong.ground.access import Actor
 from lilong.ground.house import House
 from lilong.ground.seams import parse_stamp, stamp
+
+if TYPE_CHECKING:
+    from lilong.floors.compute.scheduler.tenants import Tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +197,7 @@ def tenants(house: House, actor: Actor) -> list[ClassShares]:
 
 def _shares(house: House, actor: Actor, snapshot: Snapshot) -> list[ClassShares]:
     from lilong.floors.compute.scheduler.opening import opening
-    from lilong.floors.compute.scheduler.tenants import borrowed, lent
+    from lilong.floors.compute.scheduler.tenants import lent
 
     books = snapshot.tenants
     quotas = opening(snapshot).queue.tenants
@@ -209,11 +213,24 @@ def _shares(house: House, actor: Actor, snapshot: Snapshot) -> list[ClassShares]
             nominal = books[at - 1].nominal.get(accelerator)
             rows.append(TenantShare(
                 name, depth, books[at - 1].weight / 1000, None if nominal is None else nominal / 1000, int(quotas.held[at, column]) / 1000,
-                min(int(borrowed(quotas, at, column)), int(quotas.held[at, column])) / 1000, int(shared[at, column]) / 1000, waiting[name],
+                min(_borrowed(quotas, at, column), int(quotas.held[at, column])) / 1000, int(shared[at, column]) / 1000, waiting[name],
             ))  # fmt: skip
         if any(row.nominal is not None or row.used for row in rows):
             found.append(ClassShares(accelerator, rows))
     return found
+
+
+def _borrowed(quotas: Tenants, at: int, column: int) -> int:
+    """From outside: what its parts lend one another, or its own jobs use of theirs, is its own all the same."""
+    from lilong.floors.compute.scheduler.tenants import borrowed
+
+    if quotas.home[at, column] != at:
+        return int(borrowed(quotas, at, column))
+    most = 0
+    while at >= 0:
+        most = max(most, int(quotas.used[at, column] - quotas.own[at, column]))
+        at = int(quotas.above[at, column])
+    return most
 
 
 def _down(books: Sequence[SnapTenant], parent: str | None = None, depth: int = 0) -> Iterator[tuple[str, int]]:

@@ -248,8 +248,8 @@ def _came(job: Job) -> str:
     if job.state not in FINISHED:
         return f"It runs{where}{again}; it started{waited or ' a moment ago'}.{_stopped(job)}"
     if job.started_at is None:
-        return f"It ended before it started: {job.exit.reason if job.exit and job.exit.reason else job.state.value}."
-    told = f": {job.exit.reason}" if job.exit and job.exit.reason else ""
+        return f"It ended before it started: {job.exit.reason.removesuffix('.') if job.exit and job.exit.reason else job.state.value}."
+    told = f": {job.exit.reason.removesuffix('.')}" if job.exit and job.exit.reason else ""
     return f"It {_ENDED[job.state]}{told}. It started{where}{again}{waited} and ended {_between(job.started_at, job.finished_at)} later.{_stopped(job)}"
 
 

@@ -34,6 +34,7 @@ WAKE = signal.SIGUSR1
 """Means: look at the marks in the run folder now. It may come late, when the same process has another attempt, and does no harm there."""
 FOR_EVER_S = 10 * 365 * 86400
 _FOLDER_LOOK = 5.0
+_A_LOOK_S, _LOOKS = 0.05, 100  # tries to take the lock, which the house has for a moment whenever it looks
 _USAGE_LOOK = (1.0, 5.0)  # seconds until the first word of what was used, and between two
 _PIECES = 64  # of the program's output in one go: a program that never stops writing must not keep us from looking
 
@@ -58,8 +59,7 @@ def supervise(
     own = folder if rank is None else folder / "tasks" / str(rank)
     own.mkdir(parents=True, exist_ok=True)
     if lock is None:
-        lock = os.open(own / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = _taken(own)
     os.set_inheritable(lock, False)
     if (own / "exit.json").exists() or (own / "running.json").exists():
         return False
@@ -79,6 +79,20 @@ def supervise(
             watch.log(f"\n[the supervisor failed: {error}]\n".encode())
             watch.leave_word("unable", None, str(error))
             return False
+
+
+def _taken(own: Path) -> int:
+    """The lock. Whoever only looks has it for a moment. Raises BlockingIOError where another supervisor holds it."""
+    lock = os.open(own / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    for _ in range(_LOOKS):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        if (own / "running.json").exists():
+            break
+        time.sleep(_A_LOOK_S)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return lock
 
 
 def _handed_on(own: Path, secrets: int | None) -> int | None:

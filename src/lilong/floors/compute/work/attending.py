@@ -40,7 +40,7 @@ from lilong.floors.compute.work.sites import Sites
 from lilong.floors.compute.work.snapshotting import tenant
 from lilong.ground.access import SYSTEM
 from lilong.ground.db import Tx
-from lilong.ground.errors import LilongError
+from lilong.ground.errors import LilongError, NotFound
 from lilong.ground.events import Event
 from lilong.ground.house import House
 from lilong.ground.sandbox import OutputRefused
@@ -130,8 +130,11 @@ class Attendant:
         except (LilongError, OSError) as problem:
             # what cannot be prepared now must not start later by itself either
             site.cancel(entry.token)
-            reason = f"it could not be started: {problem}"
-            self.settle(entry, Sight(Phase.FINISHED, ending=Ending.UNABLE, exit=replace(_NOTHING, reason=reason)))
+            gone = isinstance(problem, NotFound) and str(problem.details.get("kind", "")).startswith("node ")
+            ending, reason = Ending.UNABLE, f"it could not be started: {problem}"
+            if gone:  # since it was chosen: not the job's doing
+                ending, reason = Ending.STOPPED, "its node was taken away before it could start"
+            self.settle(entry, Sight(Phase.FINISHED, ending=ending, exit=replace(_NOTHING, reason=reason)))
 
     def stopping(self, site: str) -> set[str]:
         return self._house.db.read(lambda tx: attempts.stopping(tx, site))

@@ -110,7 +110,10 @@ class Dispatcher:
         import_module("lilong.floors.compute.scheduler.opening")  # so that the first job need not wait for it
         while not self._stop.is_set():
             try:
+                changes = self.sites.changes
                 self.sites.refresh()
+                if self.sites.changes != changes:  # who is declared otherwise is looked at before anything starts there
+                    self._wake()
                 for name in self.sites.all().keys() - self._threads.keys():
                     self._wakes[name] = threading.Event()
                     self._threads[name] = threading.Thread(target=self._follow, args=(name,), name=f"compute-{name}", daemon=True)

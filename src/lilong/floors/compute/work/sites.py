@@ -10,7 +10,7 @@ from importlib import import_module
 
 import structlog
 
-from lilong.floors.compute.contract import Inventory, Site, SiteDown
+from lilong.floors.compute.contract import MOST_DEVICES, Inventory, Site, SiteDown
 from lilong.floors.compute.rules.settings import LOCAL, SiteSettings, read
 from lilong.floors.compute.rules.ways import Place, place
 from lilong.floors.compute.store import places
@@ -25,6 +25,7 @@ log = structlog.get_logger("lilong.compute")
 INVENTORY_S = 30.0  # between two looks at what a site has
 TELL_S = 120.0  # after which it is written down anew when an engine was seen last
 _AGAIN_S = 60.0  # before a site that could not be opened is tried again
+_ANEW = "it was declared otherwise a moment ago and is looked at anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,8 @@ class Sites:
 
     def _take_in(self, name: str, spec: SiteSettings, row: places.SiteRow | None, is_declared: bool) -> None:
         before = self._known.get(name)
-        if before is not None and before.spec == spec:
-            self._known[name] = replace(before, declared=is_declared)
+        if before is not None and _opened_alike(before.spec, spec):
+            self._known[name] = replace(before, spec=spec, declared=is_declared)
             return
         try:
             site = self._opened(name, spec)
@@ -124,9 +125,11 @@ class Sites:
             self._cursors[name] = row.cursor if row else ""
             self._drained[name] = set(row.drained) if row else set()
         self._seen_at.pop(name, None)
-        if before is not None:
+        told = row.problem if row else None
+        if before is not None:  # nothing starts on nodes that may be there no longer
             self._unseen.add(name)
-        self._known[name] = Known(site, spec, is_declared, inventory, place(name, site.mode, inventory), row.problem if row else None)
+            told = _ANEW
+        self._known[name] = Known(site, spec, is_declared, inventory, place(name, site.mode, inventory), told)
 
     def _opened(self, name: str, spec: SiteSettings) -> Site:
         if name in self._given:
@@ -156,11 +159,19 @@ class Sites:
             return
         found = self.known().get(name)
         if found is not None:
-            inventory = found.site.inventory()
-            self._seen_at[name] = now
+            inventory = _told_apart(name, found.site.inventory())
+            with self._guard:
+                if self._is(name, found.site):  # else it was declared otherwise meanwhile, and is looked at again
+                    self._seen_at[name] = now
             self._drain(name, found.site)
-            self.saw(name, inventory)
-            self._unseen.discard(name)
+            with self._guard:
+                if self._is(name, found.site):
+                    self.saw(name, inventory)
+                    self._unseen.discard(name)
+
+    def _is(self, name: str, site: Site) -> bool:
+        known = self._known.get(name)
+        return known is not None and known.site is site
 
     def _drain(self, name: str, site: Site) -> None:
         """Let an engine know itself which of its nodes take no new work; decisions heed it already."""
@@ -196,7 +207,7 @@ class Sites:
     def answers(self, name: str) -> None:
         with self._guard:
             before = self._known.get(name)
-            if before is not None and before.problem is not None:
+            if before is not None and before.problem is not None and name not in self._unseen:
                 self._house.db.write(lambda tx: places.problem(tx, name, None))
                 self._known[name] = replace(before, problem=None)
                 self.changes += 1
@@ -205,13 +216,30 @@ class Sites:
         """It does not answer; whether that is news. Says nothing of any attempt: only that nothing new starts there."""
         with self._guard:
             before = self._known.get(name)
-            self._seen_at[name] = self._house.clock.monotonic()
+            if name not in self._unseen:
+                self._seen_at[name] = self._house.clock.monotonic()
             if before is None or before.problem == str(problem):
                 return False
             self._house.db.write(lambda tx: places.problem(tx, name, str(problem)))
             self._known[name] = replace(before, problem=str(problem))
             self.changes += 1
             return before.problem is None
+
+
+def _opened_alike(one: SiteSettings, other: SiteSettings) -> bool:
+    """Whether a site that was opened for the one serves for the other: what it costs and how much waits in it changes nothing there."""
+    return (one.driver, one.mode, one.options) == (other.driver, other.mode, other.options)
+
+
+def _told_apart(name: str, inventory: Inventory) -> Inventory:
+    """With no more devices on a node than decisions can tell apart: one such node, say of an engine that counts shares, is to hold nobody up."""
+    wide = {node.name: node.devices - MOST_DEVICES for node in inventory.nodes if node.devices > MOST_DEVICES}
+    if not wide:
+        return inventory
+    log.warning("only a part of the devices is used", site=name, nodes=[*wide][:10], most=MOST_DEVICES)
+    nodes = tuple(replace(node, devices=min(node.devices, MOST_DEVICES)) for node in inventory.nodes)
+    foreign = {node: (cores, memory, max(devices - wide.get(node, 0), 0)) for node, (cores, memory, devices) in inventory.foreign.items()}
+    return replace(inventory, nodes=nodes, foreign=foreign)
 
 
 def earlier(tx: Tx, name: str) -> SiteSettings | None:

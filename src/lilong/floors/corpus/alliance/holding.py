@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Opened = Callable[[str], str | IO[bytes]]
 """path in the revision -> the file, or its path on this machine."""
+_DECISIONS = "tables/decisions.parquet"
 
 
 def count(what: Without, contributors: list[str], paths: Iterable[str], opened: Opened) -> int:
@@ -36,6 +37,14 @@ def count(what: Without, contributors: list[str], paths: Iterable[str], opened: 
         elif set(contributors) & set(names):
             number += table.num_rows
     return number
+
+
+def given(document: str, sources: Iterable[str], paths: Iterable[str], opened: Opened) -> bool:
+    """Whether one of these sources of a version gave a document, whichever of its copies was kept. True where no table tells."""
+    if _DECISIONS not in set(paths):
+        return True
+    found = _rows(opened(_DECISIONS), ["source"], [("id", "=", document)]).column("source").to_pylist()
+    return not found or not set(found).isdisjoint(sources)
 
 
 def counted(what: Without, sources: Iterable[Mapping[str, Any]]) -> int | None:

@@ -339,7 +339,7 @@ class RightsForgotten:
 
 
 class NothingToTakeDown(NotFound):
-    """The version {version} holds no {kind} '{name}'. `lilong dataset show` lists its sources; ids of documents stand in its data/*.parquet."""
+    """The version {version} holds no {kind} '{name}'. {way_out}"""
 
 
 class TakedownNotFound(NotFound):

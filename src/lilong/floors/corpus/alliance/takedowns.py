@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from lilong.floors.corpus.alliance.shapes import TakedownAsk
@@ -47,14 +47,47 @@ def _names(one: SourceSet) -> set[str]:
     return {name for source in one.sources for name in (source["name"], f"{source['name']}.{one.id}")}
 
 
-def of_sets(standing: Without, sets: Iterable[SourceSet]) -> Without:
-    """Standing exclusions as a build of these sets takes them: sources as `name.<set id>`."""
+def givers(one: SourceSet) -> set[str]:
+    """Whose stewards may take down what stands in it, wherever it is built from."""
+    return {one.organisation, one.contributor}
+
+
+def stands_in(what: Without, one: SourceSet) -> bool | None:
+    """Whether what is taken down stands in a source set; None for a document: only the files of a version know these."""
+    if what.documents:
+        return None
+    return one.contributor in what.contributors or bool(_names(one) & set(what.sources))
+
+
+def names_in(sets: Iterable[SourceSet]) -> set[str]:
+    """All that sources of these sets may be called in a version."""
+    return set().union(*map(_names, sets))
+
+
+def of_sets(standing: Mapping[str, Without], builder: str, sets: Iterable[SourceSet]) -> Without:
+    """Standing exclusions (by organisation) as a build of these sets takes them: all of the builder's, and of those who gave sets what stands
+    in their own sets. Sources are called `name.<set id>`; so is what a contributor gave, where another than the builder took that down."""
     given = list(sets)
-    found = [
+    documents, sources, contributors = set[str](), set[str](), set[str]()
+    for organisation, one in standing.items():
+        documents |= set(one.documents)
+        if organisation == builder:
+            contributors |= set(one.contributors)
+            sources |= _called(one.sources, given)
+            continue
+        theirs = [each for each in given if organisation in givers(each)]
+        sources |= _called(one.sources, theirs)
+        sources |= {f"{source['name']}.{each.id}" for each in theirs if each.contributor in one.contributors for source in each.sources}
+    return Without(sorted(documents), sorted(sources), sorted(contributors))
+
+
+def _called(sources: Iterable[str], sets: Iterable[SourceSet]) -> set[str]:
+    """Sources that are kept as `organisation/name`, as these sets have them: `name.<set id>`."""
+    given = list(sets)
+    return {
         name if name.endswith(f".{one.id}") else f"{name}.{one.id}"
-        for owner, name in (each.split("/", 1) for each in standing.sources) for one in given if one.organisation == owner and name in _names(one)
-    ]  # fmt: skip
-    return Without(standing.documents, sorted(found), standing.contributors)
+        for owner, name in (each.split("/", 1) for each in sources) for one in given if one.organisation == owner and name in _names(one)
+    }  # fmt: skip
 
 
 def of_run(standing: Without, organisation: str) -> Without:

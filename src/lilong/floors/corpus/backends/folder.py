@@ -66,7 +66,7 @@ class FolderOfTexts:
             path.relative_to(self.folder.resolve()).as_posix(): path.read_bytes()
             for path in sorted(top.rglob("*"))
             if path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_FILE
-            and text_format(path.name) is not None and not EVIDENCE.fullmatch(path.name)
+            and text_format(path.as_posix()) is not None and not EVIDENCE.fullmatch(path.name)
         }  # fmt: skip
         if not files:
             raise NoTexts(folder=entry.get("path", "."))

@@ -306,10 +306,16 @@ def drift(client: Client, as_json: bool, before: str, after: str) -> None:
         show(found, True)
         return
     click.echo(f"{found['documents_before']:,} documents before, {found['documents_after']:,} after.\n")
-    show(found["signals"][:_SHOWN], False, _DRIFTS)
+    _show_first(found["signals"], _DRIFTS)
     for what in ("languages", "sources"):
         click.echo(f"\n{what}: PSI {found[what]['psi']:.4f}, divergence {found[what]['divergence']:.4f} bits")
-        show(found[what]["shares"][:_SHOWN], False, _SHARES)
+        _show_first(found[what]["shares"], _SHARES)
+
+
+def _show_first(rows: list[dict[str, Any]], columns: tuple[tuple[str, str], ...]) -> None:
+    show(rows[:_SHOWN], False, columns)
+    if len(rows) > _SHOWN:
+        click.echo(f"… and {len(rows) - _SHOWN:,} more; --json tells them all.")
 
 
 # --- membership ------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ _PATH = click.Path(path_type=Path)
 _FOUND = (("DOCUMENT", "document"), ("SHARE OF THE TEXT", "share"))
 _ITEMS = (("ITEM", "item"), ("DOCUMENT", "id"), ("METHOD", "method"), ("FOUND", "found"), ("OF", "windows"))
 _SHOWN = 20
-_NAME = re.compile(r"\S{1,200}\.(md|rst|txt|html?)")
+_NAME = re.compile(r"\S{1,200}\.(md|rst|txt|html?)|\.{0,2}/\S{1,200}")
 _RUNGS = ("exact", "paragraphs", "lines", "near", "passages", "meaning")
 _STEPS = (("STEP", "step"), ("DOCUMENTS", "documents"), ("LEFT", "left"), ("TAKEN OUT (BYTES)", "taken_out"))
 
@@ -182,6 +182,11 @@ def same(copies: int) -> str:
 
 
 def text_of(given: str) -> str:
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        way_out = "Give the text in UTF-8, or a text file."
+        raise BadInput(field="TEXT|FILE", problem="it is not UTF-8", way_out=way_out) from None
     if _NAME.fullmatch(given) and not Path(given).exists():  # not a text: the answer `it is nowhere` would mislead
         raise NoSuchFile(name=given)
     if not given.strip():

@@ -39,7 +39,8 @@ class Shown:
     sheet: Datasheet
     reach: Reach | None
     explorable: bool
-    dropped_texts: bool  # whether the reader may see any
+    own: bool  # whether it is of an organisation whose corpora the reader reads: then also its job, its statement and its dropped texts
+    takedown: bool  # whether the reader may see the one that put it out of use
     card: list[dict[str, Any]]  # a row of tables/sources.parquet for each source
     contributions: list[Any]
     others: list[Version]  # of the same repository, the newest first
@@ -50,14 +51,16 @@ def shown(house: House, actor: Actor, name: str) -> Shown:
     sheet = service.datasheet(house, actor, name)
     version = sheet.version
     beside = [one for one in service.versions(house, actor, version.repository) if one.commit]
+    own = house.db.read(lambda tx: house.access.allowed(tx, actor, "corpus.read", version.organisation))
+    gone = version.superseded.takedown if version.superseded else ""
+    told = bool(gone and _or_nothing(lambda: service.takedown_shown(house, actor, gone), None))
     if version.commit is None:
-        return Shown(sheet, None, False, False, [], [], beside)
+        return Shown(sheet, None, False, own, told, [], [], beside)
     exact = f"{version.repository}@{version.commit}"
     opened = _or_nothing(lambda: exploring.opened(house, actor, exact), None)
     card = _or_nothing(lambda: service.quality(house, actor, exact).sources, []) if opened else []
     gave = _or_nothing(lambda: service.contributions(house, actor, exact).contributions, []) if opened else []
-    own = house.db.read(lambda tx: house.access.allowed(tx, actor, "corpus.read", version.organisation))
-    return Shown(sheet, service.reach(house, actor, exact), opened is not None, own, card, gave, beside)
+    return Shown(sheet, service.reach(house, actor, exact), opened is not None, own, told, card, gave, beside)
 
 
 def _or_nothing(ask: Any, nothing: Any) -> Any:

@@ -127,16 +127,16 @@ def _shared(tx: Tx, ask: BuildAsk, sets: list[SourceSet]) -> Shared:
             raise SourcesNotShared(
                 name=one.id, owner=one.organisation, terms=one.terms.value, organisation=ask.organisation, way_out=refused
             )
-    standing = rows.excluded(tx, concerned(ask.organisation, sets))
     return Shared(
         terms.closest(one.terms for one in sets), terms.together([one.conditions for one in sets]),
-        sorted({one.contributor for one in sets}), terms.added(takedowns.of_sets(standing, sets), ask.without),
+        sorted({one.contributor for one in sets}), terms.added(excluded(tx, ask.organisation, sets), ask.without),
     )  # fmt: skip
 
 
-def concerned(organisation: str, sets: list[SourceSet]) -> set[str]:
-    """Whose takedowns hold for a version: those of who builds it, and of who owns or gave its sources."""
-    return {organisation, *(one.organisation for one in sets), *(one.contributor for one in sets)}
+def excluded(tx: Tx, builder: str, sets: list[SourceSet]) -> Without:
+    """What stays out of a version: what was taken down by who builds it, and by who owns or gave its sources as far as it stands in these."""
+    organisations = {builder}.union(*map(takedowns.givers, sets))
+    return takedowns.of_sets({one: rows.excluded(tx, one, builds=one == builder) for one in organisations}, builder, sets)
 
 
 def _most_closed(sets: list[SourceSet], closest: Terms) -> str:

@@ -18,9 +18,16 @@ class NotAsked(NotFound):
 
 
 def members(house: House, actor: Actor) -> list[Member]:
-    """The members; and of those that ask or have left, the ones that the actor manages or is a steward for."""
+    """The members; and of those that ask or have left, the ones that the actor manages or is a steward for. The people of others' are not
+    named."""
     condition, parameters = house.access.visible(actor, "corpus.steward", "m.organisation")
-    return house.db.read(lambda tx: rows.all_members(tx, condition, parameters))
+
+    def read(tx: Tx) -> list[Member]:
+        found = rows.all_members(tx, condition, parameters)
+        own = {one.organisation for one in found if house.access.allowed(tx, actor, "corpus.steward", one.organisation)}
+        return [one if one.organisation in own else replace(one, asked_by="", admitted_by=None) for one in found]
+
+    return house.db.read(read)
 
 
 def join(house: House, actor: Actor, ask: MemberAsk) -> Member:

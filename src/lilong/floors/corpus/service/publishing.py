@@ -52,7 +52,7 @@ def requested(house: House, tx: Tx, actor: Actor, ask: PublishAsk) -> Version:
         if missing is not None:
             raise TextNotKept(path=path, digest=missing, organisation=ask.organisation)
     check_audience(house, tx, ask.repository, ask.terms, "the run")
-    without = terms.added(takedowns.of_run(rows.excluded(tx, [ask.organisation]), ask.organisation), ask.without)
+    without = terms.added(takedowns.of_run(rows.excluded(tx, ask.organisation, builds=True), ask.organisation), ask.without)
     shared = Shared(ask.terms, terms.together([ask.conditions]), [ask.organisation], without)
     whole = sum(sizes[digest] for digests in ask.files.values() for digest in digests)
     return add(house, tx, actor, ask, known[0] if known else None, [], shared, lambda key: JobAsk(

@@ -38,18 +38,22 @@ from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
 from . import publishing
-from .building import concerned, requested
+from .building import excluded, requested
 from .files import Files, left
 from .parts import PAGE, found_version, stands
 from .reaching import reach
+
+_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
     """The version that was named, and how many documents of what is to go each version has, as far as one can say: those that leave, and
-    others that one may only tell of. `seen`: ids of all that were looked into."""
+    others that one may only tell of. `seen`: ids of all that were looked into; `given`: the named version's source sets, of which the actor is
+    a steward, in which it stands."""
 
     named: Version
+    given: list[SourceSet]
     leaving: dict[str, int | None]
     others: dict[str, int | None]
     seen: frozenset[str]
@@ -103,22 +107,47 @@ def _named(house: House, tx: Tx, actor: Actor, ask: TakedownAsk) -> Version:
 
 def _held(house: House, actor: Actor, ask: TakedownAsk) -> _Held:
     """Reads the versions' tables, outside any transaction."""
-    named, candidates, mine = house.db.read(lambda tx: _candidates(house, tx, actor, ask))
+    named, candidates, sets = house.db.read(lambda tx: _candidates(house, tx, actor, ask))
     counted: dict[str, int | None] = {}
     for row in candidates:
         number = _count(house, ask, row)
         if number or (number is None and (row.id == named.id or set(row.sources) & set(named.sources))):
             counted[row.id] = number
     if named.id not in counted:
-        kind, name = orders.thing(ask.without)
-        raise NothingToTakeDown(version=ask.version, kind=kind, name=name)
+        raise _nothing(ask, named, [row for row in candidates if row.id in counted and row.organisation == named.organisation])
+    holding_it = [row for row in candidates if row.id in counted]
+    mine = {row.id for row in holding_it if row.organisation == named.organisation or _given(house, ask, row, sets)}
     leaving = {row: number for row, number in counted.items() if row in mine}
     others = {row: number for row, number in counted.items() if row not in mine}
     written = {
         each: orders.order(ask, named, [(row, leaving[row.id]) for row in candidates if row.id in leaving and row.organisation == each])
         for each in {row.organisation for row in candidates if row.id in leaving}
     }
-    return _Held(named, leaving, others, frozenset(row.id for row in candidates), written)
+    return _Held(named, _given(house, ask, named, sets), leaving, others, frozenset(row.id for row in candidates), written)
+
+
+def _nothing(ask: TakedownAsk, named: Version, holding_it: Sequence[Version]) -> NothingToTakeDown:
+    kind, name = orders.thing(ask.without)
+    way_out = "`lilong dataset show` lists its sources; ids of documents stand in its data/*.parquet."
+    if holding_it:
+        way_out = f"It stands in {', '.join(map(_called, holding_it[-_TOLD:]))}: name one of these."
+    return NothingToTakeDown(version=_called(named), kind=kind, name=name, way_out=way_out)
+
+
+def _called(row: Version) -> str:
+    return f"{row.repository}@{(row.commit or '')[:12]}"
+
+
+def _given(house: House, ask: TakedownAsk, row: Version, sets: Sequence[SourceSet]) -> list[SourceSet]:
+    """Those of the sets in which what is to go stands in a version: by these it may leave, whoever built it."""
+    here = [one for one in sets if one.id in row.sources]
+    if not ask.document:
+        return [one for one in here if orders.stands_in(ask.without, one)]
+    files = Files(house, row, left(house, row))
+    try:
+        return [one for one in here if holding.given(ask.document, orders.names_in([one]), files.paths, files.open)]
+    except NotFound:  # its files are gone
+        return here
 
 
 def _count(house: House, ask: TakedownAsk, row: Version) -> int | None:
@@ -132,27 +161,21 @@ def _count(house: House, ask: TakedownAsk, row: Version) -> int | None:
     return holding.counted(ask.without, row.figures.get("sources", ()))
 
 
-def _candidates(house: House, tx: Tx, actor: Actor, ask: TakedownAsk) -> tuple[Version, list[Version], set[str]]:
-    """The named version, all that may hold what is to go, and the ids of those that the actor may put out of use.
+def _candidates(house: House, tx: Tx, actor: Actor, ask: TakedownAsk) -> tuple[Version, list[Version], list[SourceSet]]:
+    """The named version, all that may hold what is to go, and the named version's source sets of which the actor is a steward.
 
-    These are the named version's organisation's, and those that were built from a source set of which the actor is a steward: what its
-    owner or contributor takes back leaves the versions of others too.
+    The actor may put out of use the versions of the named one's organisation, and of others those in which what is to go stands in such a
+    set: what its owner or contributor takes back leaves the versions of others too, and what others gave to theirs does not.
     """
     named = _named(house, tx, actor, ask)
     own = store.versions(tx, "v.organisation = :organisation AND v.state = 'done'", {"organisation": named.organisation}, 100_000)
-    sets = _sets(tx, named)
-    steward = {one.id for one in sets if any(house.access.allowed(tx, actor, "corpus.steward", of) for of in _givers(one))}
+    sets = [one for one in _sets(tx, named) if any(house.access.allowed(tx, actor, "corpus.steward", of) for of in orders.givers(one))]
     found = {row.id: row for row in (*own, *store.versions_of_sets(tx, named.sources))}
-    mine = {row.id for row in (*own, *store.versions_of_sets(tx, steward))}
-    return named, sorted(found.values(), key=lambda row: (row.created_at, row.id)), mine
+    return named, sorted(found.values(), key=lambda row: (row.created_at, row.id)), sets
 
 
 def _sets(tx: Tx, row: Version) -> list[SourceSet]:
     return [one for one in (store.source_set(tx, each) for each in row.sources) if one is not None]
-
-
-def _givers(one: SourceSet) -> set[str]:
-    return {one.organisation, one.contributor}
 
 
 def _take(house: House, tx: Tx, actor: Actor, ask: TakedownAsk, held: _Held) -> Takedown | None:
@@ -174,10 +197,10 @@ def _take(house: House, tx: Tx, actor: Actor, ask: TakedownAsk, held: _Held) -> 
     )  # fmt: skip
     sets = _sets(tx, held.named)
     # of all for whom the actor takes it down: by these what leaves of others is built without it too
-    behalf = {of for one in sets for of in _givers(one) if house.access.allowed(tx, actor, "corpus.steward", of)}
-    rows.add_takedown(
-        tx, row, ask, orders.exclusions(ask.without, held.named, sets), behalf | {row.organisation}, held.leaving | held.others
-    )
+    behalf = {of for one in held.given for of in orders.givers(one) if house.access.allowed(tx, actor, "corpus.steward", of)}
+    builds_only = {row.organisation} - behalf if sets else set()
+    exclusions = orders.exclusions(ask.without, held.named, sets)
+    rows.add_takedown(tx, row, ask, dict.fromkeys(behalf | {row.organisation}, exclusions), held.leaving | held.others, builds_only)
     for each in leaving:
         rows.supersede(tx, each.id, identity)
     _build_without(house, tx, row, leaving)
@@ -191,9 +214,7 @@ def _take(house: House, tx: Tx, actor: Actor, ask: TakedownAsk, held: _Held) -> 
 
 def _statement(house: House, tx: Tx, actor: Actor, identity: str, order: bytes, leaving: list[Version]) -> str:
     """Of one organisation's versions: what one of them holds is no word about another's."""
-    named = {
-        row.manifest: Artifact(f"{row.repository}@{(row.commit or '')[:12]}", row.manifest, "corpus") for row in leaving if row.manifest
-    }
+    named = {row.manifest: Artifact(_called(row), row.manifest, "corpus") for row in leaving if row.manifest}
     return house.evidence.issue(
         tx, actor, predicate_type=TAKEDOWN, subjects=[Artifact(f"takedown {identity}", digest_of(order), "review"), *named.values()],
         predicate={"takedown": identity, **json.loads(order)},
@@ -294,8 +315,8 @@ def _finished(house: House, tx: Tx, row: Takedown, error: str | None) -> None:
 def missed(tx: Tx, row: Version) -> str | None:
     """What was taken down since a version was asked for, so that it may not be published; None where nothing was."""
     sets = _sets(tx, row)
-    standing = rows.excluded(tx, concerned(row.organisation, sets))
-    now = asdict(orders.of_sets(standing, sets) if sets else orders.of_run(standing, row.organisation))
+    organisation = row.organisation
+    now = asdict(excluded(tx, organisation, sets) if sets else orders.of_run(rows.excluded(tx, organisation, builds=True), organisation))
     then = asdict(row.without)
     missing = sorted(name for kind, names in now.items() for name in names if name not in then[kind])
     return ", ".join(missing) or None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from itertools import product
 from typing import Any
 
 import msgspec
@@ -70,12 +69,16 @@ def _member(row: Row) -> Member:
 
 # --- takedowns -------------------------------------------------------------------------------------------------------------
 
+_FOREIGN = "foreign-document"
+"""A document that another organisation gave: it stays out of what the one who took it down builds."""
+
 
 def add_takedown(
-    tx: Tx, row: Takedown, ask: TakedownAsk, exclusions: Without, organisations: Iterable[str], reached: Mapping[str, int | None]
-) -> None:
-    """`exclusions`: see alliance.takedowns; `organisations`: from whose texts they stay out. `reached`: id of each version that held it -> how
-    many documents, as far as one knows."""
+    tx: Tx, row: Takedown, ask: TakedownAsk, exclusions: Mapping[str, Without], reached: Mapping[str, int | None],
+    builds_only: Iterable[str] = (),
+) -> None:  # fmt: skip
+    """`exclusions`: by organisation, see alliance.takedowns; those who are in `builds_only` did not give the document, so it stays out of
+    what they build and no further. `reached`: id of each version that held it -> how many documents, as far as one knows."""
     tx.run(
         "INSERT INTO corpus_takedowns (id, organisation, request_key, asked, state, version, repository, commit_id, reason, requested_by,"
         " created_at, statement, reached, finished_at) VALUES (:id, :organisation, :key, :asked, :state, :version, :repository, :commit_id,"
@@ -84,12 +87,13 @@ def add_takedown(
         repository=row.repository, commit_id=row.commit, reason=row.reason, requested_by=row.requested_by, created_at=row.created_at,
         statement=row.statement, reached=as_json(dict(reached)), finished_at=row.finished_at,
     )  # fmt: skip
-    for organisation, (kind, values) in product(sorted(set(organisations)), _kinds(exclusions).items()):
-        for value in values:
+    for organisation, what in sorted(exclusions.items()):
+        for kind, value in ((kind, value) for kind, values in _kinds(what).items() for value in values):
+            foreign = kind == "document" and organisation in builds_only
             tx.run(
                 "INSERT INTO corpus_exclusions (organisation, kind, value, takedown) VALUES (:organisation, :kind, :value, :takedown)"
                 " ON CONFLICT (organisation, kind, value) DO NOTHING",
-                organisation=organisation, kind=kind, value=value, takedown=row.id,
+                organisation=organisation, kind=_FOREIGN if foreign else kind, value=value, takedown=row.id,
             )  # fmt: skip
 
 
@@ -163,13 +167,14 @@ def superseded_by(tx: Tx, takedown: str) -> list[str]:
     ]
 
 
-def excluded(tx: Tx, organisations: Iterable[str]) -> Without:
-    """What was taken down from these organisations' sources, by all takedowns together; sources as `organisation/name`."""
-    found: dict[str, set[str]] = {"document": set(), "source": set(), "contributor": set()}
-    for each in sorted(set(organisations)):
-        for row in tx.rows("SELECT kind, value FROM corpus_exclusions WHERE organisation = :organisation", organisation=each):
-            found[row["kind"]].add(row["value"])
-    return Without(sorted(found["document"]), sorted(found["source"]), sorted(found["contributor"]))
+def excluded(tx: Tx, organisation: str, builds: bool) -> Without:
+    """What an organisation took down, by all takedowns together; sources as `organisation/name`. `builds`: with the documents that only stay
+    out of what it builds itself."""
+    found: dict[str, set[str]] = {"document": set(), "source": set(), "contributor": set(), _FOREIGN: set()}
+    for row in tx.rows("SELECT kind, value FROM corpus_exclusions WHERE organisation = :organisation", organisation=organisation):
+        found[row["kind"]].add(row["value"])
+    documents = found["document"] | (found[_FOREIGN] if builds else set())
+    return Without(sorted(documents), sorted(found["source"]), sorted(found["contributor"]))
 
 
 def _asked(row: Row) -> TakedownAsk:

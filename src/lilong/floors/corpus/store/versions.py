@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -54,12 +55,13 @@ def asked(tx: Tx, identity: str) -> BuildAsk | PublishAsk:
 
 def version(tx: Tx, name: str) -> Version | None:
     """By its id, as organisation/name@commit, or the newest one of a repository (a finished one before others, one in use before those
-    that were put out of use)."""
+    that were put out of use). Of a commit the first digits will do, as the house itself tells it."""
     repository, _, commit = name.partition("@")
+    beginning = f"{commit}%" if re.fullmatch("[0-9a-f]{7,39}", commit) else ""
     row = tx.row(f"{_ROW} WHERE v.id = :id", id=name) or tx.row(
-        f"{_ROW} WHERE v.repository = :repository AND (:commit_id = '' OR v.commit_id = :commit_id)"
+        f"{_ROW} WHERE v.repository = :repository AND (:commit_id = '' OR v.commit_id = :commit_id OR v.commit_id LIKE :beginning)"
         " ORDER BY CASE v.state WHEN 'done' THEN 0 ELSE 1 END, CASE WHEN v.takedown IS NULL THEN 0 ELSE 1 END, v.created_at DESC, v.id DESC",
-        repository=repository, commit_id=commit,
+        repository=repository, commit_id=commit, beginning=beginning,
     )  # fmt: skip
     return _version(row) if row else None
 

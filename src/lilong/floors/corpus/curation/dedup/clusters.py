@@ -174,6 +174,20 @@ def bands_shared(chosen: Rows, bands: int, band: Band) -> npt.NDArray[np.int16]:
     return shared
 
 
+def _is_number(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _number(given: str) -> bool:
+    try:
+        float(given)
+    except ValueError:
+        return False
+    return True
+
+
 def _rank(documents: pa.Table, one: Preference, rows: Rows) -> Rows:
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -182,6 +196,9 @@ def _rank(documents: pa.Table, one: Preference, rows: Rows) -> Rows:
         known = ", ".join(documents.column_names)
         raise BadInput(field=f"prefer.{one.column}", problem="the documents have no such column", way_out=f"They have: {known}.")
     column: Any = documents.column(one.column).take(pa.array(rows)).combine_chunks()
+    if one.order and _is_number(column.type) and not all(map(_number, one.order)):
+        problem = f"its values are numbers, and {', '.join(one.order)} is no order of these"
+        raise BadInput(field=f"prefer.{one.column}", problem=problem, way_out="Say least or most.")
     if one.order:
         place = pc.index_in(column.cast(pa.string()), pa.array(one.order, pa.string()))
         return np.asarray(pc.fill_null(place, len(one.order)), np.int64)

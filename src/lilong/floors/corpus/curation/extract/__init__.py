@@ -6,13 +6,14 @@ only its ending and folders are looked at. Nothing here reads files or starts pr
 
 from __future__ import annotations
 
-import codecs
 import gzip
+import io
 import re
 import unicodedata
 import zlib
 from dataclasses import dataclass
 
+from lilong.floors.corpus.curation.extract.charsets import decoded
 from lilong.floors.corpus.curation.extract.html import html_text
 from lilong.floors.corpus.curation.extract.mallard import mallard_text
 from lilong.floors.corpus.curation.extract.roff import ROFF_REDIRECT, roff_text
@@ -24,7 +25,6 @@ MAX_UNPACKED = 32 << 20
 
 _ROFF_CODING = re.compile(rb"-\*-.*?coding:\s*([\w.-]+)", re.IGNORECASE)
 _HTML_CHARSET = re.compile(rb"<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
-_LATIN_1 = frozenset({"iso8859-1", "cp1252"})
 _BLANK_LINES = re.compile(r"\n{3,}")
 _LINE_ENDS = re.compile(r"[ \t]+(?=\n)")
 
@@ -58,10 +58,10 @@ def extract(path: str, data: bytes) -> Extracted | Unreadable:
     how = text_format(path) or "plain"
     if b"\x00" in data:
         return Unreadable("binary", "holds NUL bytes")
-    decoded = _decode(data, how)
-    if decoded is None:
-        return Unreadable("not-utf-8", "is not UTF-8 and does not declare Latin-1")
-    text = _plain(decoded, how)
+    plain = _decode(data, how)
+    if plain is None:
+        return Unreadable("not-utf-8", "is not UTF-8 and declares nothing else that fits")
+    text = _plain(plain, how)
     if text is ROFF_REDIRECT:
         return Unreadable("redirect", "only points to another page")
     text = tidy(text)
@@ -86,15 +86,13 @@ def _plain(decoded: str, how: str) -> str:
 
 
 def _gunzip(data: bytes) -> bytes | None:
-    unpacker = zlib.decompressobj(wbits=31)
+    """All members of the stream; None where it is cut short, damaged, or larger than MAX_UNPACKED."""
     try:
-        first = unpacker.decompress(data, MAX_UNPACKED)
-        if unpacker.unconsumed_tail:
-            return None
-        # Some packers write several members; gzip reads them all, and the first one showed that the sizes are sane.
-        return gzip.decompress(data) if unpacker.unused_data and len(unpacker.unused_data) < MAX_UNPACKED >> 10 else first
+        with gzip.open(io.BytesIO(data)) as stream:
+            unpacked = stream.read(MAX_UNPACKED + 1)
     except (zlib.error, OSError, EOFError):
         return None
+    return unpacked if len(unpacked) <= MAX_UNPACKED else None
 
 
 def _decode(data: bytes, how: str) -> str | None:
@@ -104,11 +102,4 @@ def _decode(data: bytes, how: str) -> str | None:
         pass
     pattern = {"html": _HTML_CHARSET, "roff": _ROFF_CODING}.get(how)
     declared = pattern.search(data[:2048]) if pattern else None
-    if declared is None:
-        return None
-    try:
-        name = codecs.lookup(declared.group(1).decode("ascii")).name
-    except (LookupError, UnicodeDecodeError):
-        return None
-    # WHATWG reads a declared Latin-1 as windows-1252; here it is taken at its word, so that every byte has a meaning.
-    return data.decode("latin-1") if name in _LATIN_1 else None
+    return decoded(data, declared.group(1).decode("latin-1")) if declared else None

@@ -34,9 +34,13 @@ def email(data: Any, at: int, start: int, end: int, flags: Any, reserved: Any) -
     for place in range(first + 1, at):
         if data[place] == 46 and data[place - 1] == 46:
             return 0, 0
-    before, before_that = byte_at(data, first - 1, start, end), byte_at(data, first - 2, start, end)
-    # user:password@host and //user@host are addresses of servers; git@host: is one of a repository.
-    if (before == 47 and before_that == 47) or (before == 58 and flags[before_that] & WORD):
+    user = first
+    if byte_at(data, user - 1, start, end) == 58:
+        user -= 1
+        while user > start and flags[data[user - 1]] & LOCAL and first - user <= 64:
+            user -= 1
+    # //user@host and //user:password@host are addresses of servers, mailto:user@host is none; git@host: is one of a repository.
+    if byte_at(data, user - 1, start, end) == 47 and byte_at(data, user - 2, start, end) == 47:
         return 0, 0
     if at - first == 3 and data[first] == 103 and data[first + 1] == 105 and data[first + 2] == 116:
         return 0, 0

@@ -36,6 +36,8 @@ READING = ("bytes", "source", "uri", "licence", "retrieved_at", "format")
 """What `prefer` may name besides signals."""
 PREFER = (Preference("bytes", "most"),)
 """The longest text speaks for its cluster unless a policy says otherwise."""
+ENGINE_REASONS = ("exact_duplicate", "near_duplicate")
+"""What copies are dropped for, by no rule: tables are read by these words."""
 OPERATORS = ("<", "<=", ">", ">=", "==", "!=", "in", "not in")
 Limit = float | str | tuple[str, ...]
 _COMPARISON = re.compile(r"\s*(?P<signal>[A-Za-z_][\w.]*)\s*(?P<operator>[<>=!]+|not\s+in\b|in\b)\s*(?P<limit>\S.*)", re.DOTALL)
@@ -163,6 +165,9 @@ def _rule(field: str, value: Mapping[str, Any], known: Collection[str]) -> Rule:
     conditions = when if isinstance(when, list) else [when]
     step = _word(f"{field}.", value, "step")
     reason = _word(f"{field}.", value, "reason") if "reason" in value else drop.signal
+    if reason in ENGINE_REASONS:
+        way_out = "Call the rule's reason otherwise."
+        raise BadPolicy(field=f"{field}.reason", problem=f"'{reason}' is what copies are dropped for, by no rule", way_out=way_out)
     return Rule(step, reason, drop, tuple(parse_comparison(f"{field}.when", one, known) for one in conditions))
 
 

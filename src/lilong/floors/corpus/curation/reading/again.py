@@ -14,8 +14,10 @@ MOST_BYTES = 256 << 20
 
 
 def absolute(given: Sequence[str]) -> list[str]:
-    """Inputs of a run, as they can be found again from any folder of this machine."""
-    return [f"{name}={path.absolute()}" for name, path, _ in map(inputs.parse, given)]
+    """Inputs of a run, as they can be found again from any folder of this machine; without those whose path is no UTF-8, for it is written
+    down as text."""
+    found = [f"{name}={path.absolute()}" for name, path, _ in map(inputs.parse, given)]
+    return [one for one in found if not any("\udc80" <= letter <= "\udcff" for letter in one)]
 
 
 def text_of(given: Sequence[str], identity: str, uri: str) -> str | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lilong.floors.corpus.curation.formats import MAX_FILE
-from lilong.floors.corpus.curation.reading import warc
+from lilong.floors.corpus.curation.reading import inputs, warc
 from lilong.floors.corpus.curation.reading.inputs import File
 
 PART_BYTES = 8 << 20
@@ -28,6 +28,11 @@ _READ = 1 << 18
 _PACKED = 4  # how many times smaller packed text is, roughly; only how progress is told depends on it
 _PARQUET_ROWS = 2_048
 _MUCH = 1 << 60  # bytes, where nobody knows how many
+_CLOSED = {
+    inputs.LOCKED: ("is a folder that may not be read", True),
+    inputs.DEAD_LINK: ("is a link that leads nowhere", True),
+    inputs.FOLDER_LINK: ("is a link to a folder, which is not followed: give the folder as an input", False),
+}
 _DAMAGE = (zlib.error, EOFError, OSError, lzma.LZMAError, ValueError)
 
 
@@ -176,6 +181,13 @@ def cut(file: File) -> Iterator[Part | Problem]:
     if not file.kind:
         yield Problem(file.source, file.uri, "is in no format that is known here", skipped=True, reason="unknown-format")
         return
+    if file.kind in _CLOSED:
+        problem, lost = _CLOSED[file.kind]
+        yield Problem(file.source, file.uri, problem, lost=lost, skipped=not lost, reason="unreadable" if lost else "link")
+        return
+    if not file.size and inputs.packing(file.uri):
+        yield Problem(file.source, file.uri, "is empty, as no packed file is", lost=True)
+        return
     try:
         yield from _CUT[file.kind](file)
     except _DAMAGE as damage:
@@ -297,10 +309,8 @@ def _unpacked(file: File) -> Iterator[tuple[bytes, Exception | None]]:
 
 
 def _opened(file: File) -> Any:
-    for ending, opener in _OPENERS.items():
-        if file.uri.endswith(ending):
-            return opener(str(file.path))
-    return file.path.open("rb")
+    opener = _OPENERS.get(inputs.packing(file.uri))
+    return opener(str(file.path)) if opener else file.path.open("rb")
 
 
 def _zstd(path: str) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
+import io
+import lzma
 import re
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
@@ -11,9 +14,10 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from lilong.floors.corpus.curation.extract import Unreadable, extract, tidy, unpack
+from lilong.floors.corpus.curation.extract import MAX_UNPACKED, Unreadable, extract, tidy, unpack
+from lilong.floors.corpus.curation.extract.charsets import decoded
 from lilong.floors.corpus.curation.extract.html import html_text
-from lilong.floors.corpus.curation.reading import converters, epub, warc
+from lilong.floors.corpus.curation.reading import converters, epub, inputs, warc
 from lilong.floors.corpus.curation.reading.cutting import Part, Problem
 
 READ = pa.schema(
@@ -36,6 +40,11 @@ WANTED = frozenset({*TEXT, *_URI, *_LICENCE, *_WHEN, "source"})
 
 Row = tuple[str, str, str, str | None, str | None, str, str]
 _UNPACKED = {".gz": "gunzip>", ".zst": "unzstd>", ".bz2": "bunzip2>", ".xz": "unxz>"}
+_OPENERS: dict[str, Callable[[io.BytesIO], Any]] = {
+    ".zst": lambda packed: pa.CompressedInputStream(pa.PythonFile(packed, "r"), "zstd"),
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
+}
 _META = re.compile(rb"<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 
 
@@ -81,13 +90,11 @@ def read(parts: Sequence[Part]) -> tuple[pa.RecordBatch, list[Problem]]:
 
 def decode(data: bytes, declared: str) -> str | None:
     """The text of a page: UTF-8 where it is, else as its server or its own head declares; None where neither fits."""
-    for name in ("utf-8-sig", declared, *(found.decode("ascii") for found in _META.findall(data[:2048])[:1])):
-        try:
-            if name:
-                return data.decode(codecs.lookup(name).name)
-        except (LookupError, UnicodeDecodeError):
-            continue
-    return None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        names = [declared, *(found.decode("ascii") for found in _META.findall(data[:2048])[:1])]
+        return next((text for text in (decoded(data, name) for name in names) if text is not None), None)
 
 
 def _json_lines(part: Part) -> Iterator[Row | Problem]:
@@ -119,7 +126,7 @@ def _row(part: Part, place: str, record: dict[str, Any]) -> Row | Problem:
 
 
 def _chain(part: Part, step: str) -> str:
-    return next((name for ending, name in _UNPACKED.items() if part.uri.endswith(ending)), "") + step
+    return _UNPACKED.get(inputs.packing(part.uri), "") + step
 
 
 def _parquet(part: Part) -> Iterator[Row | Problem]:
@@ -147,8 +154,9 @@ def _values(column: pa.Array) -> list[Any]:
 
 
 def _text(part: Part) -> Iterator[Row | Problem]:
-    plain = unpack(part.uri, part.data) if not part.uri.endswith((".zst", ".bz2", ".xz")) else _other(part)
-    found = plain if isinstance(plain, Unreadable) else extract(part.uri, plain)
+    packing, name = inputs.packing(part.uri), inputs.unpacked(part.uri)
+    plain = _other(packing, part.data) if packing in _OPENERS else unpack(name + packing, part.data)
+    found = plain if isinstance(plain, Unreadable) else extract(name, plain)
     if isinstance(found, Unreadable):
         skipped = found.reason in ("redirect", "empty")
         yield Problem(part.source, part.uri, found.detail, skipped=skipped, lost=not skipped, reason=found.reason)
@@ -156,19 +164,13 @@ def _text(part: Part) -> Iterator[Row | Problem]:
         yield part.source, part.uri, found.text, part.licence, part.retrieved_at, found.format, _chain(part, found.format)
 
 
-def _other(part: Part) -> bytes | Unreadable:
-    import bz2
-    import lzma
-    import zlib
-
+def _other(packing: str, data: bytes) -> bytes | Unreadable:
     try:
-        if part.uri.endswith(".zst"):
-            with pa.CompressedInputStream(pa.BufferReader(part.data), "zstd") as stream:
-                unpacked: bytes = stream.read()
-                return unpacked
-        return bz2.decompress(part.data) if part.uri.endswith(".bz2") else lzma.decompress(part.data)
-    except (OSError, ValueError, EOFError, zlib.error, lzma.LZMAError) as damage:
+        with _OPENERS[packing](io.BytesIO(data)) as stream:
+            plain: bytes = stream.read(MAX_UNPACKED + 1)
+    except (OSError, ValueError, EOFError, lzma.LZMAError) as damage:
         return Unreadable("binary", f"is damaged: {str(damage)[:160]}")
+    return plain if len(plain) <= MAX_UNPACKED else Unreadable("binary", f"unpacks to more than {MAX_UNPACKED} bytes")
 
 
 def _warc(part: Part) -> Iterator[Row | Problem]:
@@ -178,12 +180,12 @@ def _warc(part: Part) -> Iterator[Row | Problem]:
             if page:
                 yield Problem(part.source, place, page, skipped="damaged" not in page)
             continue
-        decoded = decode(page.body, page.charset)
-        if decoded is None:
+        found = decode(page.body, page.charset)
+        if found is None:
             yield Problem(part.source, place, "is not UTF-8 and declares nothing else that fits")
             continue
         how = "plain" if page.media == "text/plain" else "html"
-        text = tidy((decoded if how == "plain" else html_text(decoded)).replace("\0", ""))
+        text = tidy((found if how == "plain" else html_text(found)).replace("\0", ""))
         yield part.source, page.uri or place, text, part.licence, page.date or part.retrieved_at, how, _chain(part, f"warc>{how}")
 
 

@@ -94,7 +94,7 @@ def curate(ask: Ask, progress: Progress | None = None, how: Callable[[Plan, Prog
     progress = progress or Silent()
     profile = profiles.profile(ask.setup)
     policy = ask.policy if isinstance(ask.policy, Policy) else profile.policy(ask.policy)
-    reading = ask.inputs if isinstance(ask.inputs, cutting.Reading) else cutting.LocalFiles(inputs.find(ask.inputs))
+    reading = ask.inputs if isinstance(ask.inputs, cutting.Reading) else cutting.LocalFiles(inputs.find(ask.inputs, besides=ask.out))
     run = identity(ask.setup, profile, policy, reading) | ({"review": True} if ask.review else {})
     ask.out.mkdir(parents=True, exist_ok=True)
     with durable.alone(ask.out):

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lilong.floors.corpus.curation.runs import durable, processes
-from lilong.ground.errors import BadInput, Corrupt, Unavailable
+from lilong.ground.errors import BadInput, Conflict, Corrupt, Unavailable
 
 SHARD_BYTES = 64 << 20
 """Bytes of text from which on a shard is full; it ends with the row group that fills it."""
@@ -47,6 +47,10 @@ class NoTokenizerLibrary(Unavailable):
 
 class NoSeparator(BadInput):
     """The tokenizer '{path}' has no token '{token}' to end documents with. Give --separator one of its special tokens: {known}."""
+
+
+class OtherTokens(Conflict):
+    """The folder {folder} holds the tokens of other texts, or of another tokenizer. Give another --out, or remove the folder."""
 
 
 class DamagedShard(Corrupt):
@@ -103,7 +107,7 @@ def tokenise(
 
     A text is taken whole, and its special tokens as plain text, as the training floor takes it.
 
-    Raises NoTokenizer, NoTokenizerLibrary, NoSeparator.
+    Raises NoTokenizer, NoTokenizerLibrary, NoSeparator, OtherTokens.
     """
     tables = [tables] if isinstance(tables, Path) else list(tables)
     tokenizer = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
@@ -117,6 +121,7 @@ def tokenise(
         tasks = [
             _Task(table, tokenizer, token, dtype, out, name, key, groups, first) for table, name, key, groups, first in _plan(tables, made)
         ]
+        _check_folder(out, [task.key for task in tasks])
         shards = []
         for shard, size in zip(_carried_out(tasks, workers), _sizes(tasks), strict=True):
             shards.append(shard)
@@ -127,6 +132,13 @@ def tokenise(
         index["languages"] = _languages(tables)
         durable.write_json(out / "index.json", index)
     return index
+
+
+def _check_folder(out: Path, keys: Sequence[str]) -> None:
+    """Raises OtherTokens for a folder with the finished tokens of something else."""
+    index = out / "index.json"
+    if index.is_file() and [one.get("key") for one in json.loads(index.read_bytes()).get("shards", ())] != list(keys):
+        raise OtherTokens(folder=out)
 
 
 class TokenShards:
