@@ -129,8 +129,10 @@ def _mean_over(curve: Sequence[float], start: npt.NDArray[np.int64], end: npt.ND
 
 
 def _change(before: float | None, after: float | None) -> float | None:
-    """In %; None where there is nothing to compare with."""
-    return 100 * (after / before - 1) if before and after is not None else 0.0 if before == after and before is not None else None
+    """In %, without what sums in another order make of it; None where there is nothing to compare with."""
+    if before and after is not None:
+        return round(100 * (after / before - 1), 9) + 0.0
+    return 0.0 if before == after and before is not None else None
 
 
 def _tenants(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
