@@ -59,3 +59,19 @@ def test_a_connection_that_the_server_closed_meanwhile_loses_no_request() -> Non
             kept = transport._connection.sock
             assert kept is not None and select.select([kept], [], [], 10)[0]  # the server has closed it
         client.close()
+
+
+@pytest.mark.parametrize(("name", "sent"), [("a?b", "a%3Fb"), ("a#b", "a%23b"), ("a b", "a%20b"), ("é", "%C3%A9"), ("\udcff", "%FF"), ("a%2Fb", "a%2Fb")])
+def test_a_name_in_a_path_is_sent_whole(name: str, sent: str) -> None:
+    class Heard:
+        url, path = None, ""
+
+        def request(self, method: str, path: str, headers: object, body: object) -> tuple[int, dict[str, str], Iterator[bytes]]:
+            self.path = path
+            return 200, {}, iter([b"{}"])
+
+        def close(self) -> None: ...
+
+    heard = Heard()
+    Client(heard, None).get(f"/api/things/{name}", of="x y")
+    assert heard.path == f"/api/things/{sent}?of=x+y"

@@ -45,15 +45,16 @@ from lilong.ground.seams import stamp
 
 
 class TestClock:
-    """Time stands still until it is moved."""
+    """Time stands still until it is moved. `set_by`: seconds by which somebody has set the clock on the wall."""
 
     __test__ = False
+    set_by = 0.0
 
     def __init__(self) -> None:
         self.at = 0.0
 
     def now(self) -> datetime:
-        return datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=self.at)
+        return datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=self.at + self.set_by)
 
     def monotonic(self) -> float:
         return self.at
@@ -200,14 +201,14 @@ class MemorySite:
 
     def _advance(self) -> None:
         for token, one in self.begun.items():
-            seconds, status = float(one.task.argv[1]), int(one.task.argv[2])
             runs = one.sight.phase is Phase.RUNNING and not one.stopping
-            if runs and self.clock.at - one.at >= min(seconds, one.task.timeout_s):
-                self._end(token, Ending.EXITED if seconds <= one.task.timeout_s else Ending.TIMEOUT, status)
+            if runs and self.clock.at - one.at >= _length(one.task):
+                in_time = float(one.task.argv[1]) <= _length(one.task)
+                self._end(token, Ending.EXITED if in_time else Ending.TIMEOUT, int(one.task.argv[2]))
 
     def _end(self, token: str, ending: Ending, status: int | None = None) -> None:
         one = self.begun[token]
-        ran = Exit(status if ending is Ending.EXITED else None, None, "", self.clock.at - one.at, 1.0, 1.0)
+        ran = Exit(status if ending is Ending.EXITED else None, None, "", min(self.clock.at - one.at, _length(one.task)), 1.0, 1.0)
         one.sight = Sight(Phase.FINISHED, "memory", ending=ending, exit=ran)
         self.changes.append(token)
 
@@ -239,6 +240,11 @@ class MemorySite:
             self.dies_after -= 1
             if self.dies_after < 0:
                 raise Killed
+
+
+def _length(task: Task) -> float:
+    """Seconds after which it ends by itself, or at its limit, which a service has not."""
+    return float(task.argv[1]) if task.service else min(float(task.argv[1]), task.timeout_s)
 
 
 class Killed(BaseException):

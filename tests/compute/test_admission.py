@@ -67,6 +67,10 @@ def test_what_names_nothing_is_refused_with_its_field(given: dict[str, object], 
     assert saying in refused(mei, ask("pass", **given), 422)
 
 
+def test_an_operator_submits_for_no_organisation_that_is_not_there(olga: Client) -> None:
+    assert "no organisation 'lantern-work'" in refused(olga, replace(ask("pass"), organisation="lantern-work"), 404)
+
+
 def test_a_job_that_was_taken_before_its_deadline_is_the_same_job_after_it(
     mei: Client, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,13 +92,13 @@ def test_what_the_quota_can_never_cover_is_refused_and_says_whose(mei: Client, o
         olga,
         f'[tenants.city]\nnominal = {{ cpu = 2 }}\n[tenants.{ORGANISATION}]\nparent = "city"\nnominal = {{ cpu = 1 }}\nborrow = {{ cpu = 0 }}\n',
     )
-    assert "lantern-works may never hold more than 1 cores" in refused(mei, ask("pass", cpus=2), 409)
+    assert "lantern-works may never hold more than 1 core" in refused(mei, ask("pass", cpus=2), 409)
     compute.apply_settings(
         olga, f'[tenants.city]\nnominal = {{ cpu = 2 }}\n[tenants.{ORGANISATION}]\nparent = "city"\nnominal = {{ cpu = 1 }}\n'
     )
     compute.submit(mei, ask("pass", cpus=2, timeout_s=60))
     said = refused(mei, ask("pass", cpus=2, timeout_s=7200), 409)
-    assert "may never hold more than 1 cores with jobs that cannot be preempted" in said
+    assert "may never hold more than 1 core with jobs that cannot be preempted" in said
     compute.submit(mei, ask("pass", cpus=2, timeout_s=7200, preemptible=True))
 
 

@@ -196,6 +196,29 @@ def test_quotas_weights_policies_and_sites_can_be_tried(past: House) -> None:
     assert whatif.what_if(past, OLGA, WhatIf(set=("policy=sjf", "weight.other-yard=3"))).after["jobs"] == 12
 
 
+def test_what_nobody_has_said_of_an_added_site_is_not_counted_as_nothing(past: House) -> None:
+    """Jobs move to minhang, so that what they burn there decides whether the house would be greener."""
+    site = {"name": "minhang", "nodes": "4", "class": "h20", "devices": "8"}
+    silent = whatif.what_if(past, OLGA, WhatIf(add_sites=(site,)))
+    assert silent.unknown == {"kgco2": ["kgco2.minhang"], "energy_cost": ["tariff.minhang"]}
+    assert (silent.after["kgco2"], silent.change["kgco2"], silent.after["energy_cost"]) == (None, None, None)
+    assert silent.before["kgco2"] == pytest.approx(0.6 * silent.before["kwh"])
+    assert silent.after["kwh"] == pytest.approx(0.4 * silent.after["device_hours"])
+    assert None in {part["kgco2"] for part in silent.after["by_tenant"].values()}
+    clean = whatif.what_if(past, OLGA, WhatIf(add_sites=({**site, "kgco2": "0", "tariff": "0.4"},)))
+    assert clean.unknown == {} and 0 < clean.after["kgco2"] < clean.before["kgco2"]
+    said = whatif.what_if(past, OLGA, WhatIf(add_sites=(site,), set=("kgco2.minhang=0.6", "tariff.minhang=0.5")))
+    assert said.unknown == {} and said.after["kgco2"] == pytest.approx(said.before["kgco2"])
+
+
+def test_a_class_without_watts_burns_an_unknown_amount_and_not_none(past: House) -> None:
+    gang(past, devices=2, seconds=100, any_of=(Layout("910b", devices=2, cpus=1),))
+    step(past, 300)
+    found = whatif.what_if(past, OLGA, WhatIf())
+    assert found.unknown["kwh"] == ["watts.910b"] and found.unknown["kgco2"] == ["kgco2.lingang", "watts.910b"]
+    assert found.before["kwh"] is None and found.before["cost"] > 0
+
+
 def test_without_its_only_site_a_job_is_refused_and_its_tenant_loses(past: House) -> None:
     gone = whatif.what_if(past, OLGA, WhatIf(remove_sites=("pudong",)))
     assert [(side["jobs"], side["refused"]) for side in (gone.before, gone.after)] == [(12, 0), (0, 12)]

@@ -210,7 +210,7 @@ def lay(folders: Folders, task: Task) -> str:
 def test_ranks_with_supervisors_of_their_own_meet_through_the_run_folder(folders: Folders) -> None:
     code = (
         "import os; from lilong.ground.work import Workspace\n"
-        "names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'NODE_RANK', 'MASTER_ADDR', 'CUDA_VISIBLE_DEVICES')\n"
+        "names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'NODE_RANK', 'MASTER_ADDR', 'GLOO_SOCKET_IFNAME', 'CUDA_VISIBLE_DEVICES')\n"
         "print(*(os.environ[name] for name in names), Workspace.here().secrets()['WORD'])"
     )
     token = lay(folders, program(code, tasks=3, secrets={"WORD": "hush"}))
@@ -220,7 +220,7 @@ def test_ranks_with_supervisors_of_their_own_meet_through_the_run_folder(folders
     sight = folders.sight(token, Word(Phase.FINISHED, nodes=("n1", "n2")))
     assert (sight.phase, sight.ending, sight.nodes) == (Phase.FINISHED, Ending.EXITED, ("n1", "n2"))
     text = folders.logs(token, 0, 4000).text
-    assert sorted(text.splitlines()) == ["[0] 0 3 0 0 127.0.0.1 0 hush", "[1] 1 3 0 1 127.0.0.1 1 hush", "[2] 2 3 1 0 127.0.0.1 2 hush"]
+    assert sorted(text.splitlines()) == ["[0] 0 3 0 0 127.0.0.1 lo 0 hush", "[1] 1 3 0 1 127.0.0.1 lo 1 hush", "[2] 2 3 1 0 127.0.0.1 lo 2 hush"]
     assert folders.logs(token, 0, 4000).text == text, "what was read once stays where it was"
     assert not list(folders.root.rglob("secrets")), "the secrets' files are gone"
     for process in supervisors(folders, token, ["n1", "n2", "n1"]):
@@ -365,6 +365,38 @@ def test_a_clock_that_jumps_by_a_month_neither_ends_nor_prolongs_a_job(timeout: 
     assert sight is not None and sight.exit is not None
     assert sight.ending is ending
     assert 0 < sight.exit.wall_s < 86400
+
+
+SMALL_DISK = """
+import os, sys
+from pathlib import Path
+real, left = os.statvfs, int(sys.argv[3])
+def statvfs(path):
+    told = list(real(path))
+    told[{"bytes": 4, "files": 7}[sys.argv[2]]] = left // (told[1] if sys.argv[2] == "bytes" else 1)
+    return os.statvfs_result(told)
+os.statvfs = statvfs
+from lilong.floors.compute.supervisor import watch
+watch._FOLDER_LOOK = 0.1
+watch.supervise(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "left", "code", "saying"),
+    [
+        ("bytes", 64 << 20, "open(out + '/a', 'wb').write(bytes(100 << 20))", "and left 64 MiB free on their disk"),
+        ("files", 50, "[open(f'{out}/{n}', 'w') for n in range(200)]", "and left room for 50 on their disk"),
+    ],
+)
+def test_a_program_may_not_take_more_of_the_disk_than_it_leaves(what: str, left: int, code: str, saying: str, folders: Folders) -> None:
+    token = lay(folders, program(f"import os, time; out = os.environ['LILONG_OUT']; {code}; time.sleep(600)", memory_mib=512))
+    command = [sys.executable, "-c", SMALL_DISK, str(folders.of(token)), what, str(left)]
+    subprocess.run(command, env={"PATH": os.defpath, "PYTHONPATH": SOURCE}, check=True, timeout=60)
+    sight = folders.ended(token)
+    assert sight is not None
+    assert sight.exit is not None
+    assert (sight.ending, saying in sight.exit.reason) == (Ending.DISK, True), sight
 
 
 # --- who may be killed -------------------------------------------------------------------------------------------------------

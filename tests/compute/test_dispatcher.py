@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,12 @@ from tests.compute.memory_site import Killed, MemorySite, RunningClock, TestCloc
 from lilong.floors.compute import store
 from lilong.floors.compute.contract import FINISHED, Compute, Job, JobState, Layout, Mode, ReasonCode, SiteNode
 from lilong.floors.compute.service import replay
+from lilong.floors.compute.service.settings import drain, nodes
 from lilong.floors.compute.work import Dispatcher, run_until_idle
+from lilong.floors.compute.work.sites import Sites
 from lilong.floors.compute.work.snapshotting import snapshot
-from lilong.ground.access import SYSTEM
+from lilong.ground.access import SYSTEM, Actor
+from lilong.ground.errors import Refused
 from lilong.ground.house import House
 
 GANG = Layout("h20", devices=4, tasks=2, cpus=1, memory_mib=100)
@@ -112,6 +116,40 @@ def test_a_job_waits_with_a_code_and_a_sentence(house: House) -> None:
     assert (now(house, second).waits_for or "") != ""
     until_idle(house)
     assert now(house, first).promised_at is None
+
+
+@pytest.mark.parametrize("set_by", [-86400.0, 86400.0])
+def test_a_pause_ends_when_it_should_though_the_clock_was_set_meanwhile(set_by: float, house: House, clock: TestClock) -> None:
+    job = submitted(house, program(1, 1, attempts=2))
+    house.port(Dispatcher).step()
+    clock.sleep(1)
+    house.port(Dispatcher).step()
+    assert now(house, job).reason is ReasonCode.PAUSED
+    house.port(Dispatcher).step()
+    clock.set_by = set_by
+    clock.sleep(3.5)
+    house.port(Dispatcher).step()
+    assert now(house, job).attempt == 2
+
+
+class Stubborn(MemorySite):
+    """Its engine lets nobody drain its nodes."""
+
+    def drain(self, node: str, *, on: bool) -> None:
+        raise Refused
+
+
+def test_an_engine_that_cannot_be_kept_from_a_node_says_so_and_is_looked_at_all_the_same(tmp_path: Path, clock: TestClock) -> None:
+    there = Stubborn("pudong", clock, pudong(clock).nodes, Mode.DELEGATED)
+    house = opened(tmp_path / "stubborn", clock, [local(clock), there], PUDONG)
+    olga = Actor("olga")
+    with pytest.raises(Refused):
+        drain(house, olga, "pudong", "a0", on=True)
+    assert [node.drained for node in nodes(house, olga, "pudong")] == [True, False]
+    there.nodes = (*there.nodes, replace(there.nodes[0], name="a2"))
+    house.port(Sites).look("pudong", at_once=True)
+    assert [node.name for node in nodes(house, olga, "pudong")] == ["a0", "a1", "a2"]
+    house.close()
 
 
 def test_a_site_that_does_not_answer_changes_no_job_and_gets_none(house: House, there: MemorySite) -> None:

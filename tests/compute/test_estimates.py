@@ -12,7 +12,23 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lilong.floors.compute.rules.estimating import ENOUGH, Ahead, History, Ran, Told, by_horizon, calibration, drawn, quantile, wilson
+from lilong.floors.compute.rules.estimating import (
+    ENOUGH,
+    ENOUGH_JUDGED,
+    JUDGED_BY,
+    STRETCH,
+    Ahead,
+    History,
+    Ran,
+    Told,
+    by_horizon,
+    calibration,
+    drawn,
+    quantile,
+    stretch,
+    stretched,
+    wilson,
+)
 
 parts = st.floats(0, 1.5, allow_nan=False)
 
@@ -166,3 +182,75 @@ def test_wilsons_interval_is_the_published_one() -> None:
     assert np.allclose((found.low, found.high), (0.4902, 0.9433), atol=5e-5)
     assert wilson(0, 0).share is None
     assert wilson(0, 20).low == 0.0
+
+
+# --- stretched by how earlier ones held ------------------------------------------------------------------------------------
+
+
+def test_nothing_is_stretched_until_enough_is_known() -> None:
+    late = [Told(at, at + 100, at + 200, at + 420) for at in range(ENOUGH_JUDGED)]
+    assert stretch(late[1:], now=10**6, part=0.9) == 1.0
+    assert stretch(late, now=100, part=0.9) == 1.0  # of none of them has the time come
+    assert stretch(late, now=10**6, part=0.5) == 3.0  # (420 + 60) / (100 + 60)
+    assert stretch(late, now=10**6, part=0.9) == 480 / 260
+    assert stretched(1000, 1100, 3.0) == 1000 + 3 * 160 - 60
+    assert stretched(1000, 1100, 1.0) == 1100
+
+
+def test_what_was_played_is_compared_and_not_what_was_told() -> None:
+    """Or else what held because it was stretched would be stretched no longer."""
+    held = [Told(at, at + 420, at + 500, at + 420, played50=at + 100, played90=at + 200) for at in range(ENOUGH_JUDGED)]
+    assert stretch(held, now=10**6, part=0.5) == 3.0
+
+
+def test_who_waits_still_has_waited_at_least_so_long_and_who_gave_up_before_says_nothing() -> None:
+    waits = [Told(0, 100, 200, None)] * ENOUGH_JUDGED
+    assert stretch(waits, now=260, part=0.5) == 2.0
+    assert stretch([Told(0, 100, 200, None, ended=50)] * ENOUGH_JUDGED, now=260, part=0.5) == 1.0
+
+
+@given(
+    told=st.lists(
+        st.builds(
+            lambda made, p50, more, wait: Told(made, made + p50, made + p50 + more, None if wait is None else made + wait),
+            st.integers(0, 1000), st.integers(0, 10**5), st.integers(0, 10**5), st.none() | st.integers(0, 10**6),
+        ),
+        max_size=2 * JUDGED_BY,
+    ),
+    now=st.integers(1000, 10**6),
+    part=st.sampled_from([0.5, 0.9]),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_a_stretch_keeps_its_bounds_and_hangs_on_the_last_ones_alone(told: list[Told], now: int, part: float) -> None:
+    found = stretch(told, now, part)
+    assert found == 1.0 or STRETCH[0] <= found <= STRETCH[1]
+    older = [Told(-10, -5, -5, -1)] * (2 * JUDGED_BY)
+    due = sum((one.p50 if part == 0.5 else one.p90) <= now for one in told)
+    assert due < JUDGED_BY or stretch([*older, *told], now, part) == found
+
+
+def _house(seed: int, overtaken: float) -> tuple[float, float]:
+    """How often the P90 held of futures in which nobody comes, alone and stretched, where later jobs make waits so much longer."""
+    chance = random.Random(seed)
+    told: list[Told] = []
+    for made in range(0, 300 * 120, 120):
+        mean = chance.choice([60, 600, 6000])
+        futures = [made + round(chance.expovariate(1 / mean)) for _ in range(20)]
+        p50, p90 = quantile(futures, 0.5, 10**9), quantile(futures, 0.9, 10**9)
+        assert p50 is not None and p90 is not None
+        start = made + round(chance.expovariate(1 / mean) * overtaken)
+        known = [one if one.started is not None and one.started <= made else replace(one, started=None) for one in told[-150:]]
+        told.append(Told(made, p50, stretched(made, p90, stretch(known, made, 0.9)), start, None, p50, p90))
+    late = told[100:]
+    alone = sum(one.started <= one.played90 for one in late if one.started is not None and one.played90 is not None)
+    return alone / len(late), sum(one.started <= one.p90 for one in late if one.started is not None) / len(late)
+
+
+def test_where_later_jobs_go_first_nine_of_ten_hold_once_enough_is_known() -> None:
+    """Twenty houses; and where futures are right, stretching spoils nothing."""
+    overtaken = [_house(seed, 2.0) for seed in range(10)]
+    right = [_house(seed, 1.0) for seed in range(10)]
+    assert max(alone for alone, _ in overtaken) < 0.8
+    assert min(held for _, held in overtaken) > 0.8
+    assert 0.86 < sum(held for _, held in overtaken) / 10 < 0.95
+    assert 0.86 < sum(held for _, held in right) / 10 < 0.95

@@ -154,6 +154,8 @@ def test_a_job_is_run_again(mei: HfApi) -> None:
 def test_labels_are_changed(mei: HfApi) -> None:
     job = mei.run_job(image="python", command=["python", "-c", "pass"], labels={"a": "b"})
     assert mei.update_job_labels(job_id=job.id, labels={"c": "d"}).labels == {"c": "d"}
+    with pytest.raises(HfHubHTTPError, match="it holds a NUL"):
+        mei.update_job_labels(job_id=job.id, labels={"c": "d\0"})
 
 
 def test_the_hardware_that_there_is(hf, mei: HfApi) -> None:

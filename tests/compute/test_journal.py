@@ -121,6 +121,22 @@ def test_a_row_that_is_gone_is_named(house: House) -> None:
     assert (4, "row") in [(one.number, one.what) for one in all_of(house).differences]
 
 
+@pytest.mark.parametrize(("column", "value"), [("at", "2026-02-01T00:00:00.000000Z"), ("at", "yesterday"), ("policy", "fifo 0.1.0")])
+def test_a_time_or_policy_that_somebody_changed_is_named(column: str, value: str, house: House) -> None:
+    busy(house)
+    house.db.write(lambda tx: tx.run(f"UPDATE compute_decisions SET {column} = :value WHERE number = 3", value=value))
+    assert [(one.number, one.what) for one in all_of(house).differences] == [(3, column)]
+
+
+def test_the_newest_rows_are_missed_where_attempts_tell_of_them(house: House) -> None:
+    busy(house)
+    last = house.db.read(lambda tx: journal.span(tx)[1])
+    house.db.write(lambda tx: tx.run("DELETE FROM compute_decisions WHERE number >= :last", last=last - 1))
+    told = all_of(house).differences
+    assert [one.what for one in told] == ["row"]
+    assert told[0].number > last - 2
+
+
 def test_bytes_that_are_no_snapshot_are_named(house: House) -> None:
     busy(house, 3)
     house.db.write(lambda tx: tx.run("UPDATE compute_decisions SET seen = :seen WHERE number = 2", seen=b"noise"))

@@ -49,3 +49,15 @@ def test_use_is_told_by_hour_and_only_of_what_has_passed() -> None:
     told = use_by_hour(holds, {"pudong": (16, 64), "local": (0, 2)}, NOON - HOUR, 4, NOON + HOUR + HOUR / 2)
     assert told["pudong"] == [pytest.approx(0.25), pytest.approx(0.625), pytest.approx(0.0), None]
     assert told["local"] == [0.0, 0.0, 0.0, None]
+
+
+def test_hours_before_a_site_was_seen_are_unknown_and_not_free() -> None:
+    sizes, seen = {"pudong": (16, 64), "local": (0, 2)}, {"pudong": NOON + HOUR / 2, "local": NOON + 3 * HOUR}
+    told = use_by_hour([hold(NOON + HOUR / 2, NOON + HOUR)], sizes, NOON - HOUR, 4, NOON + 2.5 * HOUR, seen)
+    assert told["pudong"] == [None, pytest.approx(0.5), 0.0, 0.0]
+    assert told["local"] == [None] * 4
+
+
+def test_a_hold_is_known_though_nobody_has_seen_the_site_yet() -> None:
+    told = use_by_hour([hold(NOON, NOON + HOUR)], {"pudong": (16, 64)}, NOON - HOUR, 3, NOON + 2 * HOUR, {"pudong": NOON + HOUR})
+    assert told["pudong"] == [None, pytest.approx(0.5), 0.0]

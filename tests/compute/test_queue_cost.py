@@ -9,7 +9,7 @@ from tests.compute.memory_site import MemorySite, TestClock, opened, program, su
 
 from lilong.floors.compute import store
 from lilong.floors.compute.contract import SiteNode
-from lilong.floors.compute.store import asking, attempts, queue, waiting
+from lilong.floors.compute.store import asking, attempts, money, queue, waiting
 from lilong.floors.compute.work import Dispatcher
 from lilong.floors.compute.work.snapshotting import window
 from lilong.ground.house import House
@@ -30,11 +30,13 @@ REPEATED = {
     "attempts": attempts.OPEN_TOKENS,
     "nodes that are being left": attempts.STOPPING,
     "what waits at engines": attempts.WAITING_AT,
+    "services under way": money.SERVICES,
 }
 GIVEN = {
     "organisation": "lantern-works",
     "project": "default",
     "now": "2026-01-01T00:00:00.000000Z",
+    "latest": "2026-01-01T00:05:00.000000Z",
     "limit": 10,
     "site": "local",
     "user": "mei",

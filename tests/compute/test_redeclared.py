@@ -15,7 +15,6 @@ from lilong.client import ServerError, compute
 from lilong.floors.compute import store
 from lilong.floors.compute.backends.local import LocalSite
 from lilong.floors.compute.contract import MOST_DEVICES, Inventory, Job, JobAsk, JobState, Layout, Mode, SiteNode
-from lilong.floors.compute.scheduler import state
 from lilong.floors.compute.service import why
 from lilong.floors.compute.work import Dispatcher, run_until_idle
 from lilong.ground.access import SYSTEM
@@ -80,7 +79,6 @@ def test_a_site_whose_price_changes_goes_on_as_it_is(house: House) -> None:
 
 
 def test_a_node_with_more_devices_than_can_be_told_apart_is_refused_and_one_of_old_is_used_in_part(house: House) -> None:
-    assert MOST_DEVICES == state.MOST_DEVICES
     document = DOCUMENT.format("", NODE.format("a", 64))
     with pytest.raises(ServerError, match=r"sites\.local\.options\.nodes\[0\]\.devices.*64 are more than the 62"):
         compute.apply_settings(client_of(house, "olga"), document)

@@ -17,6 +17,7 @@ from lilong.floors.compute.scheduler.gavel import SolverMissing, even
 from lilong.floors.compute.scheduler.jobs import FINISHED, NEVER, REFUSED, RUNNING, WAITING, Job, Option, Shape
 from lilong.floors.compute.scheduler.policy import Policy, policies
 from lilong.floors.compute.scheduler.predict import expected, histories, note, quantile
+from lilong.floors.compute.scheduler.rounds import PARTS, even_share
 from lilong.floors.compute.scheduler.simulation.run import Held, begun, forward, in_rounds, opened, played, simulate
 from lilong.floors.compute.scheduler.state import WHOLE, Node, Site, ordered
 from lilong.floors.compute.scheduler.tenants import Tenant, Tenants, tenants, totals
@@ -300,8 +301,7 @@ def test_an_even_share_is_max_min_of_what_each_gains() -> None:
     two = np.array([0, 0, 1, 1])
     shares = even(np.full(4, 1000.0), np.array([2.0, 1.0, 1.0, 1.0]), two, np.array([0, 1, 0, 1]), np.array([1000.0, 1000.0]))
     assert shares.round(3).tolist() == [1, 0, 0, 1]
-    alike = even(np.array([4000.0, 1000.0, 1000.0]), np.ones(3), np.arange(3), np.zeros(3, int), np.array([4000.0]))
-    assert alike.tolist() == [0.5, 1, 1]
+    assert even_share(np.array([4000, 1000, 1000]), 4000).tolist() == [PARTS // 2, PARTS, PARTS]
 
 
 def test_with_one_class_gavel_slices_time_and_needs_no_solver(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def test_an_hour_at_half_of_the_devices_is_told_as_half(house: House) -> None:
     told = usage.capacity(house, SYSTEM, hours=3)
     (site,) = told.sites
     assert (site.nodes, dict(site.devices), site.held, site.problem) == (2, {"h20": 16}, 8.0, None)
-    assert list(site.by_hour) == [0.0, pytest.approx(0.5), pytest.approx(0.5)]
+    assert list(site.by_hour) == [None, pytest.approx(0.5), pytest.approx(0.5)]  # it was founded at midnight
     assert told.hours[-1] == "2026-03-01 01:00"
 
 
@@ -113,3 +113,12 @@ def test_the_picture_of_a_jobs_life_is_in_the_readers_language_and_coloured_by_w
     for kind, word in (("waiting", "等待"), ("running", "进行中")):
         assert f'class="{kind}"' in drawn
         assert f">{word}</text>" in drawn
+
+
+def test_unknown_hours_are_striped_in_one_piece_and_said_in_words() -> None:
+    drawn = pictures.heatmap(
+        [("pudong", [None, None, 0.0, 0.5])], [f"2026-03-01 0{at}:00" for at in range(4)], title="t", unknown="not known"
+    )
+    assert drawn.count('class="unknown"') == 1 and drawn.count('class="heat"') == 2
+    assert "<title>pudong, 2026-03-01 00:00 – 2026-03-01 01:00: not known</title>" in drawn
+    assert "<title>pudong, 2026-03-01 02:00: 0%</title>" in drawn

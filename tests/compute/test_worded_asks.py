@@ -74,7 +74,7 @@ def tasks(words: str | None) -> tuple[int, int]:
 def alone(ask: JobAsk, words: str) -> list[Layout]:
     """Of its alternatives the one that is named."""
     named = re.fullmatch(
-        r"(?:([\d–]+) × )?(?:(?:(\d+)|([\d.]+) of a) (h20|910b)(?: with (\d+) cores and (\d+) MiB each)?|(\d+) cores and (\d+) MiB)", words
+        r"(?:([\d–]+) × )?(?:(?:(\d+)|([\d.]+) of a) (h20|910b)(?: with (\d+) cores? and (\d+) MiB each)?|(\d+) cores? and (\d+) MiB)", words
     )
     assert named, words
     many, devices, share, kind, cores, memory, *plain = named.groups()

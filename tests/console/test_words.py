@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -49,13 +50,29 @@ def test_every_text_of_a_picture_has_its_chinese_words() -> None:
 
 
 def test_every_sentence_about_a_waiting_job_has_its_chinese_words() -> None:
+    from lilong.floors.compute.rules import recalling
+
     compute = SRC / "floors" / "compute"
     found: set[str] = set()
     for module in (*compute.glob("rules/*.py"), compute / "service" / "why.py"):
         source = module.read_text(encoding="utf-8")
-        found |= set(re.findall(r"""(?:(?<!\w)said\(|_Part\("\w+", |sentence = |ReasonCode\.\w+: )"([^"]+)\"""", source))
+        found |= set(re.findall(r"""(?:sentence = |ReasonCode\.\w+: )"([^"]+)\"""", source))
+        calls = [(ast.unparse(one.func), one.args) for one in ast.walk(ast.parse(source)) if isinstance(one, ast.Call)]
+        given = [
+            one for called, args in calls for one in (args if called in ("said", "counted") else args[1:] if called == "_Part" else ())
+        ]
+        found |= {one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+    found |= {*recalling.TEMPLATES}
     assert "It goes first" in found
     assert found - set(catalogue()) == set()
+
+
+def test_every_figure_of_what_if_has_its_chinese_words() -> None:
+    from lilong.floors.compute.pages.trying import FIGURES
+    from lilong.floors.compute.scheduler.simulation import comparing
+
+    assert set(FIGURES) == set(comparing.FIGURES)
+    assert {words for words, _ in FIGURES.values()} - set(catalogue()) == set()
 
 
 def test_every_code_of_a_corpus_has_its_words_in_both_languages() -> None:

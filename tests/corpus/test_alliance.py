@@ -217,7 +217,7 @@ def test_a_member_s_training_passes_and_one_for_another_organisation_does_not(ho
 
 
 def test_a_purpose_that_a_contributor_does_not_allow_is_refused(house: House, shared: Version) -> None:
-    with pytest.raises(UseRefused, match="gave the texts for training only"):
+    with pytest.raises(UseRefused, match=f": {LANTERN} gave texts for training only"):
         job(house, HANA, shared, "evaluation.score", HARBOUR)
     with pytest.raises(UseRefused, match="label purpose=training"):
         job(house, HANA, shared, "own.program", HARBOUR)

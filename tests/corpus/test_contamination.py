@@ -216,6 +216,19 @@ def test_an_answer_says_which_part_of_the_question_stands_where(tmp_path: Path) 
     assert 0.3 < answer.share < 0.9
 
 
+@pytest.mark.parametrize(
+    "letters", ["潮水一天来两次守灯的人把钟点写在墙上以免出海的忘记时辰", "приливнаступаетдважды", "مدوجزرالبحرمرتين", "𐌰𐌱𐌲𐌳𐌴𐌵𐌶𐌷𐌸𐌹𐌺𐌻"]
+)
+def test_a_passage_ends_with_its_last_letter_however_many_bytes_that_has(tmp_path: Path, letters: str) -> None:
+    text = "，".join(letters[at:] + letters[:at] for at in range(len(letters)))
+    built(tmp_path, {"doc": text})
+    passages = Index.open(tmp_path).ask(text[7:-7]).passages
+    assert passages
+    for passage in passages:
+        part = text[7:-7].encode()[passage.start : passage.end].decode()
+        assert part in text and part[-1] != "，"
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), length=st.integers(LETTERS + NEIGHBOURS - 1, 200), before=st.integers(0, 90), after=st.integers(0, 90))
 def test_every_shared_passage_of_65_letters_has_a_fingerprint_in_common(seed: int, length: int, before: int, after: int) -> None:

@@ -73,6 +73,15 @@ def test_a_private_repository_takes_it_and_is_not_opened_nor_duplicated_openly_t
     assert duplicating.duplicate(house, MEI, Kind.DATASET, SHUT, f"{LANTERN}/shut-3").repository.private
 
 
+def test_a_private_repository_with_a_plain_copy_among_its_files_is_not_opened(house: House, copied: commits.Put, kept: Version) -> None:
+    """As git without its extension for large files leaves one."""
+    name = f"{LANTERN}/plain"
+    hub.create(house, MEI, Kind.DATASET, name, private=True)
+    committed(house, name, commits.Put(copied.digest, copied.size), "notes/copy.txt")
+    with pytest.raises(MayNotBePublic, match=rf"'notes/copy\.txt' is a file of the corpus version {kept.id}"):
+        settings.change(house, MEI, Kind.DATASET, name, private=False)
+
+
 def test_what_a_job_publishes_is_asked_the_same(house: House, copied: commits.Put) -> None:
     before = head(house, OPEN)
     with pytest.raises(MayNotStandHere):

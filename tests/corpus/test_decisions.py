@@ -214,6 +214,10 @@ def test_about_the_asked_fraction_is_held_out() -> None:
         ("CC0-1.0 or BSD-2-Clause", "BSD-2-Clause OR CC0-1.0"),
         ("public-domain", "LicenseRef-public-domain"),
         ("LicenseRef-harbour", "LicenseRef-harbour"),
+        ("(mit OR apache-2.0) and BSD-3-Clause", "(MIT OR Apache-2.0) AND BSD-3-Clause"),
+        ("GPL-2.0-only WITH Linux-syscall-note", "GPL-2.0-only WITH Linux-syscall-note"),
+        ("GPL-2+ with an exception of our own", None),
+        ("(MIT", None),
         ("do as you like", None),
         ("", None),
     ],
@@ -246,6 +250,30 @@ def test_licence_texts_are_recognised_and_unknown_ones_are_not_guessed() -> None
         found = licences.recognise(text)
         assert found and (found.expression, text[found.start : found.end]) == (expression, said)
     assert licences.recognise("You may read this on Sundays.") is None
+
+
+GNU = "This is free software under the GNU General Public License version 2"
+MIT = "Permission is hereby granted, free of charge, to any person obtaining a copy. "
+BSD = "Redistribution and use in source and binary forms. "
+
+
+@pytest.mark.parametrize(
+    ("text", "expression"),
+    [
+        (f"{GNU} only.", "GPL-2.0-only"),
+        (f"{GNU}, or (at your option) any later version.", "GPL-2.0-or-later"),
+        ("Version 3 of the License, or any later version; see /usr/share/common-licenses/LGPL-3.", "LGPL-3.0-or-later"),
+        (MIT, "MIT"),
+        (f"{MIT}The software shall be used for Good, not Evil.", "JSON"),
+        (f"{MIT}Except as contained in this notice, the name of the X Consortium shall not be used.", "X11"),
+        (f"{BSD}Neither the name of the harbour", "BSD-3-Clause"),
+        (f"{BSD}All advertising materials mentioning features must say so. Neither the name", "BSD-4-Clause"),
+        (f"{BSD}{'Another text. ' * 200} Neither the name", "BSD-2-Clause"),
+    ],
+)  # fmt: skip
+def test_a_licence_is_not_taken_for_one_that_allows_more(text: str, expression: str) -> None:
+    found = licences.recognise(text)
+    assert found and found.expression == expression
 
 
 def test_a_declared_licence_is_found_where_the_evidence_says_so() -> None:

@@ -52,6 +52,36 @@ def test_a_row_of_an_html_table_is_a_line_and_its_cells_are_parted() -> None:
     assert text_of("a.html", table) == "a\n\nname  size\none  1"
 
 
+def test_cells_whose_ends_are_left_out_are_parted_too() -> None:
+    assert text_of("a.html", "<table><tr><td>name<td>size<tr><td>one<td>1</table>") == "name  size\none  1"
+
+
+def test_every_block_of_a_page_stands_apart() -> None:
+    blocks = "<center>one</center>two<address>three</address><details><summary>four</summary>five</details>six"
+    assert text_of("a.html", blocks) == "one\n\ntwo\n\nthree\n\nfour\n\nfive\n\nsix"
+
+
+def test_all_articles_of_a_page_are_read() -> None:
+    page = "<body><div>menu</div><article><p>one</p><article>a comment</article></article><article>two</article></body>"
+    assert text_of("a.html", page) == "one\n\na comment\n\ntwo"
+
+
+def test_an_empty_main_part_is_not_the_page() -> None:
+    assert text_of("a.html", "<body><main> <p></p></main><div>what there is</div></body>") == "what there is"
+
+
+def test_a_page_that_a_server_wraps_in_a_form_is_read_and_a_search_form_is_not() -> None:
+    page = "<body><form id=server><h1>Tide</h1><p>It turns.</p><input value=x></form><form><label>Search</label><input></form></body>"
+    assert text_of("a.html", page) == "Tide\n\nIt turns."
+
+
+@pytest.mark.parametrize("endless", [" ", "<pre>", "<tr ", "<td "])
+def test_what_never_ends_takes_no_square_of_its_length(endless: str) -> None:
+    """The square would be hours."""
+    assert text_of("a.txt", f"{endless * 300_000}x").endswith("x")
+    assert text_of("a.html", f"first<!-- {endless * 300_000}") == "first"
+
+
 def test_rst_loses_markup_and_directives_but_keeps_prose_and_signatures() -> None:
     source = (
         ".. _lanes:\n\nLanes\n=====\n\n.. image:: lane.png\n   :alt: a lane\n\n.. function:: walk(lane, *, slowly=False)\n\n"
@@ -78,6 +108,28 @@ def test_a_manual_page_with_mdoc_macros_is_read() -> None:
     assert text_of("man1/cat.1", page) == "NAME\n\ncat concatenate files\n\nDESCRIPTION\n\nThe -n option and less 1."
 
 
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        (".ie n \\{\\\n.ds L \"\"\nfor a terminal\n.\\}\n.el \\{\\\nfor paper\n.\\}\n\\*Lend\\*L", 'for a terminal "end"'),
+        (".ie t paper\n.el terminal\n.if !n paper\n.if n .B bold\n.if !t yes\n.if 'a'b' no", "terminal bold yes"),
+        (".ds Me \\fIlamp\\fP\n.as Me s\nLight the \\*(Me, all \\*[Me].", "Light the lamps, all lamps."),
+        ('.de XX \\" a macro\nhidden\n..\nseen', "seen"),
+        (".BI \\-\\-size\\  name", "--size name"),
+        ('.URL "https://harbour.example" "The harbour" "."\n.MTO mei\\(atharbour.example Mei ,', "The harbour <https://harbour.example>. Mei <mei@harbour.example>,"),
+        (".Nm lamp\n.Nd lights\n.Pp\nThe\n.Nm\nburns, as\n.Nm lamps\ndo.", "lamp lights\n\nThe lamp burns, as lamps do."),
+        (".TS\nallbox tab(@);\nl lb\nl l.\na@b\n.TE\n.TS\nl l.\nmei@harbour.example\t7\n.TE", "a  b\nmei@harbour.example  7"),
+    ],
+)  # fmt: skip
+def test_a_manual_page_says_what_man_shows_of_it(page: str, text: str) -> None:
+    assert text_of("man1/a.1", page) == text
+
+
+def test_conditions_within_conditions_end() -> None:
+    for line in (".if n ", ".if n \\{", ".ie n \\{\n", ".ie n .el "):
+        assert isinstance(extract("man1/a.1", (line * 3_000).encode() + b".B x"), Extracted | Unreadable)
+
+
 def test_a_manual_page_that_only_points_to_another_is_no_document() -> None:
     assert extract("man1/a.1", b".so man1/b.1\n") == Unreadable("redirect", "only points to another page")
 
@@ -91,6 +143,23 @@ def test_text_that_is_not_utf_8_is_refused_unless_it_declares_what_it_is() -> No
     for wrong in (b"us-ascii-2", b"undefined", b"idna", b"unicode_escape", b"rot13", b"euc-jp"):
         refused = extract("a.html", b'<meta charset="' + wrong + b'"><p>caf\xe9')
         assert isinstance(refused, Unreadable) and refused.reason == "not-utf-8"
+
+
+@pytest.mark.parametrize(
+    ("label", "codec", "text"),
+    [
+        ("x-sjis", "cp932", "潮が満ちる"), ("x-euc-jp", "euc_jp", "潮が満ちる"), ("x-gbk", "gbk", "涨潮"), ("windows-949", "cp949", "똠방각하"),
+        ("x-cp1251", "cp1251", "Прилив"), ("windows-874", "cp874", "น้ำขึ้น"), ("koi8", "koi8-r", "Прилив"), ("iso-8859-8-i", "iso8859-8", "גאות"),
+        ("iso-2022-jp", "iso2022_jp", "潮が満ちる"), ("utf-16", "utf-16", "涨潮"),
+    ],
+)  # fmt: skip
+def test_pages_are_read_by_the_names_that_browsers_know(label: str, codec: str, text: str) -> None:
+    assert text_of("a.html", f'<meta charset="{label}"><p>{text}'.encode(codec)) == text
+
+
+def test_a_text_with_a_byte_order_mark_is_read_by_it() -> None:
+    assert text_of("a.txt", "\ufeff涨潮\n".encode("utf-16-be")) == "涨潮"
+    assert isinstance(extract("a.txt", "\ufeff涨\0潮".encode("utf-16-le")), Unreadable)
 
 
 def test_pages_that_declare_latin_1_are_windows_1252_as_browsers_read_them() -> None:

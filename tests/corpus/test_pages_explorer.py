@@ -339,6 +339,15 @@ def test_members_of_the_alliance_see_what_is_shared_but_no_text_that_was_dropped
     assert "harbour-lab" in text(site.get("/corpora")) and site.get(f"/corpora/{HARBOUR}", "tom").status_code == 200
 
 
+def test_a_steward_takes_a_source_set_down_from_its_contributor_s_page(site: Site) -> None:
+    named = re.findall(r'href="(/corpora/takedowns\?version=sources-[^"]+)"', site.get(f"/corpora/{LANTERN}").text)
+    address = html.unescape(named[0])
+    assert 'value="sources-' in site.get(address).text
+    preview = site.get(address + ("tide-notes" if address.endswith("what=") else "") + "&reason=asked&preview=1")
+    assert preview.status_code == 200 and REPOSITORY in text(preview), text(preview)
+    assert "/corpora/takedowns?version=" not in site.get(f"/corpora/{LANTERN}", "ada").text
+
+
 def test_a_version_put_out_of_use_says_so_and_shows_no_texts(site: Site) -> None:
     identity = ids(site.get(f"{HERE}/documents?verdict=kept"))[0]
     form = {"version": REPOSITORY, "kind": "source", "what": "tide-notes", "reason": "Asked by the author", "key": "gone"}
@@ -354,7 +363,7 @@ def test_a_version_put_out_of_use_says_so_and_shows_no_texts(site: Site) -> None
     assert listed.status_code == 200 and 'class="excerpt"' not in listed.text
     assert "Asked by the author" in text(site.get(f"/corpora/{LANTERN}"))
     settle(site.house)
-    assert "tide-notes 24 0 0.0 % taken-down 24" in text(site.get(f"{HERE}/dropped"))
+    assert "tide-notes 24 0 0.0 % taken down 24" in text(site.get(f"{HERE}/dropped"))
     assert "done" in text(site.get(answer.headers["location"]))
 
 

@@ -50,6 +50,10 @@ def iban(country: str, bban: str) -> str:
     return f"{country}{98 - int(number) % 97:02d}{bban}"
 
 
+ISSUERS = (("LTAI", 20), ("AKID", 32), ("gsk_", 52), ("xai-", 80), ("dop_v1_", 64), ("shpat_", 32), ("GOCSPX-", 28), ("dckr_pat_", 27))
+"""How their keys begin, and how many characters follow."""
+
+
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
@@ -78,6 +82,7 @@ def iban(country: str, bban: str) -> str:
         ("secret", "sk-proj-aB3dE5fG7hI9jK1lM3nO5pQ7rS9tU1vW3xY5z"),
         ("secret", "sk-4f1d9c0b7a6e5d3c2b1a0f9e8d7c6b5a"),
         ("secret", "xoxb-123456789012-1234567890123-AbCdEfGhIjKlMnOpQrStUvWx"),
+        *(("secret", prefix + ("4f1d9c0b7aE5d3c2B1a0f9e8d7C6b5A" * 4)[:size]) for prefix, size in ISSUERS),
     ],
 )
 @pytest.mark.parametrize(("before", "after"), [("", ""), ("写信给：", "。"), ("<", ">"), ("see ", ", or"), ("\n", "\n"), ("(", ")")])
@@ -112,6 +117,23 @@ def test_what_technical_text_is_full_of_is_not_personal(text: str) -> None:
     assert found(text) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("王梅/13812345678", ["13812345678"]),
+        ("联系人-13812345678，", ["13812345678"]),
+        ("13812345678/13987654321", ["13812345678", "13987654321"]),
+        ("（0571）87654321", ["0571）87654321"]),
+        ("王梅-11010519491231002X", ["11010519491231002X"]),
+        ("id-11010519491231002x", ["11010519491231002x"]),
+        ("卡/4532015112830366", ["4532015112830366"]),
+        ("/a/13812345678 uuid-13812345678 13812345678/2 7/13812345678 13812345678/139876543210 0.11010519491231002X", []),
+    ],
+)
+def test_a_number_behind_a_name_or_beside_another_is_one_and_in_a_path_it_is_none(text: str, numbers: list[str]) -> None:
+    assert [what for _, what in found(text)] == numbers
+
+
 @pytest.mark.parametrize("before", ["mailto:", "Email:", "see <mailto:", "cc:bcc:", "http://x.lantern.cn/mailto:"])
 def test_an_address_after_a_word_and_a_colon_is_one(before: str) -> None:
     assert found(before + "mei@lantern-works.cn?subject=tide") == [("email", "mei@lantern-works.cn")]
@@ -124,8 +146,9 @@ def test_the_address_of_a_server_with_who_signs_in_there_is_none(before: str) ->
 
 def test_a_private_key_is_one_find_from_its_first_to_its_last_line() -> None:
     body = "\n".join("MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"[:64] for _ in range(3))
-    block = f"-----BEGIN RSA PRIVATE KEY-----\n{body}\n-----END RSA PRIVATE KEY-----"
-    assert found(f"key:\n{block}\nend") == [("secret", block)]
+    for header in ("", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,3F17F5316E2BAC89\n\n"):
+        block = f"-----BEGIN RSA PRIVATE KEY-----\n{header}{body}\n-----END RSA PRIVATE KEY-----"
+        assert found(f"key:\n{block}\nend") == [("secret", block)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -180,7 +203,7 @@ def test_spans_lie_apart_on_characters_and_do_not_depend_on_neighbours(documents
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(PIECES, max_size=12).map("".join), max_size=4))
-def test_masking_replaces_the_finds_and_nothing_else_and_does_so_once(documents: list[str]) -> None:
+def test_masking_replaces_the_finds_and_nothing_else(documents: list[str]) -> None:
     texts = Texts.of(documents)
     spans = personal.find(texts)
     masked = personal.masked(texts, spans)
@@ -191,8 +214,29 @@ def test_masking_replaces_the_finds_and_nothing_else_and_does_so_once(documents:
                 expected += raw[at : spans.start[place]] + personal.PLACEHOLDERS[spans.kind[place]].encode()
                 at = spans.end[place]
         assert masked[number] == (expected + raw[at:]).decode()
-    again = personal.find(masked)
-    assert list(personal.masked(masked, again)) == list(masked) or len(again)
+
+
+NUMBERS = st.sampled_from(
+    ["4539 1488 0343 6467", "13812345678", "93.184.216.34", "GB82WEST12345698765432", "wang@lantern.cn", "0571-87654321"]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.lists(NUMBERS | st.sampled_from(list("/.-+*@ _1a中")), max_size=9).map("".join), max_size=4),
+    st.sampled_from(personal.KINDS),
+)
+def test_what_is_cleaned_holds_nothing_that_is_looked_for(documents: list[str], other: str) -> None:
+    kinds = [kind for kind in personal.KINDS if kind != other]
+    clean = personal.cleaned(Texts.of(documents), kinds)
+    assert {what for what, _ in found(*clean)} <= {other}
+    assert list(personal.cleaned(clean, kinds)) == list(clean)
+
+
+def test_a_number_that_stood_before_another_is_masked_too() -> None:
+    texts = ["nothing", "card 4539 1488 0343 6467/93.184.216.34", "13812345678 here"]
+    assert list(personal.cleaned(Texts.of(texts))) == ["nothing", "card [BANK-CARD]/[IP]", "[PHONE] here"]
+    assert list(personal.cleaned(Texts.of([]))) == []
 
 
 def test_masking_only_some_kinds_leaves_the_others() -> None:

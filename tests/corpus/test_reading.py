@@ -84,6 +84,12 @@ def test_a_broken_record_is_named_and_its_neighbours_are_read(tmp_path: Path) ->
     assert not any(one.lost for one in problems)
 
 
+def test_a_record_as_python_writes_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(jsonl({"text": "one", "score": float("nan")}, {"text": "two", "loss": float("-inf")}))
+    rows, problems = read(tmp_path)
+    assert ([row["text"] for row in rows], problems) == (["one", "two"], [])
+
+
 @pytest.mark.parametrize(
     ("ending", "harm"),
     [(".gz", "cut"), (".bz2", "cut"), (".xz", "cut"), (".zst", "cut"), (".gz", "over"), (".bz2", "over"), (".xz", "over")],
@@ -187,6 +193,25 @@ def test_a_damaged_row_group_and_bytes_that_are_no_text_are_named(tmp_path: Path
     ]
 
 
+@pytest.mark.parametrize("column", ["source", "url", "licence", "date"])
+def test_bytes_that_are_no_text_beside_a_text_do_no_harm_to_it(tmp_path: Path, column: str) -> None:
+    raw = pa.Array.from_buffers(pa.string(), 2, pa.array([b"caf\xe9", b"caf"], pa.binary()).buffers())
+    pq.write_table(pa.table({"text": ["one", "two"], column: raw}), tmp_path / "a.parquet")
+    rows, problems = read(tmp_path)
+    assert ([row["text"] for row in rows], problems) == (["one", "two"], [])
+
+
+def test_parquet_is_read_in_whatever_type_its_texts_are(tmp_path: Path) -> None:
+    texts = ["one", None, "drei…"]
+    for kind in (pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary()):
+        pq.write_table(pa.table({"text": pa.array(texts, kind)}), tmp_path / f"{kind}.parquet")
+    pq.write_table(pa.table({"text": pa.array(texts).dictionary_encode()}), tmp_path / "dictionary.parquet")
+    pq.write_table(pa.table([pa.array(["other"] * 3), pa.array(texts)], ["text", "text"]), tmp_path / "twice.parquet")
+    rows, problems = read(tmp_path)
+    assert [row["text"] for row in rows] == ["one", "drei…"] * 7
+    assert {one.problem for one in problems} == {"has no field text, content, raw_content"} and len(problems) == 7
+
+
 def record(kind: str, body: bytes, media: str = "", uri: str = "https://lantern.example/") -> bytes:
     head = f"WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Target-URI: {uri}\r\nWARC-Date: 2026-02-03T04:05:06Z\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body + b"\r\n\r\n"
@@ -243,6 +268,22 @@ def test_a_warc_gives_its_pages_and_says_what_is_none(tmp_path: Path, ending: st
     ]
 
 
+def test_a_page_in_several_members_of_gzip_is_whole_and_the_type_of_a_page_may_be_in_capitals(tmp_path: Path) -> None:
+    packed = gzip.compress(PAGE.encode()[:30]) + gzip.compress(PAGE.encode()[30:])
+    body = answer(packed, "Content-Type: text/html", "Content-Encoding: gzip")
+    (tmp_path / "a.warc").write_bytes(record("response", body, HTTP) + record("resource", PAGE.encode(), "Text/HTML; Charset=UTF-8"))
+    rows, problems = read(tmp_path)
+    assert ([row["text"] for row in rows], problems) == (["The lighthouse keeper’s café."] * 2, [])
+
+
+def test_records_before_a_damaged_one_are_kept(tmp_path: Path) -> None:
+    whole = [record("conversion", text, "text/plain") for text in (b"first", b"second", b"third")]
+    (tmp_path / "a.warc").write_bytes(b"".join((whole[0], whole[1].replace(b"Length: 6", b"Length: 2"), whole[2])))
+    rows, problems = read(tmp_path)
+    assert [row["text"] for row in rows] == ["first", "se"]
+    assert [one.lost for one in problems] == [True]
+
+
 def test_a_warc_that_ends_too_soon_or_is_none_is_named(tmp_path: Path) -> None:
     whole = record("conversion", b"first", "text/plain") + record("conversion", b"second", "text/plain")
     (tmp_path / "cut.warc").write_bytes(whole[:-8])
@@ -272,6 +313,19 @@ def test_a_book_is_read_in_the_order_of_its_spine(tmp_path: Path) -> None:
     rows, problems = read(tmp_path)
     assert [row["text"] for row in rows] == ["1\n\nFlow.\n\n0\n\nEbb."]
     assert [(one.uri, one.lost) for one in problems] == [("torn.epub", True)]
+
+
+def test_a_book_in_another_encoding_is_read_by_what_it_declares(tmp_path: Path) -> None:
+    page = '<?xml version="1.0" encoding="windows-1252"?><html><body><p>café</p></body></html>'.encode("cp1252")
+    for name, chapter in (("declared", page), ("silent", page.replace(b"encoding", b"language"))):
+        sink = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(book("Ebb."))) as made, zipfile.ZipFile(sink, "w") as file:
+            for one in made.namelist():
+                file.writestr(one, chapter if one.endswith(".xhtml") else made.read(one))
+        (tmp_path / f"{name}.epub").write_bytes(sink.getvalue())
+    rows, problems = read(tmp_path)
+    assert [row["text"] for row in rows] == ["café"]
+    assert [(one.uri, one.lost) for one in problems] == [("silent.epub", True)]
 
 
 def test_files_of_a_folder_are_read_by_their_kind(tmp_path: Path) -> None:
@@ -349,6 +403,16 @@ def test_a_file_whose_name_is_no_utf_8_is_read(tmp_path: Path) -> None:
         assert (row["uri"], row["text"], problems) == ("tide\ufffd.txt", "comes in", [])
         row["source"].encode()
         "".join(again.absolute([str(where)])).encode()
+
+
+def test_a_pipe_is_named_and_refused_as_an_input(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one")
+    os.mkfifo(tmp_path / "b.jsonl")
+    rows, problems = read(tmp_path)
+    assert [row["text"] for row in rows] == ["one"]
+    assert [(one.uri, one.skipped) for one in problems] == [("b.jsonl", True)]
+    with pytest.raises(inputs.NoFile):
+        inputs.find([str(tmp_path / "b.jsonl")])
 
 
 def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,10 +41,10 @@ def document(seed: int) -> str:
     return hashlib.sha256(texts.english(seed).encode()).hexdigest()
 
 
-def ids(house: House, version: Version) -> set[str]:
+def ids(house: House, version: Version, actor: Actor = TOM) -> set[str]:
     """Of all documents in a version's files with texts."""
     hub = house.port(Hub)  # type: ignore[type-abstract]
-    files = house.db.read(lambda tx: hub.revision(tx, TOM, Kind.DATASET, version.repository, version.commit or "")).tree("data/")
+    files = house.db.read(lambda tx: hub.revision(tx, actor, Kind.DATASET, version.repository, version.commit or "")).tree("data/")
     return {one for digest in files.values() for one in pq.read_table(house.blobs.open(digest), columns=["id"]).column("id").to_pylist()}
 
 
@@ -197,9 +197,11 @@ class TestAfterwards:
         assert (mine.hidden["model"], mine.hidden["deployment"]) == (1, 1)
         everything = service.takedown_shown(house, STEWARD, taken).reach
         assert {one.name for one in everything.things if one.kind == "model"} == set(MODELS)
-        for actor in (HANA, WIM):
-            with pytest.raises(TakedownNotFound):
-                service.takedown_shown(house, actor, taken)
+        theirs = service.takedown_shown(house, HANA, taken).reach
+        assert [one.name for one in theirs.things] == [MODELS[1], f"{MODELS[1]} served"]
+        assert (theirs.jobs, theirs.hidden["job"], theirs.hidden["model"]) == ([], 1, 1)
+        with pytest.raises(TakedownNotFound):
+            service.takedown_shown(house, WIM, taken)
 
     def test_a_signed_statement_says_what_and_why_and_names_nobody_else(self, house: House, before: Version, taken: str) -> None:
         shown = service.takedown_shown(house, MEI, taken).takedown

@@ -130,6 +130,14 @@ def test_what_cannot_tokenise_is_refused(documents: Path, tokenizer: Path, tmp_p
         tokens.tokenise(documents, tokenizer, tmp_path / "out", separator="</s>")
 
 
+def test_tokens_are_as_wide_as_their_greatest_number(documents: Path, tokenizer: Path, tmp_path: Path) -> None:
+    held = json.loads(tokenizer.read_text())
+    held["model"]["vocab"]["<|far|>"] = 70_000  # as where numbers before it were given up
+    (tmp_path / "far.json").write_text(json.dumps(held))
+    tokens.tokenise(documents, tmp_path / "far.json", tmp_path / "out", separator="<|far|>")
+    assert tokens.TokenShards(tmp_path / "out").index["dtype"] == "<u4"
+
+
 def test_special_tokens_in_a_document_are_text(tokenizer: Path, tmp_path: Path) -> None:
     import tokenizers
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar, overload
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from lilong.ground.errors import BadInput, LilongError, Unavailable
 
@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _EXIT_CODES = {401: 3, 403: 3, 404: 4, 409: 5, 413: 2, 422: 2, 503: 7, 507: 7}
 _ANONYMOUS = "No token was given. Give --token-file FILE or set LILONG_TOKEN_FILE; `lilong token create TITLE --out FILE` writes such a file."
+_OF_A_PATH = "/%:@!$&'()*+,;=~"  # RFC 3986, 3.3, with the escapes that are there already: a name in it neither ends it nor begins a query
 
 
 class ServerError(LilongError):
@@ -133,6 +134,7 @@ class Client:
         if data is not None:
             headers["content-type"] = "application/json" if data is not body else "application/octet-stream"
         shown = {key: value for key, value in (query or {}).items() if value is not None}
+        path = quote(path, safe=_OF_A_PATH, errors="surrogateescape")
         status, answered, chunks = self._transport.request(method, path + ("?" + urlencode(shown, doseq=True) if shown else ""), headers, data)
         content = b"".join(chunks)
         if status == 401 and not self._token:

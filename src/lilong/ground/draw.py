@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, floor, log10
 
 from markupsafe import Markup, escape
 
@@ -21,21 +22,15 @@ class Interval:
     high: float
 
 
-def _ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """Round numbers that cover [low, high]."""
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """About so many round numbers between `low` and `high`, both included: steps of 1, 2 or 5 times a power of ten."""
     if high <= low:
         return [low]
     raw = (high - low) / count
-    power = 10.0 ** len(str(int(1 / raw))) if raw < 1 else 1.0
-    step = max(round(raw * power), 1) / power
-    first = int(low / step) * step
-    found = []
-    at = first
-    while at <= high + step / 2:
-        if at >= low - step / 2:
-            found.append(round(at, 10))
-        at += step
-    return found
+    power = 10.0 ** floor(log10(raw))
+    step = power * next(factor for factor in (1, 2, 5, 10) if power * factor >= raw * (1 - 1e-9))
+    first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
+    return [round(step * at, 12) + 0.0 for at in range(first, last + 1)]
 
 
 def curve(points: Sequence[tuple[float, float]], *, title: str, x_label: str, y_label: str, width: int = 640, height: int = 260) -> Markup:
@@ -55,28 +50,41 @@ def curve(points: Sequence[tuple[float, float]], *, title: str, x_label: str, y_
         return round(height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom), 1)
 
     parts = [_open(title, width, height)]
-    for tick in _ticks(y0, y1):
+    for tick in ticks(y0, y1, 4):
         parts.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{py(tick)}" y2="{py(tick)}"/>')
         parts.append(f'<text class="tick" x="{left - 6}" y="{py(tick) + 4}" text-anchor="end">{tick:g}</text>')
-    for tick in _ticks(x0, x1, 6):
-        if x0 <= tick <= x1:
-            parts.append(f'<text class="tick" x="{px(tick)}" y="{height - bottom + 16}" text-anchor="middle">{tick:g}</text>')
+    for tick in ticks(x0, x1, 6):
+        parts.append(f'<text class="tick" x="{px(tick)}" y="{height - bottom + 16}" text-anchor="middle">{tick:g}</text>')
     path = " ".join(f"{'M' if i == 0 else 'L'}{px(x)} {py(y)}" for i, (x, y) in enumerate(points))
     parts.append(f'<path class="line" d="{path}"/>')
     parts += [f'<circle class="dot" cx="{px(x)}" cy="{py(y)}" r="2.4"/>' for x, y in points] if len(points) <= 80 else []
     parts.append(f'<text class="axis" x="{(left + width - right) / 2}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>')
-    parts.append(f'<text class="axis" transform="translate(13 {(top + height - bottom) / 2}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>')
+    parts.append(
+        f'<text class="axis" transform="translate(13 {(top + height - bottom) / 2}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>'
+    )
     return Markup("".join(parts) + "</svg>")  # noqa: S704 - every text in it went through escape
 
 
-def intervals(rows: Sequence[Interval], *, title: str, unit: str, reference: float | None = None, width: int = 640) -> Markup:
-    """One line a figure: the point and its interval; `reference` draws a line to compare with, such as 0 for a difference."""
+def intervals(
+    rows: Sequence[Interval],
+    *,
+    title: str,
+    unit: str,
+    reference: float | None = None,
+    within: tuple[float, float] | None = None,
+    width: int = 640,
+) -> Markup:
+    """One line a figure: the point and its interval; `reference` draws a line to compare with, such as 0 for a difference. `within`: between
+    which numbers all of such figures lie, such as 0 and 100 for shares in %: the axis ends there.
+    """
     if not rows:
         return Markup("")
     values = [v for row in rows for v in (row.low, row.high)] + ([reference] if reference is not None else [])
     low, high = min(values), max(values)
     pad = (high - low) * 0.08 or abs(high) * 0.05 or 1.0
     low, high = low - pad, high + pad
+    if within is not None:
+        low, high = max(low, within[0]), min(high, within[1])
     left, right, line = 200, 20, 34
     height = line * len(rows) + 44
 
@@ -84,7 +92,7 @@ def intervals(rows: Sequence[Interval], *, title: str, unit: str, reference: flo
         return round(left + (x - low) / (high - low) * (width - left - right), 1)
 
     parts = [_open(title, width, height)]
-    for tick in _ticks(low, high, 5):
+    for tick in ticks(low, high):
         parts.append(f'<line class="grid" x1="{px(tick)}" x2="{px(tick)}" y1="6" y2="{height - 36}"/>')
         parts.append(f'<text class="tick" x="{px(tick)}" y="{height - 22}" text-anchor="middle">{tick:g}</text>')
     if reference is not None:

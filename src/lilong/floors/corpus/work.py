@@ -98,7 +98,7 @@ def build(work: Workspace) -> None:
     engine.curate(engine.Ask(reading, how.setup(), run, policy, told.workers, review=True), told)
     told.begin("splitting and writing", 1)
     notes = [one.note for one in found.values()]
-    note = "; ".join(f"{notes.count(each)} × {each}" if notes.count(each) > 1 else each for each in dict.fromkeys(notes))
+    note = "; ".join(f"{each}, in each of {notes.count(each)} source sets" if notes.count(each) > 1 else each for each in dict.fromkeys(notes))
     kinds = list(dict.fromkeys(one.kind for one in found.values()))
     wording = Wording(str(spec.get("name") or how.name), kinds[0] if len(kinds) == 1 else "several", note, str(spec.get("terms") or "private"), spec.get("conditions") or {})  # fmt: skip
     counted = publishing.publish(making.Ask(run, work.out, work.state, sources, how, policy, without.documents), wording, reading.skipped)

@@ -49,7 +49,7 @@ def collect(folder: Path, caps: Caps | None = None) -> list[Left]:
                 raise OutputRefused(
                     path=str(left.path),
                     problem=f"more than {caps.files} files or {caps.bytes} bytes in all",
-                    way_out="Let the job write less, or raise the caps in the settings.",
+                    way_out="Let the job write fewer or smaller files.",
                 )
     finally:
         os.close(top)

@@ -128,6 +128,9 @@ def what_if(
         if many:
             click.echo(f"{many} job{'' if many == 1 else 's'}: {reason}", err=True)
     show([{"figure": name, **{side: found[side][name] for side in ("before", "after", "change")}} for name in _SHOWN], as_json, _FIGURES)
+    if found["unknown"]:
+        lacking = "; ".join(f"{name} (lacks {', '.join(keys)})" for name, keys in found["unknown"].items())
+        click.echo(f"Not told, as nobody has said what it costs: {lacking}. Say it with --set KEY=VALUE.", err=True)
     click.echo()
     refused = any(row[side].get("refused") for row in found["tenants"] for side in ("before", "after"))
     show(found["tenants"], as_json, _TENANTS + _REFUSED if refused else _TENANTS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -11,11 +10,10 @@ from starlette.responses import RedirectResponse, Response
 
 from lilong.floors.compute import service
 from lilong.floors.compute.contract import FINISHED, Job, JobState
-from lilong.floors.compute.pages import pictures
+from lilong.floors.compute.pages import pictures, trying
+from lilong.floors.compute.pages.telling import teller
 from lilong.floors.compute.rules.asking import layouts
-from lilong.floors.compute.rules.wording import told as told_in
 from lilong.floors.compute.service import estimate, usage, whatif, why
-from lilong.floors.compute.service.whatif import WhatIf
 from lilong.ground.access import Actor
 from lilong.ground.draw import Interval, curve, intervals
 from lilong.ground.errors import BadInput, Refused
@@ -41,6 +39,7 @@ async def jobs(request: Request, before: str | None = None, state: JobState | No
         counts=site.jobs,
         chosen=state.value if state else "",
         asked=asked,
+        tell=teller(request),
         manages=await _manages(request),
     )
 
@@ -58,7 +57,7 @@ async def job(request: Request, job_id: str) -> Response:
     return page(
         request, "compute/job.html", job=shown, working=shown.state not in FINISHED, progress=progress[-1] if progress else None,
         log=log, points=points, chart=curve(points, title=_("Training loss by step"), x_label=_("step"), y_label=_("loss (nats a token)")),
-        asked=asked, why=waiting, said=partial(told_in, translate=_), story=story, timeline=_timeline(story, _), map=pictures.placement([pictures.Spot(one.node, one.domain, one.devices) for one in story.spots], title=_("Nodes and devices")),
+        asked=asked, why=waiting, tell=teller(request), story=story, timeline=_timeline(story, _), map=_map(shown, story, _),
     )  # fmt: skip
 
 
@@ -72,11 +71,19 @@ async def job_of(request: Request, organisation: str, job_id: str) -> Response:
 @routes.get("/compute", allow="jobs.read")
 async def capacity(request: Request) -> Response:
     """How full each site was, hour by hour."""
-    found = await call(usage.capacity, request)
-    chart = pictures.heatmap(
-        [(one.name, one.by_hour) for one in found.sites], found.hours, title=words(request)("Share of each site held, by hour")
+    found, _ = await call(usage.capacity, request), words(request)
+    unknown = any(share is None for one in found.sites for share in one.by_hour)
+    title = _("Share of each site held, by hour; striped: not known") if unknown else _("Share of each site held, by hour")
+    chart = pictures.heatmap([(one.name, one.by_hour) for one in found.sites], found.hours, title=title, unknown=_("not known"))
+    return page(
+        request,
+        "compute/capacity.html",
+        capacity=found,
+        chart=chart,
+        tell=teller(request),
+        section="/jobs",
+        manages=await _manages(request),
     )
-    return page(request, "compute/capacity.html", capacity=found, chart=chart, section="/jobs", manages=await _manages(request))
 
 
 @routes.get("/compute/tenants", allow="jobs.read")
@@ -103,30 +110,20 @@ async def estimates(request: Request) -> Response:
         for which, share in (("P50", one.by_p50), ("P90", one.by_p90))
         if share.share is not None and share.low is not None and share.high is not None
     ]
-    chart = intervals(told, title=_("Jobs that had started by the time that was said"), unit=_("% of jobs"))
+    chart = intervals(told, title=_("Jobs that had started by the time that was said"), unit=_("% of jobs"), within=(0, 100))
     return page(request, "compute/estimates.html", found=found, rows=rows, chart=chart, section="/jobs", manages=await _manages(request))
 
 
 @routes.get("/compute/what-if", allow="house.manage")
 async def what_if(request: Request, since: str = "7d", set: str = "") -> Response:
     """The house's jobs played again under other settings."""
-    changes = tuple(line.strip() for line in set.splitlines() if line.strip())
-    told, problem, chart, _ = None, "", None, words(request)
+    told, problem, chart = None, "", None
     if "since" in request.query_params:
         try:
-            told = await call(whatif.what_if, request, WhatIf(since, changes))
+            told = await call(whatif.what_if, request, trying.asked(since, set))
+            chart = trying.chart(told, words(request))
         except (BadInput, Refused) as found:
             problem = str(found)
-    if told is not None:
-        at = [(moment - told.curves["at_s"][0]) / 3600 for moment in told.curves["at_s"]]
-        lines = [
-            pictures.Series(_(f"{what}, {when}"), list(zip(at, told.curves[side][which], strict=True)))
-            for what, which in (("waiting", "waiting"), ("devices", "used"))
-            for when, side in (("now", "before"), ("changed", "after"))
-        ]
-        chart = pictures.curves(
-            lines, title=_("The queue and the devices, before and after"), x_label=_("hours"), y_label=_("jobs, devices")
-        )
     return page(
         request,
         "compute/what-if.html",
@@ -134,6 +131,7 @@ async def what_if(request: Request, since: str = "7d", set: str = "") -> Respons
         since=since,
         changes=set,
         told=told,
+        figures=trying.FIGURES,
         problem=problem,
         chart=chart,
         section="/jobs",
@@ -181,3 +179,11 @@ def _timeline(story: usage.Story, _: Callable[[str], str]) -> Any:
     ]
     first, last = story.stretches[0].begin, story.stretches[-1].end
     return pictures.timeline(spans, title=_("The job's life"), begin=first[:19].replace("T", " "), end=last[:19].replace("T", " "))
+
+
+def _map(job: Job, story: usage.Story, _: Callable[[str], str]) -> Any:
+    """Where its devices are, beside those of others. Of one that has ended only its own: what was beside it then is not known now."""
+    over = job.state in FINISHED
+    spots = [pictures.Spot(one.node, one.domain, one.devices) for one in story.spots if not over or "own" in one.devices]
+    holds = any("own" in spot.devices for spot in spots)
+    return pictures.placement(spots, title=_("Nodes and devices")) if holds else ""

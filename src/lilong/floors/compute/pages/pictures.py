@@ -11,7 +11,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from lilong.ground.draw import ticks
+
 _LEFT, _RIGHT = 150, 16
+_STRIPES = (
+    '<defs><pattern id="stripes" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+    '<path class="stripe" d="M0 0V6"/></pattern></defs>'
+)
 _SHOWN_POINTS = 600  # more cannot be told apart at this width
 
 
@@ -52,25 +58,33 @@ class Spot:
     devices: Sequence[str]
 
 
-def heatmap(rows: Sequence[tuple[str, Sequence[float | None]]], hours: Sequence[str], *, title: str, width: int = 760) -> Markup:
-    """Rows of shares from 0 to 1 over equal steps of time, the darker the fuller; None where nothing is known."""
+def heatmap(
+    rows: Sequence[tuple[str, Sequence[float | None]]], hours: Sequence[str], *, title: str, unknown: str = "–", width: int = 760
+) -> Markup:
+    """Rows of shares from 0 to 1 over equal steps of time, the darker the fuller; None where nothing is known: striped, and told as `unknown`."""
     if not rows or not hours:
         return Markup("")
     line, top = 24, 8
     height = top + line * len(rows) + 26
     step = (width - _LEFT - _RIGHT) / len(hours)
-    parts = [_open(title, width, height)]
+    parts = [_open(title, width, height), _STRIPES]
     for at, (name, values) in enumerate(rows):
-        y = top + at * line
+        y, hour = top + at * line, 0
         parts.append(f'<text class="label" x="{_LEFT - 10}" y="{y + 16}" text-anchor="end">{escape(_short(name))}</text>')
-        for hour, value in enumerate(values):
-            kind, opacity = ("unknown", 1.0) if value is None else ("heat", 0.06 + 0.94 * max(0.0, min(value, 1.0)))
-            told = "–" if value is None else f"{value:.0%}"
-            x = round(_LEFT + hour * step, 1)
+        while hour < len(values):
+            value, next_ = values[hour], hour + 1
+            while value is None and next_ < len(values) and values[next_] is None:
+                next_ += 1
+            kind = 'class="unknown" fill="url(#stripes)"'
+            if value is not None:
+                kind = f'class="heat" fill-opacity="{0.06 + 0.94 * max(0.0, min(value, 1.0)):.2f}"'
+            when = hours[hour] if next_ == hour + 1 else f"{hours[hour]} – {hours[next_ - 1]}"
+            x, wide = round(_LEFT + hour * step, 1), max((next_ - hour) * step - 1, 0.5)
             parts.append(
-                f'<rect class="{kind}" x="{x}" y="{y}" width="{max(step - 1, 0.5):.1f}" height="{line - 3}" fill-opacity="{opacity:.2f}">'
-                f"<title>{escape(name)}, {escape(hours[hour])}: {told}</title></rect>"
+                f'<rect {kind} x="{x}" y="{y}" width="{wide:.1f}" height="{line - 3}"><title>{escape(name)}, {escape(when)}: '
+                f"{escape(unknown) if value is None else f'{value:.0%}'}</title></rect>"
             )
+            hour = next_
     every = max(1, len(hours) // 8)
     for hour in range(0, len(hours), every):
         x = round(_LEFT + (hour + 0.5) * step, 1)
@@ -103,10 +117,10 @@ def curves(
         return round(height - bottom - y / y1 * (height - top - bottom), 1)
 
     parts = [_open(title, width, height)]
-    for tick in _steps(y1):
+    for tick in ticks(0.0, y1):
         parts.append(f'<line class="grid" x1="{left}" x2="{width - _RIGHT}" y1="{py(tick)}" y2="{py(tick)}"/>')
         parts.append(f'<text class="tick" x="{left - 6}" y="{py(tick) + 4}" text-anchor="end">{_told(tick)}</text>')
-    for tick in [10.0**power for power in range(int(x0), int(x1) + 1)] if log_x else [x0 + step for step in _steps(x1 - x0)]:
+    for tick in [10.0**power for power in range(int(x0), int(x1) + 1)] if log_x else ticks(x0, x1):
         if x0 <= place(tick) <= x1:
             parts.append(f'<text class="tick" x="{px(tick)}" y="{height - bottom + 16}" text-anchor="middle">{_told(tick)}</text>')
     for at, one in enumerate(drawn):
@@ -133,7 +147,7 @@ def shares(rows: Sequence[Share], *, title: str, unit: str, width: int = 760) ->
         return round(_LEFT + value / most * (width - _LEFT - _RIGHT), 1)
 
     parts = [_open(title, width, height)]
-    for tick in _steps(most):
+    for tick in ticks(0.0, most):
         parts.append(f'<line class="grid" x1="{px(tick)}" x2="{px(tick)}" y1="{top}" y2="{height - 36}"/>')
         parts.append(f'<text class="tick" x="{px(tick)}" y="{height - 22}" text-anchor="middle">{_told(tick)}</text>')
     for at, row in enumerate(rows):
@@ -233,18 +247,6 @@ def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, flo
         return points
     step = (len(points) - 1) / (_SHOWN_POINTS - 1)
     return [points[round(at * step)] for at in range(_SHOWN_POINTS)]
-
-
-def _steps(most: float, wanted: int = 5) -> list[float]:
-    """Round numbers from 0 to `most`."""
-    from math import floor, log10
-
-    if most <= 0:
-        return [0.0]
-    raw = most / wanted
-    power = 10.0 ** floor(log10(raw))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw)
-    return [step * at for at in range(int(most / step + 1e-9) + 1)]
 
 
 def _told(value: float) -> str:

@@ -37,6 +37,14 @@ class World:
         return {node.accelerator for inventory in self.sites.values() for node in inventory.nodes if node.devices}
 
 
+def missing_of(world: World, site: str, accelerator: str) -> tuple[str, ...]:
+    """What was never said of a kind of node, as the keys with which it can be: such as price.h20 and kgco2.lingang."""
+    named, table = accelerator or CPU, world.document.get("classes", {}).get(accelerator or CPU, {})
+    there = world.document.get("sites", {}).get(site, {})
+    missing = [f"{word}.{named}" for word in ("price", "watts") if word not in table]
+    return (*missing, *(f"{word}.{site}" for word in ("tariff", "kgco2") if word not in there))
+
+
 def assignment(text: str) -> tuple[str, str]:
     """KEY=VALUE. Raises BadInput."""
     key, sign, value = text.partition("=")

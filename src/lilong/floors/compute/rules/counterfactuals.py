@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from lilong.floors.compute.rules.wording import joined, said
+from lilong.floors.compute.rules.wording import Said, counted, joined, said
 from lilong.floors.compute.scheduler.snapshot import SnapJob, Snapshot, SnapTenant, Way
 
 WHOLE = 1000  # thousandths
@@ -204,9 +204,13 @@ def _less_of(job: SnapJob, begins: Begins, turns: Turns, only: Only) -> Iterator
     each: str = ""
     if max(sizes) > 1:
         each = said(" for each of its {n} tasks", n=first.tasks) if len(sizes) == 1 else said(" for each of its tasks")
-    parts = [_Part("devices", "{n} {kind} devices{each}", kind=first.accelerator, each=each)] if first.milli == WHOLE else []
+    parts = (
+        [_Part("devices", "{n} {kind} devices{each}", "{n} {kind} device{each}", kind=first.accelerator, each=each)]
+        if first.milli == WHOLE
+        else []
+    )
     parts += [
-        _Part("cpu", "{n} cores{each}", unit=WHOLE, each=each),
+        _Part("cpu", "{n} cores{each}", "{n} core{each}", unit=WHOLE, each=each),
         _Part("memory", "{n} MiB of memory{each}", least=LEAST_MIB, each=each),
     ]
     for part in parts:
@@ -327,8 +331,8 @@ def _raised(job: SnapJob, begins: Begins, tenants: tuple[SnapTenant, ...], kind:
     for tenant in tenants:
         whose = tenant.name if tenant.name == job.tenant else said("a tenant above it")
         before = tenant.nominal[kind] / WHOLE
-        words: dict[str, Any] = {"more": before + more, "before": before, "kind": kind or said("cores"), "whose": whose}
-        parts.append(said("a quota of {more:g} instead of {before:g} {kind} for {whose}", **words))
+        words: dict[str, Any] = {"more": before + more, "before": f"{before:g} {kind}" if kind else cores(before), "whose": whose}
+        parts.append(said("a quota of {more:g} instead of {before} for {whose}", **words))
     above = said(" (and {more:g} more for those above)", more=more) if len(tenants) == 1 and tenants[0].parent is not None else ""
     both = parts[0] if len(parts) == 1 else said("{first} and {rest}", first=parts[0], rest=joined(", ", parts[1:]))
     says = said("It starts now with {quotas}{above}.", quotas=both, above=above)
@@ -384,18 +388,17 @@ def amount(way: Way) -> str:
     """ "2 × 8 h20", "4 cores and 1024 MiB"."""
     gang = f"{way.tasks} × " if way.tasks > 1 else ""
     if not way.devices:
-        if way.cpu and way.memory:
-            return said("{gang}{cores:g} cores and {memory} MiB", gang=gang, cores=way.cpu / WHOLE, memory=way.memory)
-        return (
-            said("{gang}{cores:g} cores", gang=gang, cores=way.cpu / WHOLE)
-            if way.cpu
-            else f"{gang}{way.memory} MiB"
-            if way.memory
-            else gang
-        )
+        what: str = cores(way.cpu / WHOLE) if way.cpu else ""
+        if way.memory:
+            what = said("{cores} and {memory} MiB", cores=what, memory=way.memory) if what else said("{n} MiB", n=way.memory)
+        return joined("", [gang, what])
     if way.milli < WHOLE:
         return said("{gang}{share:g} of a {kind}", gang=gang, share=way.milli / WHOLE, kind=way.accelerator or "device")
-    return f"{gang}{way.devices} {way.accelerator or 'device'}"
+    return said("{gang}{n} {kind}", gang=gang, n=way.devices, kind=way.accelerator or "device")
+
+
+def cores(many: float) -> Said:
+    return counted(many, "{many:g} core", "{many:g} cores")
 
 
 def duration(seconds: int) -> str:

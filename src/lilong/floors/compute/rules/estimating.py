@@ -5,6 +5,9 @@ else those of the tenant, else all (cf. Tsafrir et al., TPDS 2007, §3, who take
 as having used more than they have so far (Kaplan & Meier, JASA 1958): those that end first are the short ones. Each future weighs the
 history anew (the Bayesian bootstrap: Rubin, Annals of Statistics 1981), so that little history makes wide estimates. An estimate is never
 used to end a job.
+
+In the futures nobody comes any more, so real starts are later where later jobs go first. How much later they were so far is known: by that
+much the next waits are stretched (split conformal prediction: Angelopoulos & Bates 2021, §1).
 """
 
 from __future__ import annotations
@@ -17,6 +20,10 @@ from typing import Any
 RUNS = 20  # futures that are played for an estimate
 ENOUGH = 5  # runs of a user's family, or of a tenant, before its history stands for itself
 HORIZONS = ((60, "up to 1 min"), (600, "1–10 min"), (3600, "10–60 min"), (21_600, "1–6 h"), (86_400, "6–24 h"), (None, "over 24 h"))
+JUDGED_BY = 100  # the last estimates whose time has come, by which the next are stretched; not before there are
+ENOUGH_JUDGED = 30
+STRETCH = (0.5, 4.0)  # the least and the most
+_EVERY_S = 60  # added to waits before they are compared: so long apart are the looks at the queue
 _Z = 1.959964  # of a 95 % interval
 
 
@@ -113,6 +120,30 @@ def quantile(starts: Sequence[int], part: float, never: int) -> int | None:
     return None if found >= never else int(found)
 
 
+def stretch(told: Sequence[Told], now: float, part: float) -> float:
+    """By what factor waits have to be stretched to hold with the chance `part`: that quantile of what waits were, against what futures made of
+    them, over the last estimates whose time has come; 1 as long as these are few. A job that has not started yet has waited at least so long.
+
+    `part`: 0.5 or 0.9.
+    """
+    ratios: list[float] = []
+    for one in sorted(told, key=lambda one: one.made, reverse=True):
+        played = (one.p50 if one.played50 is None else one.played50) if part == 0.5 else (one.p90 if one.played90 is None else one.played90)
+        never = one.started is None and one.ended is not None and one.ended < played
+        if played <= now and not never and len(ratios) < JUDGED_BY:
+            until = next(at for at in (one.started, one.ended, now) if at is not None)
+            ratios.append((until - one.made + _EVERY_S) / (max(played - one.made, 0) + _EVERY_S))
+    if len(ratios) < ENOUGH_JUDGED:
+        return 1.0
+    ratios.sort()
+    return min(max(ratios[min(ceil(part * (len(ratios) + 1)), len(ratios)) - 1], STRETCH[0]), STRETCH[1])
+
+
+def stretched(now: int, played: int, factor: float) -> int:
+    """A start that futures came to, its wait that much longer or shorter."""
+    return max(ceil(now - _EVERY_S + (played - now + _EVERY_S) * factor), now)
+
+
 # --- how well they held ----------------------------------------------------------------------------------------------------
 
 
@@ -125,6 +156,8 @@ class Told:
     p90: float
     started: float | None
     ended: float | None = None  # cancelled or given up before it started
+    played50: float | None = None  # what the futures alone came to; None: the same
+    played90: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 
 from lilong.floors.compute.contract import ReasonCode
 from lilong.floors.compute.rules import telling
-from lilong.floors.compute.rules.counterfactuals import FOR_EVER, WHOLE, amount, duration, measure
+from lilong.floors.compute.rules.counterfactuals import FOR_EVER, WHOLE, amount, cores, duration, measure
 from lilong.floors.compute.rules.scene import Pool, Scene, ends
-from lilong.floors.compute.rules.wording import joined, said
+from lilong.floors.compute.rules.wording import counted, joined, said
 from lilong.floors.compute.scheduler.snapshot import Decision, SnapJob, Snapshot, Way
 from lilong.ground.seams import stamp
 
@@ -75,7 +75,7 @@ def explained(scene: Scene, job_id: str, mine: Collection[str]) -> Explained:
     free = tuple(_free(scene, site, kind) for site, kind in sorted({(way.site, way.accelerator) for way in job.ways}))
     holders = _holders(scene, pools, mine)
     needs = tuple(dict.fromkeys(amount(way) for way in job.ways))
-    wants = _either([*needs[:3], *(["…"] if len(needs) > 3 else [])])
+    wants = either([*needs[:3], *(["…"] if len(needs) > 3 else [])])
     whose, at = (job_id, reserved) if reserved is not None else _first_promised(decision)
     when = "" if at is None else moment(at, snapshot.now)
     closes = scene.room(pools).closes
@@ -84,8 +84,8 @@ def explained(scene: Scene, job_id: str, mine: Collection[str]) -> Explained:
     return Explained(code, says, needs, free, holders, quotas, ahead, reserved)
 
 
-def _either(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else said("{first} or {rest}", first=parts[0], rest=_either(parts[1:]))
+def either(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else said("{first} or {rest}", first=parts[0], rest=either(parts[1:]))
 
 
 def _first_promised(decision: Decision) -> tuple[str, int | None]:
@@ -122,12 +122,12 @@ def _holders(scene: Scene, pools: Collection[Pool], mine: Collection[str]) -> tu
         end = stamp(datetime.fromtimestamp(ends(job), UTC)) if way.limit < FOR_EVER else None
         found.append(Holder("you", job.id, amount(way), end))
     found += [
-        Holder(said("another tenant"), None, f"{many / WHOLE:g} {kind}" if kind else said("{many:g} cores", many=many / WHOLE))
+        Holder(said("another tenant"), None, said("{many:g} {kind}", many=many / WHOLE, kind=kind) if kind else cores(many / WHOLE))
         for kind, many in others.items()
     ]
     room = scene.room(pools)
     if room.foreign:
-        holds = said("{many:g} devices", many=room.foreign) if room.foreign_devices else said("{many:g} cores", many=room.foreign)
+        holds = counted(room.foreign, "{many:g} device", "{many:g} devices") if room.foreign_devices else cores(room.foreign)
         found.append(Holder(said("others than the house"), None, holds))
     return tuple(found)
 
@@ -139,8 +139,9 @@ def _free(scene: Scene, site: str, kind: str) -> str:
     room = scene.room(pools)
     if not room.nodes:
         return said("nothing at {site}: {nodes}, drained, closed or under maintenance", site=site, nodes=_nodes(room.shut, kind))
-    at, unit = (2, kind) if kind else (0, said("cores"))
-    parts: list[str] = [said("{many:g} {unit} at {site}", many=room.free[at] / WHOLE, unit=unit, site=site)]
+    at = 2 if kind else 0
+    free = room.free[at] / WHOLE
+    parts: list[str] = [said("{what} at {site}", what=f"{free:g} {kind}" if kind else cores(free), site=site)]
     if room.nodes > 1:
         parts.append(said(", at most {many:g} on one node", many=room.most[at] / WHOLE))
     if not kind:
@@ -218,8 +219,8 @@ def _is_within(facts: _Facts, quota: Quota) -> bool:
 
 def _binding(facts: _Facts, quota: Quota, may_borrow: bool) -> str:
     assert quota.nominal is not None
-    words = {"tenant": quota.tenant, "held": quota.held, "nominal": quota.nominal, "kind": quota.kind or said("cores")}
-    text = said("{tenant} holds {held:g} of its quota of {nominal:g} {kind}", **words)
+    words = {"tenant": quota.tenant, "held": quota.held, "quota": f"{quota.nominal:g} {quota.kind}" if quota.kind else cores(quota.nominal)}
+    text = said("{tenant} holds {held:g} of its quota of {quota}", **words)
     if _is_within(facts, quota):
         parts = sum(one.nominal.get(quota.kind, 0) for one in facts.snapshot.tenants if one.parent == quota.tenant) / WHOLE
         if parts:

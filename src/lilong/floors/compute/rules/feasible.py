@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lilong.floors.compute.contract import Inventory, Layout
+from lilong.floors.compute.rules.counterfactuals import cores
 from lilong.floors.compute.rules.settings import ComputeSettings
+from lilong.floors.compute.rules.wording import joined, said
 
 if TYPE_CHECKING:
     from lilong.floors.compute.scheduler.tenants import Tenants
@@ -76,9 +78,11 @@ def _lacking(layout: Layout, within: str, site: str, alike: Iterable[Group]) -> 
 
 def shown(layout: Layout) -> str:
     """In few words, such as `4 tasks of 8 h20, 16 cores and 65536 MiB`."""
-    tasks = f"{layout.least_tasks} tasks of " if layout.least_tasks > 1 else ""
-    part = f"{layout.milli / 1000:g} of a {layout.accelerator}, " if layout.milli < 1000 else f"{layout.devices} {layout.accelerator}, "
-    return f"{tasks}{part if layout.devices else ''}{layout.cpus} core{'' if layout.cpus == 1 else 's'} and {layout.memory_mib} MiB"
+    what = said("{cores} and {memory} MiB", cores=cores(layout.cpus), memory=layout.memory_mib)
+    if layout.devices:
+        share = said("{share:g} of a {kind}", share=layout.milli / 1000, kind=layout.accelerator)
+        what = joined(", ", [share if layout.milli < 1000 else f"{layout.devices} {layout.accelerator}", what])
+    return said("{n} tasks of {what}", n=layout.least_tasks, what=what) if layout.least_tasks > 1 else what
 
 
 def over_quota(
@@ -111,7 +115,7 @@ def over_quota(
             in_time = not bounded and may_hold(tree, at, columns[unit], amount, True)
             how = " with jobs that cannot be preempted and may run for longer than what is lent can be waited for" if in_time else ""
             told.append(
-                f"{shown(layout)}: {settings.called(name, organisation)} may never hold more than {low / 1000:g} {unit or 'cores'}{how}"
+                f"{shown(layout)}: {settings.called(name, organisation)} may never hold more than {low / 1000:g} {unit or ('core' if low == 1000 else 'cores')}{how}"
             )
     return told
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from lilong.floors.compute.rules.settings import AcceleratorClass, SiteSettings
 
@@ -63,17 +64,25 @@ def bill(hold: Hold, accelerator: AcceleratorClass, site: SiteSettings) -> Bill:
 
 
 def use_by_hour(
-    holds: Iterable[Hold], capacity: Mapping[str, tuple[int, int]], first: datetime, hours: int, now: datetime
+    holds: Iterable[Hold],
+    capacity: Mapping[str, tuple[int, int]],
+    first: datetime,
+    hours: int,
+    now: datetime,
+    since: Mapping[str, datetime] = MappingProxyType({}),
 ) -> dict[str, Sequence[float | None]]:
-    """Site -> share of it that was held in each of `hours` hours from `first` on; None for what is to come.
+    """Site -> share of it that was held in each of `hours` hours from `first` on; None for what is to come, and for what was before anybody
+    saw the site.
 
-    `capacity`: site -> devices, cores. Devices count where a site has any, else cores.
+    `capacity`: site -> devices, cores. Devices count where a site has any, else cores. `since`: when each was first seen; a hold is seen too.
     """
+    known = {site: since.get(site, first) for site in capacity}
     held = {site: [0.0] * hours for site in capacity}
     for hold in holds:
         if hold.site not in held or hold.end <= first:
             continue
         devices, _ = capacity[hold.site]
+        known[hold.site] = min(known[hold.site], hold.begin)
         units = hold.milli / 1000 if devices else hold.cpus
         for hour, part in by_hour(max(hold.begin, first), min(hold.end, first + hours * HOUR)):
             held[hold.site][(hour - first) // HOUR] += units * part
@@ -81,7 +90,8 @@ def use_by_hour(
     for site, (devices, cores) in capacity.items():
         row: list[float | None] = []
         for at, units in enumerate(held[site]):
-            known = min((now - first) / HOUR - at, 1.0)  # of the hour that is running, only what has passed
-            row.append(units / (known * (devices or cores)) if known > 0 and (devices or cores) else None)
+            begin = first + at * HOUR
+            seen = (min(now, begin + HOUR) - max(known[site], begin)) / HOUR  # of the first hour and of the one that is running, a part
+            row.append(units / (seen * (devices or cores)) if seen > 0 and (devices or cores) else None)
         found[site] = row
     return found

@@ -56,7 +56,7 @@ class Scene:
             self._held[key] = self._held.get(key, 0) + amount
             where = self._where[job.id] = frozenset(self._pools[node] for node, _ in job.places if node in self._pools)
             kinds = self._by_pools.setdefault(where, {})
-            kinds[kind_of(way)] = kinds.get(kind_of(way), 0) + amount
+            kinds[way.accelerator] = kinds.get(way.accelerator, 0) + amount
         self._rooms = _rooms(snapshot, running)
 
     def of(self, organisation: str) -> Collection[str]:
@@ -104,17 +104,13 @@ class Scene:
                 for kind, amount in kinds.items():
                     others[kind] = others.get(kind, 0) + amount
         for job in own:
-            others[kind_of(job.ways[job.way])] -= measure(job.ways[job.way])
+            others[job.ways[job.way].accelerator] -= measure(job.ways[job.way])
         return sorted(own, key=lambda job: (ends(job), job.id)), {kind: amount for kind, amount in sorted(others.items()) if amount}
 
 
 def ends(job: SnapJob) -> int:
     """When a job that runs ends at the latest."""
     return (job.started or 0) + job.ways[job.way].limit
-
-
-def kind_of(way: Way) -> str:
-    return way.accelerator or "cores"
 
 
 def _rooms(snapshot: Snapshot, running: Sequence[SnapJob]) -> dict[Pool, Room]:

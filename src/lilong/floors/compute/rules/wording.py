@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -13,6 +13,12 @@ class Said(str):
     values: Mapping[str, Any]
 
 
+class Quoted(str):
+    """What a program or an engine said, in its own words."""
+
+    __slots__ = ()
+
+
 def said(template: str, **values: Any) -> Said:
     """`template` with {placeholders}; a number may have a format, as in {share:g}, which a translation has too."""
     made = Said(template.format(**values))
@@ -20,15 +26,12 @@ def said(template: str, **values: Any) -> Said:
     return made
 
 
+def counted(many: float, one: str, several: str, **values: Any) -> Said:
+    """The template that fits how many there are; the number is its {many}."""
+    return said(one if many == 1 else several, many=many, **values)
+
+
 def joined(between: str, parts: Sequence[str]) -> Said:
     """Texts one after another."""
     names = {f"p{at}": part for at, part in enumerate(parts)}
     return said(between.join(f"{{{name}}}" for name in names), **names)
-
-
-def told(text: str, translate: Callable[[str], str]) -> str:
-    """The text in the language that `translate` knows its templates in."""
-    if not isinstance(text, Said):
-        return text
-    values = {name: told(value, translate) if isinstance(value, str) else value for name, value in text.values.items()}
-    return translate(text.template).format(**values)

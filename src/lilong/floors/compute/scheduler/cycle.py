@@ -10,6 +10,7 @@ import numpy as np
 
 from lilong.floors.compute.scheduler.backfill import promise
 from lilong.floors.compute.scheduler.compiled import borrowed, compiled
+from lilong.floors.compute.scheduler.course import no_course
 from lilong.floors.compute.scheduler.fair import fairly
 from lilong.floors.compute.scheduler.fragmentation import Typical
 from lilong.floors.compute.scheduler.jobs import NEVER, WAITING, Jobs
@@ -44,7 +45,7 @@ def look(s: Site, h: Any, b: Jobs, q: Queues, t: Typical, T: Tenants, r: Rules, 
     if r.order in (REMAINING, ATTAINED):
         rank(q, b, r, pool, now)
     if r.backfill == RESERVE:
-        started = look_reserving(s, h, b, q, T, r, pool, now)
+        started = look_reserving(s, h, b, q, T, r, no_course(s, q, pool), pool, now)
     else:
         started = _look(s, h, b, q, t, T, r, pool, now)
     if started > 0:

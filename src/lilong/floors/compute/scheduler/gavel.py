@@ -14,15 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lilong.floors.compute.scheduler.decide import Queue
-from lilong.floors.compute.scheduler.jobs import RUNNING
 from lilong.floors.compute.scheduler.policy import Rules
-from lilong.floors.compute.scheduler.preempt import move_out
+from lilong.floors.compute.scheduler.rounds import PARTS, pairs_of, turn, turn_all
 from lilong.floors.compute.scheduler.state import WHOLE, Ints, Site
 from lilong.ground.errors import Unavailable
 
 Floats = npt.NDArray[np.float64]
 UNRANKED = 1 << 41  # key of those who came since the last round
-PARTS = 1_000_000  # in which shares are counted, so that orders do not hang on the last digit of a float
 SIDE = 1e-3  # weight of the sum of throughputs, which decides where the smallest one leaves a choice
 
 
@@ -41,115 +39,31 @@ class Rounds:
 
         Raises SolverMissing.
         """
-        for pool in range(s.bounds.size - 1):
-            q, rows = queue.lines, queue.book.jobs.job
-            running = q.running[q.base[pool] : q.base[pool] + q.runs[pool]]
-            running = running[rows.state[running] == RUNNING]
-            waiting = q.waiting[q.base[pool] : q.base[pool] + q.waits[pool]]
-            choice = (rows.first[running + 1] - rows.first[running] > 1).any()
-            if waiting.size or choice:
-                self._turn(s, queue, r, pool, now, np.sort(np.concatenate([running, waiting])))
-
-    def _turn(self, s: Site, queue: Queue, r: Rules, pool: int, now: int, active: Ints) -> None:
-        b, rows = queue.book.jobs, queue.book.jobs.job
-        part = slice(s.bounds[pool], s.bounds[pool + 1])
-        first, counts = rows.first[active], rows.first[active + 1] - rows.first[active]
-        option = np.repeat(first - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) + np.arange(counts.sum())
-        job = np.repeat(np.arange(active.size), counts)
-        if s.node.devices[part].any():
-            capacity, pairs, kind = _kinds(s, part, queue.book.shapes.classes[b.option.need[option]])
-        else:  # only cores, which are alike
-            held = rows.width[active[rows.state[active] == RUNNING]].sum()
-            capacity, kind = np.array([float(s.spare[pool, 0] + held)]), np.zeros(active.size, np.int64)
-            pairs = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        job, option = job[pairs], option[pairs]
-        if capacity.sum() == 0 or option.size == 0:
-            return
-        known = self._known.get(pool)
-        if known is None or known[0] != active.tobytes():
-            own, limit = rows.limit[active[job]].astype(float), b.option.limit[option].astype(float)
-            shares = even(b.option.width[option].astype(float), own / np.maximum(limit, 1.0), job, kind, capacity)
-            known = self._known[pool] = (active.tobytes(), np.round(shares * PARTS).astype(np.int64))
-        share = known[1]
-        runs = rows.state[active] == RUNNING
-        had = rows.attained[active] + np.where(runs, (now - rows.start[active]) * rows.width[active], 0)
-        had = had // np.maximum(rows.width[active], 1)  # ticks
-        stay = np.maximum(now - rows.submit[active], 1)
-        due = share * np.minimum(stay, 1 << 30)[job] // (had[job] + 1)
-        # of equal claims the pair with the larger share goes first, then the job that came first
-        rank = np.lexsort((job, -share, -due))
-        chosen = _choose(rank, job, kind, share, b.option.width[option], capacity)
-        place = np.full(active.size, -1, np.int64)
-        place[job[chosen]] = chosen
-        self._order(s, queue, r, pool, now, active, np.where(place >= 0, option[place], -1), rank, job, chosen)
-
-    def _order(
-        self, s: Site, queue: Queue, r: Rules, pool: int, now: int, active: Ints, wanted: Ints, rank: Ints, job: Ints, chosen: Ints
-    ) -> None:
-        b, q = queue.book.jobs, queue.lines
-        rows = b.job
-        turn = np.full(active.size, 1 << 40, np.int64)
-        np.minimum.at(turn, job[rank], np.arange(rank.size) + (1 << 30))
-        turn[job[chosen]] = np.arange(chosen.size)
-        rows.key[active] = turn
-        rows.prefer[active] = np.where(wanted >= 0, wanted, rows.first[active])
-        for one in active[(wanted >= 0) & (rows.state[active] == RUNNING) & (rows.option[active] != wanted)].tolist():
-            if rows.start[one] < now:
-                move_out(s, queue.book.shapes, b, q, queue.tenants, r, one, now)
-        base, many = q.base[pool], q.waits[pool]
-        waiting = q.waiting[base : base + many]
-        q.waiting[base : base + many] = waiting[np.lexsort((waiting, rows.key[waiting], -rows.priority[waiting]))]
-        q.seen[pool] = 0
-        q.cycles[2] += 1
-
-
-def _kinds(s: Site, part: slice, classes: Ints) -> tuple[Floats, Ints, Ints]:
-    """What the pool has by kind of node, and which asker (a row of `classes`) may use which kind: pairs of both."""
-    kinds = np.unique(s.node.kind[part])
-    capacity = np.array([s.node.devices[part][s.node.kind[part] == kind].sum() * WHOLE for kind in kinds], float)
-    asker, which = np.nonzero((classes[:, None] >> kinds[None, :]) & 1)
-    return capacity, asker, which
-
-
-def _choose(rank: Ints, job: Ints, kind: Ints, share: Ints, width: Ints, capacity: Floats) -> Ints:
-    """In their order, those pairs of job and class that have room, each job once (§5, Algorithm 1)."""
-    left, taken, chosen = capacity.copy(), np.zeros(1 + int(job.max()), bool), []
-    least = float(width.min())
-    for at in rank.tolist():
-        if taken[job[at]] or share[at] == 0 or width[at] > left[kind[at]]:
-            continue
-        taken[job[at]] = True
-        left[kind[at]] -= width[at]
-        chosen.append(at)
-        if left.max() < least:
-            break
-    return np.array(chosen, np.int64)
+        h, b, q, T = queue.book.shapes, queue.book.jobs, queue.lines, queue.tenants
+        unequal = np.empty(s.bounds.size - 1, np.int64)
+        for pool in unequal[: turn_all(s, h, b, q, T, r, now, unequal)].tolist():
+            p = pairs_of(s, h, b, q, pool, True)
+            if p.job.size == 0 or p.capacity.sum() == 0:
+                continue
+            known = self._known.get(pool)
+            if known is None or known[0] != p.active.tobytes():
+                own, limit = b.job.limit[p.active[p.job]].astype(float), b.option.limit[p.option].astype(float)
+                width, rate = b.option.width[p.option].astype(float), own / np.maximum(limit, 1.0)
+                shares = even(width, rate, p.job, p.kind, p.capacity.astype(float))
+                known = self._known[pool] = (p.active.tobytes(), np.round(shares * PARTS).astype(np.int64))
+            turn(s, h, b, q, T, r, pool, now, p, known[1])
 
 
 def even(width: Floats, rate: Floats, job: Ints, kind: Ints, capacity: Floats) -> Floats:
-    """The part of its time that the job of each pair should have on the class of the pair: max-min of effective throughput.
+    """The part of its time that the job of each pair should have on the class of the pair: max-min of effective throughput. Between devices
+    of one class see rounds.even_share.
 
     `width`: thousandths of device that it takes there, `rate`: how fast it is there, `capacity`: thousandths of device by class.
     """
-    if capacity.size == 1 and np.unique(job).size == job.size:
-        return _water(width, float(capacity[0]))
     norm = np.zeros(1 + int(job.max()))
     np.add.at(norm, job, rate * capacity[kind] / capacity.sum())
     worth = rate * width / WHOLE / np.maximum(norm[job], 1e-9)
     return _solved(width, worth, job, kind, capacity)
-
-
-def _water(width: Floats, capacity: float) -> Floats:
-    """One class: everybody has the same amount of device-time, or as much as it can use."""
-    left, level = capacity, 0.0
-    ordered = np.sort(width)
-    for at, one in enumerate(ordered.tolist()):
-        level = left / (ordered.size - at)
-        if one >= level:
-            break
-        left -= one
-        level = one
-    return np.minimum(width, max(level, 0.0)) / np.maximum(width, 1.0)
 
 
 def _solved(width: Floats, worth: Floats, job: Ints, kind: Ints, capacity: Floats) -> Floats:

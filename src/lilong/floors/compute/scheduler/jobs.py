@@ -69,7 +69,7 @@ SHAPE = (
     "bucket",  # kind of task for the clustering score; -1 without a device
     "spot",  # its number among the shapes of gangs that stay together, or -1
     "failed_in", "failed_tasks",  # the cycle in which it was last found not to fit, and with how many tasks
-    "limited_in", "limited_tasks",  # the same beside a reservation
+    "limited_in", "limited_tasks", "limited_until",  # the same beside a reservation; beside several, of those that run so long
     "denied_in", "denied_tasks", "denied_to",  # the same with all gone that may be preempted, for a tenant (see preempt)
 )  # fmt: skip
 # Side by side stands what is looked at together: of a job that waits, then, with its tenant and state, of one that runs.
@@ -86,6 +86,7 @@ JOB = (
     "limit", "priority", "start",
     "width",  # thousandths of device that it holds; of core, where nobody asks for devices
     "reserved",  # start promised to it in the last cycle, or NEVER
+    "gained",  # up to when others were to hold what they gave back since that was thought over (see reserve)
     "key",  # what its order follows, smaller first
     "submit", "run", "user", "checkpoint",
     "attained",  # device-ticks (in thousandths) that it was given by attempts before this one
@@ -162,7 +163,7 @@ def book(asked: Sequence[Job]) -> Book:
     inner.pool = [job.options[0].shape.pool for job in ordered]
     counted = any(shape.devices for shape, _, _ in known)
     rows.first, rows.room = first, room
-    rows.state, rows.start, rows.end, rows.reserved = ABSENT, NEVER, NEVER, NEVER
+    rows.state, rows.start, rows.end, rows.reserved, rows.gained = ABSENT, NEVER, NEVER, NEVER, NEVER
     ways = table(OPTION, len(shapes))
     ways.need, ways.tasks, ways.rest = shapes, tasks, rests
     ways.limit, ways.level, ways.near, ways.price = np.array(more, np.int64).reshape(-1, 4).T

@@ -35,6 +35,7 @@ class Queues(NamedTuple):
     seen: Ints  # pool -> how many at the front were found not to fit, and
     seen_in: Ints  # after how many things were given back
     head: Ints  # pool -> who was promised a start then
+    given: Ints  # pool -> up to when what was given back since the last look was to be held
     wake: Ints  # pool -> the moment at which it is to be looked at though nothing comes and nothing ends
     fresh: Ints  # the jobs that were started and not yet taken note of
     stopped: Ints  # the same of those that were preempted, and
@@ -48,7 +49,7 @@ class Queues(NamedTuple):
 def queues(jobs: Jobs, pools: int) -> Queues:
     counts = np.bincount(jobs.job.pool[:-1], minlength=pools)
     base = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    numbers = {name: np.zeros(pools, np.int64) for name in ("waits", "runs", "settled", "seen", "seen_in", "head")}
+    numbers = {name: np.zeros(pools, np.int64) for name in ("waits", "runs", "settled", "seen", "seen_in", "head", "given")}
     lists = {name: np.zeros(jobs.job.size, np.int64) for name in Queues._fields if name not in numbers}
     herd = np.zeros((1 + jobs.job.size, HERD), np.int64)
     head, wake = np.full(pools, -1, np.int64), np.full(pools, NEVER, np.int64)
@@ -140,15 +141,17 @@ def add_running(q: Queues, b: Jobs, job: int) -> None:
 
 
 @compiled
-def drop_running(q: Queues) -> None:
+def drop_running(q: Queues, b: Jobs, job: int) -> None:
     """A job has ended; `settle` will leave it out."""
+    pool = b.job[job].pool
     q.cycles[2] += 1
+    q.given[pool] = max(q.given[pool], b.job[job].end)
 
 
 @compiled
 def strike_running(q: Queues, b: Jobs, job: int) -> None:
     """Of a job that is stopped and may run again."""
-    q.cycles[2] += 1
+    drop_running(q, b, job)
     pool = b.job[job].pool
     low, high = q.base[pool], q.base[pool] + q.runs[pool]
     at = low

@@ -140,4 +140,4 @@ def release(s: Site, h: Any, b: Jobs, q: Queues, T: Tenants, job: int) -> None:
     if T.tenant.size > 1:
         hold_job(T, s, h, b, job, -1)
     lift(s, h, b, job)
-    drop_running(q)
+    drop_running(q, b, job)

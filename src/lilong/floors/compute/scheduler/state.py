@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lilong.floors.compute.contract import MOST_DEVICES
 from lilong.floors.compute.scheduler.compiled import compiled
 
 Ints = npt.NDArray[np.int64]
 WHOLE = 1000  # thousandths of one device
 KINDS = 10  # sizes told apart by the clustering score: a fraction, then 1 to 8 devices, then more
 OPEN = 1 << 61  # for ever: later than what may run for ever ends
-MOST_DEVICES = 62  # on one node; the devices that a task holds are a bit set
 
 
 @dataclass(frozen=True, slots=True)

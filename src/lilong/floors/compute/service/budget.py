@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lilong.floors.compute.service.ending import month
+from lilong.floors.compute.service import spending
 from lilong.floors.compute.store import money
 from lilong.floors.compute.store import settings as declared
 from lilong.ground.db import Tx
@@ -25,8 +25,9 @@ def _covered(house: House, tx: Tx, organisation: str, project: str, cost: int) -
     limited = [tenant for tenant in settings.above(settings.tenant(organisation, project)) if tenant.allowance is not None]
     if not limited:
         return Answer(True, "no allowance is set")
+    now = house.clock.now()
     spent: dict[str, int] = {}
-    for (owner, part), amount in money.spent(tx, month(house.clock.now())).items():
+    for (owner, part), amount in (*money.spent(tx, spending.month(now)).items(), *spending.beyond(tx, settings, now).items()):
         for tenant in settings.above(settings.tenant(owner, part)):
             spent[tenant.name] = spent.get(tenant.name, 0) + amount
     for tenant in limited:

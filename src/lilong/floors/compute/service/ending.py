@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 
 from lilong.floors.compute.contract import Exit, JobFinished, JobState
-from lilong.floors.compute.store import asking, money
+from lilong.floors.compute.service import spending
+from lilong.floors.compute.store import asking
 from lilong.floors.compute.store import secrets as sealed
-from lilong.floors.compute.store import settings as declared
 from lilong.floors.compute.store.asking import BY_ARRAY, BY_SOMEBODY
 from lilong.ground.access import SYSTEM, Actor
-from lilong.ground.db import Row, Tx
+from lilong.ground.db import Tx
 from lilong.ground.house import House
-from lilong.ground.seams import parse_stamp, stamp
+from lilong.ground.seams import stamp
 
 AT_ONCE = 200
 """Jobs that are ended in one transaction: others who write come in between."""
@@ -59,7 +58,7 @@ def _one_step(tx: Tx, over: Mapping[str, JobState]) -> dict[str, str]:
     for array_id, freed in slots.items():
         asking.give_slots(tx, array_id, freed)
     sealed.forget(tx, over)
-    _settle_cost(tx, [row for row in rows if int(row["cost"])])
+    spending.settle(tx, [row for row in rows if int(row["cost"])])
     met: dict[str, list[str]] = {}
     doomed: dict[str, str] = {}
     for row in asking.dependents(tx, over):
@@ -70,28 +69,3 @@ def _one_step(tx: Tx, over: Mapping[str, JobState]) -> dict[str, str]:
             doomed.setdefault(row["id"], f"{row['needs']}, which it needed, is {state.value}")
     asking.met(tx, {job_id: ended for job_id, ended in met.items() if job_id not in doomed})
     return doomed
-
-
-def _settle_cost(tx: Tx, rows: Sequence[Row]) -> None:
-    if not rows:
-        return
-    _, settings = declared.current(tx)
-    costs: dict[str, float] = dict.fromkeys((row["id"] for row in rows), 0.0)
-    for attempt in money.attempts(tx, [row["id"] for row in rows]):
-        if attempt["started_at"] is None or attempt["ended_at"] is None:
-            continue
-        hours = max((parse_stamp(attempt["ended_at"]) - parse_stamp(attempt["started_at"])).total_seconds(), 0.0) / 3600
-        milli = int(attempt["milli"])
-        many = milli / 1000 if milli else int(attempt["cpus"])
-        costs[attempt["job"]] += hours * many * settings.accelerator((attempt["accelerator"] or "") if milli else "").price
-    amounts = {row["id"]: min(round(costs[row["id"]] * 1_000_000), int(row["cost"])) for row in rows}
-    back: Counter[tuple[str, str, str]] = Counter()
-    for row in rows:
-        back[row["organisation"], row["project"], month(parse_stamp(row["created_at"]))] += amounts[row["id"]] - int(row["cost"])
-    for key, amount in back.items():
-        money.spend(tx, *key, amount)
-    money.set_costs(tx, amounts)
-
-
-def month(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m")

@@ -9,6 +9,7 @@ from typing import Any
 from lilong.floors.compute import store
 from lilong.floors.compute.contract import FINISHED, Job, JobNotFound, JobState, Usage
 from lilong.floors.compute.rules import hf_jobs as rules
+from lilong.floors.compute.rules.asking import flaw
 from lilong.floors.compute.service import submitting
 from lilong.floors.compute.service.jobs import cancel as cancel_job
 from lilong.floors.compute.service.jobs import logs, show, submit
@@ -106,6 +107,8 @@ def relabel(house: House, actor: Actor, namespace: str, job_id: str, labels: Any
         raise BadInput(
             field="labels", problem="they are not up to 50 short texts", way_out="Give names and values of up to 200 characters."
         )
+    for problem in filter(None, map(flaw, (*labels, *labels.values()))):
+        raise BadInput(field="labels", problem=problem, way_out="Give plain text.")
     job = _job(house, actor, namespace, job_id)
 
     def write(tx: Tx) -> Job:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from lilong.floors.compute.scheduler.by_name import decide, plan_text
 from lilong.floors.compute.scheduler.snapshot import digest, together
-from lilong.floors.compute.store import journal
+from lilong.floors.compute.store import attempts, journal
 from lilong.ground.access import Actor
 from lilong.ground.db import Row, Tx
 from lilong.ground.errors import BadInput, NotFound
 from lilong.ground.house import House
+from lilong.ground.seams import stamp
 
 _AT_ONCE = 50  # decisions of one call: the next goes on where it ended
 _PAGE = 200
+_TO_THE_SECOND = len("2026-03-01T00:00:00")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class DecisionShown:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A decision that does not come out again. `what`: snapshot (what it saw is not what its digest says), or a part of the plan."""
+    """A decision that does not come out again. `what`: row (there is none), snapshot (what it saw is not what its digest says), at, policy, or a part of the plan."""
 
     number: int
     at: str
@@ -105,7 +108,7 @@ def replay(house: House, actor: Actor, first: int | None = None, last: int | Non
 
     start, upto, end, rows = house.db.read(read)
     seen: dict[str, str] = {}
-    differences: list[Difference] = []
+    differences = house.db.read(_gone_since) if upto == end and last is None else []
     same, expected = 0, int(rows[0]["number"]) if rows else start
     for row in rows:
         number = int(row["number"])
@@ -117,6 +120,14 @@ def replay(house: House, actor: Actor, first: int | None = None, last: int | Non
             differences += found
             same += not found
     return Replayed(start, upto, same, differences, upto + 1 if upto < end else None, end)
+
+
+def _gone_since(tx: Tx) -> list[Difference]:
+    """The newest rows, if there are attempts that decisions after the last one have started."""
+    last, cause = journal.span(tx)[1], attempts.last_decision(tx)
+    if cause is None or int(cause["decision"]) <= last:
+        return []
+    return [Difference(int(cause["decision"]), cause["intended_at"], "", "row", f"what started {cause['token']}", "there is none")]
 
 
 def _again(row: Row, before: Mapping[str, str]) -> tuple[list[Difference], dict[str, str]]:
@@ -138,7 +149,12 @@ def _again(row: Row, before: Mapping[str, str]) -> tuple[list[Difference], dict[
     if digest(seen) != row["digest"]:
         return [difference("snapshot", row["digest"], digest(seen))], seen
     try:
-        decided = plan_text(decide(together(seen)))
+        snapshot = together(seen)
+        now = stamp(datetime.fromtimestamp(snapshot.now, UTC))
+        for what, length, true in (("at", _TO_THE_SECOND, now), ("policy", None, f"{snapshot.policy} {row['policy'].partition(' ')[2]}")):
+            if row[what][:length] != true[:length]:
+                return [difference(what, row[what], true)], seen
+        decided = plan_text(decide(snapshot))
     except (KeyError, TypeError, ValueError) as problem:
         return [difference("plan", row["plan"], f"cannot be decided again: {problem!r}")], seen
     if decided == row["plan"]:

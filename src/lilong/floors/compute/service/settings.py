@@ -14,6 +14,7 @@ from lilong.floors.compute.rules import settings as rules
 from lilong.floors.compute.rules.reading import nearest
 from lilong.floors.compute.rules.settings import LOCAL, ComputeSettings
 from lilong.floors.compute.store import settings as store
+from lilong.floors.compute.work.sites import Sites
 from lilong.ground.access import Actor
 from lilong.ground.db import Tx
 from lilong.ground.errors import BadInput, NotFound
@@ -213,7 +214,10 @@ def _row(tx: Tx, site: str) -> Any:
 
 
 def drain(house: House, actor: Actor, site: str, node: str, *, on: bool) -> list[NodeShown]:
-    """Let a node take no new work, or again some; what runs there goes on. Idempotent. Raises NotFound, BadInput, Forbidden."""
+    """Let a node take no new work, or again some; what runs there goes on. Idempotent. Raises NotFound, BadInput, Forbidden.
+
+    Raises also what an engine that places jobs itself has against it: the house sends nothing there all the same.
+    """
 
     def write(tx: Tx) -> None:
         house.access.require(tx, actor, "house.manage")
@@ -225,4 +229,5 @@ def drain(house: House, actor: Actor, site: str, node: str, *, on: bool) -> list
             house.events.append(tx, actor, NodeDrained(f"{site}/{node}", on))
 
     house.db.write(write)
+    house.port(Sites).drain(site, node, on=on)
     return nodes(house, actor, site)

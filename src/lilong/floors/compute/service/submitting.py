@@ -29,7 +29,7 @@ from lilong.floors.compute.rules import asking, feasible
 from lilong.floors.compute.rules.reading import nearest
 from lilong.floors.compute.rules.settings import LOCAL, ComputeSettings
 from lilong.floors.compute.service import budget, secrets
-from lilong.floors.compute.service.ending import month
+from lilong.floors.compute.service.spending import month
 from lilong.floors.compute.store import asking as rows
 from lilong.floors.compute.store import money
 from lilong.floors.compute.store import settings as declared
@@ -48,11 +48,12 @@ _WAY_OUT = "Ask for less, or for other devices; `lilong compute sites` shows wha
 def submit(house: House, tx: Tx, actor: Actor, ask: JobAsk, given: Mapping[str, str] | None = None) -> Job:
     """Queue a job, or all jobs of an array, of which the first is returned. `given`: values for its secrets, for this job only.
 
-    Raises Forbidden, NetworkForbidden, BadInput, JobNotFound, NeedFailed, JobImpossible, OverBudget, UseRefused, KeyReused,
+    Raises Forbidden, NotFound, NetworkForbidden, BadInput, JobNotFound, NeedFailed, JobImpossible, OverBudget, UseRefused, KeyReused,
     SecretNotFound, and what the hub says of its inputs and of where its outputs are to go.
     """
     given = dict(given or {})
     house.access.require(tx, actor, "jobs.submit", ask.organisation)
+    house.access.organisation(tx, ask.organisation)
     if ask.network and not house.access.allowed(tx, actor, "jobs.network", ask.organisation):
         raise NetworkForbidden(actor=actor.user, scope=ask.organisation)
     if ask.priority > 0 and not house.access.allowed(tx, actor, "house.manage"):

@@ -49,7 +49,7 @@ class Capacity:
 
 
 def capacity(house: House, actor: Actor, hours: int = 48) -> Capacity:
-    """All sites with the share of them that was held, hour by hour, up to now."""
+    """All sites with the share of them that was held, hour by hour, up to now; None for hours before a site was first seen."""
     now = house.clock.now()
     last = now.replace(minute=0, second=0, microsecond=0)
     first = last - (hours - 1) * HOUR
@@ -58,7 +58,8 @@ def capacity(house: House, actor: Actor, hours: int = 48) -> Capacity:
     holds = [_hold(one, now) for one in held]
     nodes = {name: row.inventory.nodes if row.inventory else () for name, row in sorted(rows.items())}
     sizes = {name: (sum(node.devices for node in of), sum(node.cpus for node in of)) for name, of in nodes.items()}
-    shares = use_by_hour(holds, sizes, first, hours, now)
+    since = {name: parse_stamp(row.first_seen) for name, row in rows.items() if row.first_seen}
+    shares = use_by_hour(holds, sizes, first, hours, now, since)
     found = []
     for name, of in nodes.items():
         declared = settings.sites.get(name, SiteSettings(name))

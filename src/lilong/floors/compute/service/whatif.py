@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lilong.floors.compute.rules import settings as rules
 from lilong.floors.compute.rules.asking import ask_of, layouts
-from lilong.floors.compute.rules.changing import World, changed
+from lilong.floors.compute.rules.changing import World, changed, missing_of
 from lilong.floors.compute.rules.feasible import over_quota
 from lilong.floors.compute.rules.reading import seconds
 from lilong.floors.compute.rules.settings import ComputeSettings, TenantSettings
@@ -52,6 +52,7 @@ class Compared:
 
     `refused` counts the jobs that no site could run on that side or no quota ever covers, and `jobs` the others. `curves`: at up to 200 moments (`at_s`: unix
     seconds) the jobs that wait and the devices in use, before and after. `left_out`: jobs of that time that were not played, by reason.
+    `unknown`: figures that are null on a side, and the keys that somebody would have to give (with `set`, or of an added site) for them.
     """
 
     since: str
@@ -63,6 +64,7 @@ class Compared:
     change: Mapping[str, float | None]
     tenants: list[Mapping[str, Any]]
     curves: Mapping[str, Any]
+    unknown: Mapping[str, Sequence[str]]
 
 
 class NothingToPlay(Refused):
@@ -158,7 +160,7 @@ def _case(world: World, rates: Rates, past: Sequence[_Past]) -> tuple[Case, Coun
     words = Words(snapshot)
     nodes = [words.node(node) for node in snapshot.nodes]
     played = [replace(words.job(job, job.submit), run=_run(one, job.ways)) for one, job in jobs]
-    bills = {kind: _bill(settings, site, accelerator) for (site, accelerator), kind in words.kinds.items()}
+    bills = {kind: _bill(settings, world, site, accelerator) for (site, accelerator), kind in words.kinds.items()}
     names = ["(root)", *(tenant.name for tenant in snapshot.tenants)]
     return Case(nodes, played, policies()[settings.policy], names, words.tree(nodes), bills, seed=settings.seed), lost
 
@@ -230,8 +232,9 @@ def _tenants(settings: ComputeSettings, jobs: Sequence[SnapJob]) -> tuple[SnapTe
     )
 
 
-def _bill(settings: ComputeSettings, site: str, accelerator: str) -> Any:
+def _bill(settings: ComputeSettings, world: World, site: str, accelerator: str) -> Any:
+    """What nobody has said is not known, which is something else than nothing."""
     from lilong.floors.compute.scheduler.simulation.comparing import Bill
 
     kind, spec = settings.accelerator(accelerator), settings.sites[site]
-    return Bill(kind.price, kind.watts, spec.tariff, spec.kgco2)
+    return Bill(kind.price, kind.watts, spec.tariff, spec.kgco2, missing_of(world, site, accelerator))

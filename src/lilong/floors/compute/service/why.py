@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from lilong.floors.compute.contract import FINISHED, Compute, Job, JobState, ReasonCode
 from lilong.floors.compute.rules.asking import layouts
 from lilong.floors.compute.rules.counterfactuals import duration
-from lilong.floors.compute.rules.explaining import Ahead, Explained, Holder, Quota, explained
+from lilong.floors.compute.rules.explaining import Ahead, Explained, Holder, Quota, either, explained
 from lilong.floors.compute.rules.feasible import shown
+from lilong.floors.compute.rules.recalling import recalled
 from lilong.floors.compute.rules.scene import Scene
 from lilong.floors.compute.rules.settings import ComputeSettings
 from lilong.floors.compute.rules.telling import SENTENCES
 from lilong.floors.compute.rules.ways import elsewhere, speeds
-from lilong.floors.compute.rules.wording import said
+from lilong.floors.compute.rules.wording import Said, said
 from lilong.floors.compute.scheduler.snapshot import Snapshot, Way
 from lilong.floors.compute.store import estimates, places
 from lilong.floors.compute.store import settings as declared
@@ -187,11 +188,11 @@ def _outside(job: Job) -> str | None:
     if job.reason is None or job.reason not in _OUTSIDE:
         return None
     if job.reason is ReasonCode.HELD and not job.held:
-        return f"Its end was asked for, and it ends in a moment: {job.waits_for}."
+        return said("Its end was asked for, and it ends in a moment: {why}.", why=recalled(job.waits_for or ""))
     after = ", ".join([*job.ask.after, *job.ask.after_any]) or "unknown ones"
     told = said(_OUTSIDE[job.reason], id=job.id, after=after)
     more = job.waits_for if job.reason in (ReasonCode.PAUSED, ReasonCode.SITE_DOWN, ReasonCode.ENGINE) else None
-    return said("{told} ({more})", told=told, more=more) if more and more != SENTENCES[job.reason] else told
+    return said("{told} ({more})", told=told, more=recalled(more)) if more and more != SENTENCES[job.reason] else told
 
 
 def _unseen(job: Job, snapshot: Snapshot, settings: ComputeSettings, now: str, start: Start | None) -> Why:
@@ -208,13 +209,18 @@ def _unseen(job: Job, snapshot: Snapshot, settings: ComputeSettings, now: str, s
 
 def _homeless(job: Job, settings: ComputeSettings) -> str:
     if job.waits_for and job.waits_for != SENTENCES[ReasonCode.IMPOSSIBLE]:  # it was set aside
-        return f"{job.waits_for[0].upper()}{job.waits_for[1:]}. Cancel it, or ask an operator: the server's log tells more."
+        kept = recalled(job.waits_for)
+        sentence = "No decision could be made about it, and it was set aside: {why}. Cancel it, or ask an operator: the server's log tells more."
+        return said(sentence, why=kept.values.get("quoted", kept) if isinstance(kept, Said) else kept)
     gone = [name for name in job.ask.sites if name not in settings.sites]
     if gone and len(gone) == len(job.ask.sites):
-        which = "The only site that it may use is not declared" if len(gone) == 1 else "None of the sites that it may use is declared"
-        return f"{which} any more: {', '.join(gone)}. Cancel it, or ask an operator to declare {'it' if len(gone) == 1 else 'one'} again."
-    needs = " or ".join(_needs(job)[:3])
-    return f"No site that it may use has what it needs any more: {needs}. Cancel it, or wait until an operator declares such nodes again."
+        if len(gone) == 1:
+            sentence = "The only site that it may use is not declared any more: {sites}. Cancel it, or ask an operator to declare it again."
+        else:
+            sentence = "None of the sites that it may use is declared any more: {sites}. Cancel it, or ask an operator to declare one again."
+        return said(sentence, sites=", ".join(gone))
+    sentence = "No site that it may use has what it needs any more: {needs}. Cancel it, or wait until an operator declares such nodes again."
+    return said(sentence, needs=either(_needs(job)[:3]))
 
 
 def _needs(job: Job) -> tuple[str, ...]:

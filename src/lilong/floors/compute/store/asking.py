@@ -141,7 +141,7 @@ def array_counts(tx: Tx, array_id: str) -> dict[str, int]:
     return {row["state"]: int(row["n"]) for row in rows}
 
 
-_FACTS = "SELECT id, place, organisation, project, kind, state, held, needs_left, array_id, attempt, created_at, cost FROM compute_jobs"
+_FACTS = "SELECT id, place, organisation, project, kind, state, held, needs_left, array_id, attempt, created_at, cost, service FROM compute_jobs"
 
 
 def facts(tx: Tx, job_id: str) -> Row | None:

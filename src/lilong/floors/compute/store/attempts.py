@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from lilong.floors.compute.contract import FINISHED, Exit, JobState, Layout, Output, Placed, ReasonCode, Sight, Usage
@@ -130,6 +130,7 @@ def settled(
     """
     over = verdict.state in FINISHED
     text = json.dumps(asdict(told), sort_keys=True)
+    started, ended = _span(tx, entry.token, told.wall_s, now, began=began)
     paused = ReasonCode.PAUSED.value if verdict.pause else None
     sandbox = (sight.sandbox or "none") if began else None
     row = tx.row(
@@ -141,7 +142,7 @@ def settled(
         may=(JobState.RUNNING if entry.job.state is JobState.STARTING else entry.job.state).value,
         id=entry.job.id, attempt=entry.job.attempt, state=verdict.state.value, exit=text, stopped=int(verdict.stopped), kept=verdict.kept_s,
         not_before=stamp(now + verdict.pause) if verdict.pause else None, waits=None if over else verdict.reason, reason=paused,
-        finished=stamp(now) if over else None, began=stamp(now) if began else None, sandbox=sandbox,
+        finished=ended if over else None, began=started, sandbox=sandbox,
     )  # fmt: skip
     if row is None:
         return False
@@ -149,10 +150,10 @@ def settled(
     if over:
         tally.over[verdict.state.value] += 1
     tx.run(
-        "UPDATE compute_attempts SET ended_at = :now, ending = :ending, exit = :exit, usage = :usage, sandbox = COALESCE(:sandbox, sandbox),"
+        "UPDATE compute_attempts SET ended_at = :ended, ending = :ending, exit = :exit, usage = :usage, sandbox = COALESCE(:sandbox, sandbox),"
         " started_at = COALESCE(started_at, :began) WHERE token = :token AND ended_at IS NULL",
-        began=stamp(now) if began else None, sandbox=sandbox,
-        token=entry.token, now=stamp(now), ending=sight.ending.value if sight.ending else sight.phase.value, exit=text,
+        began=started, sandbox=sandbox,
+        token=entry.token, ended=ended, ending=sight.ending.value if sight.ending else sight.phase.value, exit=text,
         usage=json.dumps(asdict(usage), sort_keys=True) if usage else None,
     )  # fmt: skip
     tx.many(
@@ -160,6 +161,20 @@ def settled(
         [{"job": entry.job.id, **asdict(output)} for output in outputs],
     )
     return True
+
+
+def _span(tx: Tx, token: str, wall_s: float, now: datetime, *, began: bool) -> tuple[str | None, str]:
+    """When an attempt started, if it did, and ended. `wall_s`: how long it ran, as its supervisor counted; 0 if nobody told.
+
+    The house may come to know of the end long after it, if it was down, and its clock may have been set meanwhile.
+    """
+    row = tx.row("SELECT intended_at, started_at FROM compute_attempts WHERE token = :token", token=token)
+    ran = timedelta(seconds=wall_s)
+    if row is None or not (began or row["started_at"]):
+        return None, stamp(now)
+    start = parse_stamp(row["started_at"]) if row["started_at"] else max(parse_stamp(row["intended_at"]), now - ran)
+    late = wall_s > 0 and (now < start or start + ran < now)
+    return stamp(start), stamp(start + ran if late else now)
 
 
 def used(tx: Tx, token: str, half_life: int, now: datetime) -> None:
@@ -235,6 +250,11 @@ WAITING_AT = "SELECT site, COUNT(*) AS n FROM compute_jobs WHERE state = 'starti
 def site_of(tx: Tx, job_id: str, attempt: int) -> str:
     """Where an attempt was made."""
     return str(tx.value("SELECT site FROM compute_attempts WHERE job = :job AND attempt = :attempt", job=job_id, attempt=attempt))
+
+
+def last_decision(tx: Tx) -> Row | None:
+    """The attempt that the newest decision of all has started."""
+    return tx.row("SELECT token, decision, intended_at FROM compute_attempts WHERE decision IS NOT NULL ORDER BY decision DESC LIMIT 1")
 
 
 def stopping(tx: Tx, site: str) -> set[str]:

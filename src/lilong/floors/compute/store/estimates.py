@@ -68,11 +68,15 @@ def families(tx: Tx, job_ids: Sequence[str]) -> dict[str, tuple[str, str, str]]:
     return found
 
 
-def add(tx: Tx, made_at: str, told: Iterable[tuple[str, str, str]]) -> None:
-    """`told`: job, P50 and P90 of its start."""
+def add(tx: Tx, made_at: str, told: Iterable[tuple[str, tuple[str, str], tuple[str, str]]]) -> None:
+    """`told`: job, P50 and P90 of its start as they are told, and as futures alone made them."""
     tx.many(
-        "INSERT INTO compute_estimates (job, made_at, p50, p90) VALUES (:job, :made_at, :p50, :p90) ON CONFLICT DO NOTHING",
-        [{"job": job, "made_at": made_at, "p50": p50, "p90": p90} for job, p50, p90 in told],
+        "INSERT INTO compute_estimates (job, made_at, p50, p90, played50, played90) VALUES (:job, :made_at, :p50, :p90, :played50, :played90)"
+        " ON CONFLICT DO NOTHING",
+        [
+            {"job": job, "made_at": made_at, "p50": said[0], "p90": said[1], "played50": played[0], "played90": played[1]}
+            for job, said, played in told
+        ],
     )
 
 
@@ -90,23 +94,24 @@ def made(tx: Tx, job_ids: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def told(tx: Tx) -> list[Told]:
+def told(tx: Tx, most: int = JUDGED) -> list[Told]:
     """The last estimates with what became of them."""
     rows = tx.rows(
-        "SELECT e.made_at, e.p50, e.p90, j.state, j.started_at, j.finished_at FROM compute_estimates e JOIN compute_jobs j ON j.id = e.job"
-        " ORDER BY e.made_at DESC LIMIT :most",
-        most=JUDGED,
+        "SELECT e.made_at, e.p50, e.p90, e.played50, e.played90, j.state, j.started_at, j.finished_at FROM compute_estimates e"
+        " JOIN compute_jobs j ON j.id = e.job ORDER BY e.made_at DESC LIMIT :most",
+        most=most,
     )
     return [_told(row) for row in rows]
 
 
 def _told(row: Row) -> Told:
     times = [
-        None if row[name] is None else parse_stamp(row[name]).timestamp() for name in ("made_at", "p50", "p90", "started_at", "finished_at")
+        None if row[name] is None else parse_stamp(row[name]).timestamp()
+        for name in ("made_at", "p50", "p90", "started_at", "finished_at", "played50", "played90")
     ]
-    made_at, p50, p90, started, finished = times
+    made_at, p50, p90, started, finished, *played = times
     assert made_at is not None and p50 is not None and p90 is not None
-    return Told(made_at, p50, p90, started, finished if row["state"] in _ENDED and started is None else None)
+    return Told(made_at, p50, p90, started, finished if row["state"] in _ENDED and started is None else None, *played)
 
 
 def _chunks(job_ids: Sequence[str]) -> list[dict[str, str]]:

@@ -29,5 +29,13 @@ def attempts(tx: Tx, job_ids: Collection[str]) -> list[Row]:
     return [row for names, given in among(job_ids) for row in tx.rows(sql.format(names), **given)]
 
 
+SERVICES = "SELECT id, organisation, project, created_at, cost FROM compute_jobs WHERE state IN ('starting', 'running', 'ready') AND service = 1"
+
+
+def services(tx: Tx) -> list[Row]:
+    """Those under way."""
+    return tx.rows(SERVICES)
+
+
 def set_costs(tx: Tx, amounts: Mapping[str, int]) -> None:
     tx.many("UPDATE compute_jobs SET cost = :amount WHERE id = :id", [{"id": job_id, "amount": one} for job_id, one in amounts.items()])

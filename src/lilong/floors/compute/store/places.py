@@ -19,13 +19,15 @@ class SiteRow:
     seen_at: str | None
     problem: str | None
     drained: frozenset[str] = frozenset()  # nodes that it was told to keep free
+    first_seen: str | None = None
 
 
 def rows(tx: Tx) -> dict[str, SiteRow]:
-    found = tx.rows("SELECT name, cursor, inventory, seen_at, problem, drained FROM compute_sites")
+    found = tx.rows("SELECT name, cursor, inventory, seen_at, problem, drained, first_seen FROM compute_sites")
     return {
         row["name"]: SiteRow(
-            row["name"], row["cursor"], inventory(row["inventory"]), row["seen_at"], row["problem"], frozenset(json.loads(row["drained"]))
+            row["name"], row["cursor"], inventory(row["inventory"]), row["seen_at"], row["problem"], frozenset(json.loads(row["drained"])),
+            row["first_seen"],
         )
         for row in found
     }  # fmt: skip
@@ -42,8 +44,9 @@ def inventory(text: str) -> Inventory | None:
 
 def saw(tx: Tx, name: str, found: Inventory, now: str) -> None:
     tx.run(
-        "INSERT INTO compute_sites (name, cursor, inventory, seen_at, problem) VALUES (:name, '', :inventory, :now, NULL)"
-        " ON CONFLICT (name) DO UPDATE SET inventory = excluded.inventory, seen_at = excluded.seen_at, problem = NULL",
+        "INSERT INTO compute_sites (name, cursor, inventory, seen_at, problem, first_seen) VALUES (:name, '', :inventory, :now, NULL, :now)"
+        " ON CONFLICT (name) DO UPDATE SET inventory = excluded.inventory, seen_at = excluded.seen_at, problem = NULL,"
+        " first_seen = COALESCE(compute_sites.first_seen, excluded.first_seen)",
         name=name, inventory=json.dumps(asdict(found), sort_keys=True), now=now,
     )  # fmt: skip
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from lilong.floors.compute.contract import ReasonCode
+from lilong.floors.compute.rules.settling import LONGEST_PAUSE_S
 from lilong.floors.compute.rules.telling import SENTENCES
 from lilong.ground.db import Row, Tx
-from lilong.ground.seams import parse_stamp
+from lilong.ground.seams import parse_stamp, stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +70,32 @@ def lines(tx: Tx) -> list[Line]:
     return [Line(*row.values()) for row in tx.rows("SELECT organisation, project, waiting, changes FROM compute_queues")]
 
 
+_NO_PAUSE = "(not_before IS NULL OR not_before <= :now OR not_before > :latest)"
+"""A pause that ends later than any that begins now is one from before the clock was set back."""
+
+
+def _pauses(now: str) -> dict[str, str]:
+    return {"now": now, "latest": stamp(parse_stamp(now) + timedelta(seconds=LONGEST_PAUSE_S))}
+
+
 FIRST = (
     "SELECT id, place, organisation, project, priority, rank, ask, attempt, stops, done, site, reason, promised_at, created_at, submitted_by"
     " FROM compute_jobs WHERE state = 'queued' AND held = 0 AND needs_left = 0 AND organisation = :organisation AND project = :project"
-    " AND (not_before IS NULL OR not_before <= :now) ORDER BY priority DESC, rank, place LIMIT :limit"
+    f" AND {_NO_PAUSE} ORDER BY priority DESC, rank, place LIMIT :limit"
 )
 
 
 def first(tx: Tx, organisation: str, project: str, now: str, limit: int) -> list[Row]:
     """A tenant's next jobs in its order, without those in their pause."""
-    return tx.rows(FIRST, organisation=organisation, project=project, now=now, limit=limit)
+    return tx.rows(FIRST, organisation=organisation, project=project, limit=limit, **_pauses(now))
 
 
-NEXT_PAUSE = "SELECT MIN(not_before) FROM compute_jobs WHERE not_before > :now"
+NEXT_PAUSE = "SELECT MIN(not_before) FROM compute_jobs WHERE not_before > :now AND not_before <= :latest"
 
 
 def next_pause(tx: Tx, now: str) -> str | None:
     """When the next pause after a failed attempt ends."""
-    found: str | None = tx.value(NEXT_PAUSE, now=now)
+    found: str | None = tx.value(NEXT_PAUSE, **_pauses(now))
     return found
 
 
@@ -132,9 +142,9 @@ def out_of_sight(tx: Tx, jobs: Iterable[str], now: str) -> None:
     """What a decision said of jobs that stand too far back for the next one is true no longer."""
     tx.many(
         "UPDATE compute_jobs SET reason = :reason, waits_for = :words WHERE id = :id AND state = 'queued' AND held = 0 AND needs_left = 0"
-        " AND (not_before IS NULL OR not_before <= :now)",
+        f" AND {_NO_PAUSE}",
         [
-            {"id": job_id, "reason": ReasonCode.NOT_LOOKED_AT.value, "words": SENTENCES[ReasonCode.NOT_LOOKED_AT], "now": now}
+            {"id": job_id, "reason": ReasonCode.NOT_LOOKED_AT.value, "words": SENTENCES[ReasonCode.NOT_LOOKED_AT], **_pauses(now)}
             for job_id in jobs
         ],
     )

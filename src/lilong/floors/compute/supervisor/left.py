@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 
 _SINGLE_SYNCS = 200  # more files than this are quicker to force to the disk all at once
 
@@ -39,15 +40,38 @@ def _sync(path: str) -> None:
         os.close(handle)
 
 
-def bytes_in(folder: str) -> int:
-    """Bytes on disk beneath a folder."""
-    total = 0
+def too_much(folders: Sequence[str], limit: int) -> str | None:
+    """Why a program may not go on writing into its folders: it wrote more than `limit` bytes, or more than it has left free on their disk.
+
+    So its results can be kept, which are copies, and whatever several programs write, there is room for the house and the others.
+    """
+    size, files = 0, 0
+    for folder in folders:
+        more, many = _held(folder)
+        size, files = size + more, files + many
+    if size > limit:
+        return f"it wrote {size >> 20} MiB into its folders, where {limit >> 20} MiB are allowed"
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            disk = os.statvfs(folder)
+            free = disk.f_bavail * disk.f_frsize
+            if size > free:
+                return f"it wrote {size >> 20} MiB into its folders, and left {free >> 20} MiB free on their disk"
+            if disk.f_files and files > disk.f_favail:  # file systems that count no files tell 0
+                return f"it made {files:,} files in its folders, and left room for {disk.f_favail:,} on their disk"
+    return None
+
+
+def _held(folder: str) -> tuple[int, int]:
+    """Bytes on disk beneath a folder, and the number of files and folders."""
+    size, files = 0, 0
     waiting = [folder]
     while waiting:
         with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 with contextlib.suppress(OSError):
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    size += entry.stat(follow_symlinks=False).st_blocks * 512
+                    files += 1
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
-    return total
+    return size, files

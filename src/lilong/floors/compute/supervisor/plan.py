@@ -30,6 +30,7 @@ class Meeting:
     hosts: tuple[str, ...]
     address: str = "127.0.0.1"
     port: int = 0
+    interface: str = ""  # of this rank, by which it reaches the first
 
 
 def planned(order: Mapping[str, Any], folder: Path, rank: int | None, meeting: Meeting | None, secrets: int | None) -> Launch:
@@ -54,6 +55,8 @@ def planned(order: Mapping[str, Any], folder: Path, rank: int | None, meeting: M
         environment.update(_LOOPBACK)
     elif rank is not None and meeting is not None:
         environment.update(_rank_environment(rank, meeting))
+        if meeting.interface:  # gloo would go by the machine's name, which inside the sandbox is nobody's
+            environment["GLOO_SOCKET_IFNAME"] = meeting.interface
     elif not together:
         environment.update(_devices(order, 0))
     if not task["placed"]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lilong.floors.compute.supervisor import cgroup, files, tree
-from lilong.floors.compute.supervisor.left import bytes_in, make_durable
+from lilong.floors.compute.supervisor.left import make_durable, too_much
 from lilong.floors.compute.supervisor.log import Log
 from lilong.floors.compute.supervisor.meeting import meet
 from lilong.floors.compute.supervisor.plan import SOCKET_NAME, Meeting, planned
@@ -347,10 +347,10 @@ class Watch:
             said = {"cpu_s": self.cpu_s, "max_rss_bytes": self.peak, "at": time.time()}
             files.say(self.own / "usage.json", said, durable=False)
         if limits.folder_bytes is not None and now >= self.next_folder_look:
-            written = sum(bytes_in(path) for path in self.launch.watched)
+            problem = too_much(self.launch.watched, limits.folder_bytes)
             self.next_folder_look = time.monotonic() + _FOLDER_LOOK
-            if written > limits.folder_bytes:
-                self.problem = f"it wrote {written >> 20} MiB into its folders, where {limits.folder_bytes >> 20} MiB are allowed"
+            if problem is not None:
+                self.problem = problem
                 return "disk"
         return None
 

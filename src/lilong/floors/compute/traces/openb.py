@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lilong.floors.compute.scheduler.jobs import ANY_CLASS, NEVER, Job, Option, Shape
-from lilong.floors.compute.scheduler.state import MOST_DEVICES, WHOLE, Node
+from lilong.floors.compute.contract import MOST_DEVICES
+from lilong.floors.compute.scheduler.state import WHOLE, Node
 from lilong.floors.compute.traces.trace import LATEST_S, MOST_NODES, Trace, UnreadableTrace, index_of, lines, whole, within
 
 PODS = ["name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli", "gpu_spec", "qos"]

@@ -42,20 +42,20 @@ class Decider:
         self._told: dict[str, str] | None = None  # entries of the last decision that was written down
         self._since_whole = 0
         self._done: tuple[object, ...] | None = None  # what had been seen of changes when the last decision was made
-        self._due_at = 0.0
+        self._due_at = 0.0  # by the clock that nobody sets
 
     def decide(self) -> list[str]:
         """Decide if anything has changed, or if it is time. The attempts that begin."""
-        now = self._house.clock.now()
+        now, tick = self._house.clock.now(), self._house.clock.monotonic()
         known = self._sites.known()
         changes = self._house.db.read(changes_of)
-        if (changes, self._sites.changes) == self._done and now.timestamp() < self._due_at:
+        if (changes, self._sites.changes) == self._done and tick < self._due_at:
             return []
         if not changes[1]:  # nobody waits
             self._done, self._due_at = (changes, self._sites.changes), float("inf")
             return []
         seen = self._sites.changes
-        self._done, self._due_at = (changes, seen), now.timestamp() + AT_LEAST_S  # should it not work out: not again at once
+        self._done, self._due_at = (changes, seen), tick + AT_LEAST_S  # should it not work out: not again at once
         view, decision = self._decided(known, now, seen)
         begun, touched = self._house.db.write(lambda tx: self._write(tx, view, decision, now))
         self._told = dict(view.texts)
@@ -63,7 +63,7 @@ class Decider:
         # What this decision changed itself is no reason to decide again, unless it left jobs out of sight.
         after = (changes[0] + touched, changes[1] - len(begun), *changes[2:])
         self._done = None if view.cut and begun else (after, view.changes)
-        self._due_at = min(view.again_at or float("inf"), now.timestamp() + AT_LEAST_S)
+        self._due_at = tick + min((view.again_at or float("inf")) - now.timestamp(), AT_LEAST_S)
         return begun
 
     def _decided(self, known: Mapping[str, Known], now: datetime, seen: int) -> tuple[View, Decision]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Mapping
@@ -184,10 +185,17 @@ class Sites:
         for node in sorted(wanted ^ before):
             try:
                 site.drain(node, on=node in wanted)
-            except NotFound:
-                log.warning("no such node to drain", site=name, node=node)
+            except SiteDown:
+                raise
+            except LilongError as problem:  # it is looked at all the same; who drains a node is told at once
+                log.warning("node not drained", site=name, node=node, problem=str(problem))
         self._house.db.write(lambda tx: places.told_to_drain(tx, name, wanted))
         self._drained[name] = wanted
+
+    def drain(self, name: str, node: str, *, on: bool) -> None:
+        """Let an engine know at once; one that does not answer hears of it later. Raises what the engine has against it."""
+        with contextlib.suppress(SiteDown, NotFound):
+            self.named(name).drain(node, on=on)
 
     def saw(self, name: str, inventory: Inventory) -> None:
         with self._guard:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from lilong.floors.corpus.contract import State, VersionNotFound, Without
-from lilong.ground.errors import Conflict, NotFound, Refused, Unavailable
+from lilong.ground.errors import Conflict, Forbidden, NotFound, Refused, Unavailable
 
 
 class Membership(StrEnum):
@@ -36,8 +36,8 @@ class MemberAsk:
 
 @dataclass(frozen=True, slots=True)
 class TakedownAsk:
-    """Take one thing down that `version` (an id, organisation/name or organisation/name@commit) holds: a document by its id, a source by
-    its name, or all that a contributor gave."""
+    """Take one thing down: a document by its id, a source by its name, or all that a contributor gave. `version` names what holds it: a
+    version (its id, organisation/name or organisation/name@commit), or by its id a source set that the organisation owns or gave."""
 
     version: str
     key: str
@@ -53,7 +53,8 @@ class TakedownAsk:
 
 @dataclass(frozen=True, slots=True)
 class Takedown:
-    """`next`: the version that is built without it; done once that one is published."""
+    """`version`: what it was asked of; a source set has no `repository` and no `commit`, and those who only have versions
+    that it reached are told none of the three. `next`: the version that is built without it; done once that one is published."""
 
     id: str
     organisation: str
@@ -339,7 +340,11 @@ class RightsForgotten:
 
 
 class NothingToTakeDown(NotFound):
-    """The version {version} holds no {kind} '{name}'. {way_out}"""
+    """{place} holds no {kind} '{name}'. {way_out}"""
+
+
+class GaveOnlySources(Forbidden):
+    """The version {version} is of {organisation}, and is for its stewards. To take down what you gave to it, name the source set {sets} instead."""
 
 
 class TakedownNotFound(NotFound):

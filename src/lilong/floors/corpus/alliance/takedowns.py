@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from lilong.floors.corpus.alliance.shapes import TakedownAsk
 from lilong.floors.corpus.contract import SourceSet, Version, Without
@@ -35,11 +35,26 @@ def thing(what: Without) -> tuple[str, str]:
     raise ValueError("nothing is taken down")
 
 
-def exclusions(what: Without, named: Version, sets: Iterable[SourceSet]) -> Without:
-    """What stays out from now on. Source names are not unique, so each is kept as `organisation/name`, by whose set it is of."""
+def exclusions(what: Without, organisation: str, sets: Iterable[SourceSet]) -> Without:
+    """What stays out from now on. Source names are not unique, so each is kept as `organisation/name`, by whose set it is of; by the one that
+    asks where there are no sets."""
     given = list(sets)
-    owners = {name: {one.organisation for one in given if name in _names(one)} or {named.organisation} for name in what.sources}
+    owners = {name: {one.organisation for one in given if name in _names(one)} or {organisation} for name in what.sources}
     return Without(what.documents, sorted(f"{owner}/{name}" for name, found in owners.items() for owner in found), what.contributors)
+
+
+def in_version(what: Without, kept_out: Without, organisation: str, sets: Sequence[SourceSet]) -> Without:
+    """What is taken down, as a version calls it that this organisation made of these sets. `kept_out`: what `exclusions` answers."""
+    owned = [(owner, name) for owner, _, name in (each.partition("/") for each in kept_out.sources)]
+    if not sets:
+        return replace(what, sources=sorted(name for owner, name in owned if owner == organisation))
+    names: set[str] = set()
+    every = [(source["name"], one) for one in sets for source in one.sources]
+    for name, one in every:
+        if any(owner == one.organisation and asked in (name, f"{name}.{one.id}") for owner, asked in owned):
+            alone = sum(each == name for each, _ in every) == 1
+            names |= {f"{name}.{one.id}", name} if alone else {f"{name}.{one.id}"}
+    return replace(what, sources=sorted(names))
 
 
 def _names(one: SourceSet) -> set[str]:
@@ -96,12 +111,12 @@ def of_run(standing: Without, organisation: str) -> Without:
     return Without(standing.documents, sorted(found), standing.contributors)
 
 
-def order(ask: TakedownAsk, named: Version, leaving: Sequence[tuple[Version, int | None]]) -> bytes:
+def order(ask: TakedownAsk, organisation: str, leaving: Sequence[tuple[Version, int | None]]) -> bytes:
     """The order to one organisation, whose digest its statement is about. It names that organisation's versions and nobody else's.
 
     `leaving`: the versions of that organisation, and how many documents of each are taken down (None: its files are gone)."""
     said = {
-        "asked_of": named.organisation, "taken_down": asdict(ask.without), "reason": ask.reason.strip(),
+        "asked_of": organisation, "taken_down": asdict(ask.without), "reason": ask.reason.strip(),
         "versions": [
             {"id": row.id, "repository": row.repository, "commit": row.commit, "documents": number}
             for row, number in sorted(leaving, key=lambda one: one[0].id)

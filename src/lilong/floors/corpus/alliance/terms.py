@@ -70,12 +70,11 @@ def read_versions(by_file: Mapping[str, Sequence[Version]]) -> list[str]:
 
 
 def refusal(
-    version: Version, owners: Iterable[tuple[str, Terms]], organisation: str, wanted: str, members: Collection[str], successor: str | None
+    version: Version, sets: Sequence[SourceSet], organisation: str, wanted: str, members: Collection[str], successor: str | None
 ) -> str | None:
     """Why an organisation may not use a version for a purpose, and the way out; None where it may.
 
-    `owners`: whose the version's sources are, and under which terms each. `successor`: the version to use instead of one that was
-    put out of use.
+    `sets`: of which it was made; none of a run that was published. `successor`: the version to use instead of one that was put out of use.
     """
     called = f"the corpus version {version.repository}@{(version.commit or '')[:12]}"
     asks = f"{organisation} may not use {called} for {wanted}"
@@ -86,6 +85,7 @@ def refusal(
         return (
             f"{asks}: its terms are private to {version.organisation}. Ask {version.organisation} to share its sources with the alliance."
         )
+    owners = [(one.organisation, one.terms) for one in sets] or [(version.organisation, version.terms)]
     foreign = sorted({owner for owner, terms in owners if terms is Terms.ALLIANCE and owner != organisation})
     if foreign and organisation not in members:
         way_out = f"Ask to join: lilong corpus alliance join {organisation}"
@@ -98,7 +98,8 @@ def refusal(
             if wanted in PURPOSES
             else f"Say what the job is for with its label purpose={allowed[0] if allowed else 'training'}, or ask its contributors"
         )
-        return f"{asks}: {', '.join(version.contributors)} gave the texts for {said} only. {way_out}."
+        limited = sorted({one.contributor for one in sets if one.conditions.purposes and wanted not in one.conditions.purposes})
+        return f"{asks}: {', '.join(limited or version.contributors)} gave texts for {said} only. {way_out}."
     return None
 
 

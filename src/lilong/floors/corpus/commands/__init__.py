@@ -10,6 +10,7 @@ from lilong.cli_kit import common, show
 from lilong.floors.corpus.commands.alliance import alliance, contains, contributions, drift, quality, rights, takedown, takedowns
 from lilong.floors.corpus.commands.comparing import decontaminate, dedup, make_index
 from lilong.floors.corpus.commands.curation import corpus
+from lilong.floors.corpus.commands.interrupting import Interruptible
 from lilong.floors.corpus.commands.sources import build, publish, sources
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ for _command in (
 
 _COLUMNS = (("DATASET", "repository"), ("COMMIT", "commit"), ("STATE", "state"), ("TERMS", "terms"), ("DOCUMENTS", "figures.documents.kept"),
             ("BYTES", "figures.bytes.kept"), ("HELD OUT", "figures.documents.held_out"), ("DROPPED", "figures.documents.dropped"), ("AT", "created_at"))  # fmt: skip
+_CONDITIONS = ("purposes", "attributions", "notes")
 _HEAD = (
     "id",
     "repository",
@@ -33,7 +35,7 @@ _HEAD = (
     "state",
     "terms",
     "contributors",
-    "conditions",
+    *_CONDITIONS,
     "superseded",
     "error",
     "job",
@@ -50,7 +52,7 @@ _TABLES = (
 )  # fmt: skip
 
 
-@click.group()
+@click.group(cls=Interruptible)
 def dataset() -> None:
     """Corpus versions: what they are made of, and what was left out."""
 
@@ -76,7 +78,11 @@ def show_(client: Client, as_json: bool, name: str) -> None:
     if as_json:
         show(found, True)
         return
-    show({key: found["version"][key] for key in _HEAD if found["version"][key] is not None}, False)
+    version = found["version"]
+    version |= {name: version["conditions"][name] or None for name in _CONDITIONS}
+    if version["conditions"]["purposes"] == []:
+        version["purposes"] = "none that all of its sources allow"
+    show({key: version[key] for key in _HEAD if version[key] is not None}, False)
     for part, columns in _TABLES:
         if found[part]:
             click.echo()

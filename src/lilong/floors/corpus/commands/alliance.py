@@ -28,7 +28,7 @@ _MEMBERS = (
 )
 _TAKEDOWNS = (
     ("TAKEDOWN", "id"),
-    ("REPOSITORY", "repository"),
+    ("OF", "repository"),
     ("WHAT", "thing"),
     ("REASON", "reason"),
     ("STATE", "state"),
@@ -118,7 +118,9 @@ def _show_member(found: dict[str, Any], as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--version", required=True, help="The version that holds it: organisation/name, with @commit, or an id.")
+@click.option(
+    "--version", required=True, help="What holds it: a version (organisation/name, with @commit, or an id), or the id of a source set that you gave."
+)
 @click.option("--document", default="", help="A document's id.")
 @click.option("--source", default="", help="A source's name.")
 @click.option("--contributor", default="", help="An organisation: all that it gave.")
@@ -156,7 +158,7 @@ def takedowns(client: Client, as_json: bool, name: str | None) -> None:
     from lilong.client import alliance as door
 
     if name is None:
-        rows = [{**one, "thing": _thing(one["what"])} for one in plain(door.takedowns(client))]
+        rows = [{**one, "thing": _thing(one["what"]), "repository": one["repository"] or one["version"] or one["organisation"]} for one in plain(door.takedowns(client))]
         show(rows, as_json, _TAKEDOWNS)
         return
     found = plain(door.takedown_shown(client, name))
@@ -168,7 +170,7 @@ def takedowns(client: Client, as_json: bool, name: str | None) -> None:
 
 def _show_takedown(found: Mapping[str, Any]) -> None:
     one = found["takedown"]
-    told = {name: value for name, value in one.items() if value is not None and name not in ("what", "key", "next")}
+    told = {name: value for name, value in one.items() if value not in (None, "") and name not in ("what", "key", "next")}
     show({"id": told.pop("id"), "what": _thing(one["what"]), **told}, False)
     _show_reach(found["reach"])
     if one["state"] in ("requested", "running"):
@@ -185,7 +187,11 @@ def _show_reach(reach: Mapping[str, Any]) -> None:
             click.echo()
             show(rows, False, columns)
     if reach["hidden"]:
-        click.echo("\nNot named here: " + ", ".join(f"{number} {kind}" for kind, number in reach["hidden"].items()) + ".")
+        click.echo("\nNot named here: " + ", ".join(_counted(number, kind) for kind, number in reach["hidden"].items()) + ".")
+
+
+def _counted(number: int, kind: str) -> str:
+    return f"{number:,} {kind if number == 1 else 'corpora' if kind == 'corpus' else f'{kind}s'}"
 
 
 # --- data-rights requests --------------------------------------------------------------------------------------------------

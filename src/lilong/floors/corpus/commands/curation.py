@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lilong.cli_kit import harmless, show
+from lilong.floors.corpus.commands.interrupting import Interruptible, interrupted
 from lilong.floors.corpus.curation.runs.progress import size
 from lilong.ground.errors import BadInput, Corrupt, Unavailable
 
@@ -25,7 +26,6 @@ _RULES = (("STEP", "step"), ("REASON", "reason"), ("VALUE", "value"), ("DROPPED 
 _READINGS = (("SOURCE", "source"), ("URI", "uri"), ("KEPT", "keep"), ("STEP", "step"), ("REASON", "reason"), ("DETAIL", "detail"))
 _CHANGES = (("BEFORE", "before"), ("AFTER", "after"), ("DOCUMENTS", "documents"), ("FOR EXAMPLE", "example"))
 _BY_SOURCE = (("SOURCE", "source"), ("DOCUMENTS", "documents"), ("KEPT BEFORE", "kept_before"), ("KEPT AFTER", "kept_after"))
-_INTERRUPTED = 130  # as shells call what SIGINT has ended
 _NAMED = 10  # problems that are told one by one
 _LIMITS = (("LIMIT", "limit"), ("THE RULE ALONE DROPS", "caught"), ("THE POLICY KEEPS", "kept"))
 
@@ -82,15 +82,11 @@ def working(folder: Path | None) -> Iterator[Progress]:
 @contextmanager
 def resumed(folder: Path) -> Iterator[Progress]:
     """Progress of a command that goes on where it was interrupted. Raises DiskFull."""
-    try:
-        with working(folder) as told:
-            yield told
-    except KeyboardInterrupt:
-        click.echo(f"lilong: Interrupted. What is done is kept in {folder}: the same command goes on where it was.", err=True)
-        raise SystemExit(_INTERRUPTED) from None
+    with interrupted(f"What is done is kept in {folder}: the same command goes on where it was."), working(folder) as told:
+        yield told
 
 
-@click.group()
+@click.group(cls=Interruptible)
 def corpus() -> None:
     """Corpora: curation of local files, and versions that organisations make and share."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lilong.cli_kit import common, show
+from lilong.floors.corpus.commands.interrupting import SENT, interrupted
 from lilong.floors.corpus.commands.telling import finished, key_of, plain, waiting
 
 if TYPE_CHECKING:
@@ -66,13 +67,14 @@ def add(
 ) -> None:  # fmt: skip
     """Give the texts in FOLDER as a source set.
 
-    Of files it takes .txt, .md, .rst, .html and manual pages. A licences.toml in the folder names several sources with their licences; then
+    Of files it takes .txt, .md, .rst, .html, and manual pages in man1, man2 …. A licences.toml in the folder names several sources with their licences; then
     --name, --licence, --evidence and --statement are not for you. Given twice, it is one source set.
     """
     from lilong.client import corpus as door
 
     said = statement or (evidence.read_text(encoding="utf-8", errors="replace") if evidence else "")
-    kept = door.keep_folder(client, organisation, folder, door.declaration(folder, name=name, licence=licence, statement=said))
+    with interrupted(SENT):
+        kept = door.keep_folder(client, organisation, folder, door.declaration(folder, name=name, licence=licence, statement=said))
     conditions = {"purposes": list(purposes), "attribution": attribution, "note": note}
     texts = [f"{path} {digest}" for path, digest in sorted(kept.items())]
     made = door.fetch(
@@ -173,7 +175,8 @@ def publish(
     owner = organisation or rules.organisation_of(repository)
     if licence and evidence is None:  # the house says so too, once all is sent
         raise BadInput(field="licence", problem="nothing says so", way_out="Give the text that does: --evidence FILE.")
-    files = door.keep_run(client, owner, folder, evidence)
+    with interrupted(SENT):
+        files = door.keep_run(client, owner, folder, evidence)
     digests = [digest for each in files.values() for digest in each]
     made = door.publish(
         client, organisation=owner, key=key or key_of(repository, terms, *purposes, attribution, licence, str(held_out), *digests),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lilong.floors.corpus.commands.interrupting import interrupted
+
 if TYPE_CHECKING:
     from lilong.client import Client
     from lilong.client.corpus import Made
@@ -35,4 +37,5 @@ def finished(client: Client, made: Made, wait: bool) -> Made:
         click.echo(f"{made.id} is {state} (lilong job show {made.job})", err=True)
 
     follow: Callable[[str], None] = tell
-    return door.wait(client, made, follow) if wait else made
+    with interrupted(f"{made.id} is made in the house all the same; the same command waits for it again."):
+        return door.wait(client, made, follow) if wait else made

@@ -38,14 +38,23 @@ _PHRASES = (
     ("GPL-3.0-or-later", r"GNU GENERAL PUBLIC LICENSE Version 3"),
     ("GPL-2.0-or-later", r"GNU GENERAL PUBLIC LICENSE Version 2"),
     ("GFDL-1.3-or-later", r"GNU Free Documentation License Version 1\.3"),
-    ("BSD-3-Clause", r"Redistribution and use in source and binary forms.*Neither the name"),
+    ("BSD-4-Clause", r"Redistribution and use in source and binary forms~All advertising materials mentioning features"),
+    ("Apache-1.1", r"The Apache Software License, Version 1\.1"),
+    ("BSD-3-Clause", r"Redistribution and use in source and binary forms~Neither the name"),
     ("BSD-2-Clause", r"Redistribution and use in source and binary forms"),
+    ("JSON", r"Permission is hereby granted, free of charge~shall be used for Good, not Evil"),
+    ("NCSA", r"Permission is hereby granted, free of charge~Neither the names of~may be used to endorse"),
+    ("X11", r"Permission is hereby granted, free of charge~Except as contained in this notice, the names?(?:\(s\))? of"),
     ("MIT", r"Permission is hereby granted, free of charge, to any person obtaining a copy"),
     ("ISC", r"Permission to use, copy, modify, and(?:/or)? distribute this software for any purpose with or without fee is hereby granted"),
     ("Unlicense", r"This is free and unencumbered software released into the public domain"),
 )
-# A blank in a phrase stands for any blanks: licence texts are wrapped in many ways.
-_SAID = tuple((name, re.compile(said.replace(" *", r"\s*").replace(" ", r"\s+"), re.IGNORECASE | re.DOTALL)) for name, said in _PHRASES)
+# A blank in a phrase stands for any blanks: licence texts are wrapped in many ways. A ~ stands for what lies between within one licence.
+_SAID = tuple(
+    (name, re.compile(said.replace(" *", r"\s*").replace(" ", r"\s+").replace("~", r".{0,2000}?"), re.IGNORECASE | re.DOTALL))
+    for name, said in _PHRASES
+)
+_LATER = re.compile(r"\blater\s+version|\bor\s+later\b", re.IGNORECASE)
 _STATEMENT = 1_000
 """Characters; somebody's own words are rarely more."""
 _COMMON = re.compile(r"/usr/share/common-licenses/([A-Z][\w.-]*\w)")
@@ -84,8 +93,8 @@ class PackageLicence:
 def spdx(name: str) -> str | None:
     """The SPDX expression that a name stands for: SPDX itself (any case), Debian's short names, `A or B`, `A and B`."""
     words = re.sub(r",? +(and|or|with) +", lambda found: f" {found.group(1).upper()} ", name.strip().rstrip("."))
-    parts = re.split(r"( AND | OR )", words)
-    known = [part if index % 2 else _one(part.strip()) for index, part in enumerate(parts)]
+    parts = re.split(r"( AND | OR |[()])", words)
+    known = [part if index % 2 or not part.strip() else _one(part.strip()) for index, part in enumerate(parts)]
     if any(part is None for part in known):
         return None
     try:
@@ -115,10 +124,16 @@ def recognise(text: str) -> Recognised | None:
         return Recognised(named, *tagged.span(1))
     for expression, said in _SAID:
         if found := said.search(text):
-            return Recognised(expression, *found.span())
+            return Recognised(_later(expression, text), *found.span())
     common = _COMMON.search(text)
     named = spdx(common.group(1)) if common else None
-    return Recognised(named, *common.span()) if common and named else None
+    return Recognised(_later(named, text), *common.span()) if common and named else None
+
+
+def _later(expression: str, text: str) -> str:
+    """A licence of GNU's is for later versions too where the text says so, as their own appendices do; nobody may be taken to have said it."""
+    stem = re.sub(r"-(?:only|or-later)$", "", expression)
+    return expression if stem == expression else stem + ("-or-later" if _LATER.search(text) else "-only")
 
 
 def tag(head: bytes) -> str | None:

@@ -74,17 +74,27 @@ async def takedown(request: Request, identity: str) -> Response:
 
 
 async def _takedowns(request: Request, asked: dict[str, str], reach: Reach | None, error: LilongError | None) -> Response:
-    def look(house: House, actor: Actor) -> tuple[list[Takedown], list[Version], bool]:
-        steward = house.db.read(lambda tx: house.access.anywhere(tx, actor, "corpus.steward"))
-        listed = service.takedowns(house, actor)
-        return listed, [one for one in service.versions(house, actor) if one.commit and one.superseded is None], steward
+    def look(house: House, actor: Actor) -> tuple[list[Takedown], list[Version], list[SourceSet], bool]:
+        anywhere = house.db.read(lambda tx: house.access.anywhere(tx, actor, "corpus.steward"))
+        versions = [one for one in service.versions(house, actor) if one.commit and one.superseded is None]
+        sets = [one for one in service.source_sets(house, actor) if one.sources]
+        steward = _stewards(house, actor, {one.organisation for one in versions} | {of for one in sets for of in (one.organisation, one.contributor)})
+        return (
+            service.takedowns(house, actor), [one for one in versions if one.organisation in steward],
+            [one for one in sets if steward & {one.organisation, one.contributor}], anywhere,
+        )  # fmt: skip
 
-    listed, versions, steward = await call(look, request)
+    listed, versions, sets, steward = await call(look, request)
     key = asked["key"] or request.app.state.house.ids.new("takedown-page")
     return page(
-        request, "takedowns.html", error.status if error else 200, takedowns=listed, versions=versions, steward=steward,
+        request, "takedowns.html", error.status if error else 200, takedowns=listed, versions=versions, sets=sets, steward=steward,
         asked={**asked, "key": key}, reach=reach, error=str(error) if error else "", kinds=_KINDS,
     )  # fmt: skip
+
+
+def _stewards(house: House, actor: Actor, organisations: set[str]) -> set[str]:
+    """Those of the organisations of which the actor is a steward."""
+    return house.db.read(lambda tx: {of for of in organisations if house.access.allowed(tx, actor, "corpus.steward", of)})
 
 
 def _ask(asked: dict[str, str]) -> TakedownAsk:
@@ -171,7 +181,7 @@ async def _requests(request: Request, typed: dict[str, str], error: LilongError 
 async def contributor(request: Request, organisation: str) -> Response:
     """What an organisation gave, and what became of it."""
 
-    def look(house: House, actor: Actor) -> tuple[list[Contributions], list[SourceSet], list[Takedown], Any, dict[str, Any]]:
+    def look(house: House, actor: Actor) -> tuple[list[Contributions], list[SourceSet], list[Takedown], Any, dict[str, Any], bool]:
         rows = service.contributor(house, actor, organisation)
         sets = [
             one
@@ -182,11 +192,12 @@ async def contributor(request: Request, organisation: str) -> Response:
         if not rows and not sets and member is None:
             raise NotFound(kind="contributor", name=organisation[:200])
         taken = [one for one in service.takedowns(house, actor) if organisation in (one.organisation, *one.what.contributors)]
-        return rows, sets, taken, member, _with_whom(house, actor, organisation, rows[:_COMPARED])
+        steward = bool(_stewards(house, actor, {organisation}))
+        return rows, sets, taken, member, _with_whom(house, actor, organisation, rows[:_COMPARED]), steward
 
-    rows, sets, taken, member, others = await call(look, request)
+    rows, sets, taken, member, others, steward = await call(look, request)
     return page(
-        request, "contributor.html", organisation=organisation, rows=rows, sets=sets, takedowns=taken, member=member, others=others,
+        request, "contributor.html", organisation=organisation, rows=rows, sets=sets, takedowns=taken, member=member, others=others, steward=steward,
         most=max([one.contributions[0].unique_bytes for one in rows if one.contributions], default=0) or 1,
     )  # fmt: skip
 

@@ -94,12 +94,12 @@ DETAILS = tuple(words for _, words in _DETAILS)
 
 
 def teller(translate: Callable[..., str]) -> Callable[[str], str]:
-    """From a code to its words in the reader's language; '' where there are none, or they would only say the code again."""
+    """From a code to its words in the reader's language; '' where there are none, or they are the code itself."""
 
     def tell(code: str) -> str:
         if code in WORDS:
             said = translate(WORDS[code])
-            return "" if said == re.sub("[_-]", " ", code) else said
+            return "" if said == code else said
         for pattern, words in _RUNS:
             if found := pattern.fullmatch(code):
                 return translate(words, n=int(next(filter(None, found.groups()))))

@@ -150,7 +150,7 @@ def _edges(spread: Spread, step: float, bottom: float) -> list[str]:
     if len(spread.bins) - places[-1][0] > every / 2:
         places.append((len(spread.bins), spread.bins[-1].high))
     return [
-        f'<text class="tick" x="{_LEFT + at * step:.1f}" y="{bottom + 16:.1f}" text-anchor="middle">{_told(value)}</text>'
+        f'<text class="tick" x="{_LEFT + at * step:.1f}" y="{bottom + 16:.1f}" text-anchor="{"end" if at == len(spread.bins) else "middle"}">{_told(value)}</text>'
         for at, value in places
     ]
 

@@ -43,6 +43,11 @@ def found_version(house: House, tx: Tx, actor: Actor, name: str) -> Version:
     return row
 
 
+def sets_of(tx: Tx, row: Version) -> list[SourceSet]:
+    """The source sets that a version was made of."""
+    return [one for one in (store.source_set(tx, each) for each in row.sources) if one is not None]
+
+
 def sees_version(house: House, tx: Tx, actor: Actor, row: Version) -> bool:
     """Whoever reads its organisation's corpora; by its terms, the alliance; where it is public, whoever may read the repository."""
     if row.terms is not Terms.PUBLIC:

@@ -97,7 +97,8 @@ def answer_request(house: House, actor: Actor, identity: str, given: RightsAnswe
                 return row
             raise AnsweredBefore(name=row.id, state=row.state.value)
         linked = takedowns.takedown(tx, given.takedown) if given.takedown else None
-        if given.takedown and (linked is None or linked.organisation != row.organisation):
+        theirs = {linked.organisation, *takedowns.reached_organisations(tx, linked.id)} if linked else set()
+        if given.takedown and row.organisation not in theirs:
             raise TakedownNotFound(name=given.takedown[:200])
         rows.answer(tx, row.id, given, actor.user, stamp(house.clock.now()))
         house.events.append(tx, actor, RightsAnswered(row.id, row.organisation, given.state.value, given.takedown))

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 from lilong.floors.corpus import rules, store
-from lilong.floors.corpus.alliance import holding
 from lilong.floors.corpus.alliance import takedowns as orders
 from lilong.floors.corpus.alliance.shapes import (
     AnotherRepository,
     NothingToBuildFrom,
-    NothingToTakeDown,
-    NotPublished,
     Reach,
     Takedown,
     TakedownAsk,
@@ -26,7 +23,7 @@ from lilong.floors.corpus.alliance.shapes import (
     TakedownShown,
     TakenDown,
 )
-from lilong.floors.corpus.contract import TAKEDOWN, AskedOtherwise, BuildAsk, PublishAsk, SourceSet, State, Version
+from lilong.floors.corpus.contract import TAKEDOWN, AskedOtherwise, BuildAsk, PublishAsk, State, Version
 from lilong.floors.corpus.store import alliance as rows
 from lilong.floors.hub.contract import Hub, Kind
 from lilong.ground.access import SYSTEM, Actor
@@ -37,40 +34,23 @@ from lilong.ground.evidence import Artifact
 from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
-from . import publishing
+from . import holders, publishing
 from .building import excluded, requested
-from .files import Files, left
-from .parts import PAGE, found_version, stands
+from .parts import PAGE, sets_of, stands
 from .reaching import reach
-
-_TOLD = 5
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """The version that was named, and how many documents of what is to go each version has, as far as one can say: those that leave, and
-    others that one may only tell of. `seen`: ids of all that were looked into; `given`: the named version's source sets, of which the actor is
-    a steward, in which it stands."""
-
-    named: Version
-    given: list[SourceSet]
-    leaving: dict[str, int | None]
-    others: dict[str, int | None]
-    seen: frozenset[str]
-    orders: dict[str, bytes]  # to each organisation that has a version that leaves
 
 
 def preview(house: House, actor: Actor, ask: TakedownAsk) -> Reach:
-    """What a takedown would reach. Nothing is changed. Raises VersionNotFound, Forbidden, BadInput, NothingToTakeDown."""
+    """What a takedown would reach. Nothing is changed. Raises VersionNotFound, SourceSetNotFound, Forbidden, BadInput, NothingToTakeDown."""
     orders.check(ask)
-    held = _held(house, actor, ask)
+    held = holders.held(house, actor, ask)
     return house.db.read(lambda tx: reach(house, tx, actor, held.leaving | held.others))
 
 
 def takedown(house: House, actor: Actor, ask: TakedownAsk) -> Takedown:
     """Take something down. The same key answers the same takedown; where building without it has failed, that is tried again.
 
-    Raises VersionNotFound, Forbidden, BadInput, NothingToTakeDown, AskedOtherwise.
+    Raises VersionNotFound, SourceSetNotFound, Forbidden, BadInput, NothingToTakeDown, AskedOtherwise.
     """
     rules.check_key(ask.key)
     orders.check(ask)
@@ -79,127 +59,47 @@ def takedown(house: House, actor: Actor, ask: TakedownAsk) -> Takedown:
         return known
     if known is not None:
         return house.db.write(lambda tx: _again(house, tx, actor, ask))
-    held = _held(house, actor, ask)
+    held = holders.held(house, actor, ask)
     while True:
         for content in held.orders.values():
             house.blobs.put(content)
         made = house.db.write(lambda tx, held=held: _take(house, tx, actor, ask, held))  # type: ignore[misc]
         if made is not None:
             return made
-        held = _held(house, actor, ask)  # a version was published meanwhile
+        held = holders.held(house, actor, ask)  # a version was published meanwhile
 
 
 def _known(house: House, tx: Tx, actor: Actor, ask: TakedownAsk) -> Takedown | None:
-    named = _named(house, tx, actor, ask)
+    named = holders.named(house, tx, actor, ask)
     known = rows.takedown_by_key(tx, named.organisation, ask.key)
     if known is not None and known[1] != ask:
         raise AskedOtherwise(key=ask.key)
     return known[0] if known else None
 
 
-def _named(house: House, tx: Tx, actor: Actor, ask: TakedownAsk) -> Version:
-    named = found_version(house, tx, actor, ask.version)
-    house.access.require(tx, actor, "corpus.steward", named.organisation)
-    if named.state is not State.DONE:
-        raise NotPublished(version=named.id, state=named.state.value)
-    return named
-
-
-def _held(house: House, actor: Actor, ask: TakedownAsk) -> _Held:
-    """Reads the versions' tables, outside any transaction."""
-    named, candidates, sets = house.db.read(lambda tx: _candidates(house, tx, actor, ask))
-    counted: dict[str, int | None] = {}
-    for row in candidates:
-        number = _count(house, ask, row)
-        if number or (number is None and (row.id == named.id or set(row.sources) & set(named.sources))):
-            counted[row.id] = number
-    if named.id not in counted:
-        raise _nothing(ask, named, [row for row in candidates if row.id in counted and row.organisation == named.organisation])
-    holding_it = [row for row in candidates if row.id in counted]
-    mine = {row.id for row in holding_it if row.organisation == named.organisation or _given(house, ask, row, sets)}
-    leaving = {row: number for row, number in counted.items() if row in mine}
-    others = {row: number for row, number in counted.items() if row not in mine}
-    written = {
-        each: orders.order(ask, named, [(row, leaving[row.id]) for row in candidates if row.id in leaving and row.organisation == each])
-        for each in {row.organisation for row in candidates if row.id in leaving}
-    }
-    return _Held(named, _given(house, ask, named, sets), leaving, others, frozenset(row.id for row in candidates), written)
-
-
-def _nothing(ask: TakedownAsk, named: Version, holding_it: Sequence[Version]) -> NothingToTakeDown:
-    kind, name = orders.thing(ask.without)
-    way_out = "`lilong dataset show` lists its sources; ids of documents stand in its data/*.parquet."
-    if holding_it:
-        way_out = f"It stands in {', '.join(map(_called, holding_it[-_TOLD:]))}: name one of these."
-    return NothingToTakeDown(version=_called(named), kind=kind, name=name, way_out=way_out)
-
-
-def _called(row: Version) -> str:
-    return f"{row.repository}@{(row.commit or '')[:12]}"
-
-
-def _given(house: House, ask: TakedownAsk, row: Version, sets: Sequence[SourceSet]) -> list[SourceSet]:
-    """Those of the sets in which what is to go stands in a version: by these it may leave, whoever built it."""
-    here = [one for one in sets if one.id in row.sources]
-    if not ask.document:
-        return [one for one in here if orders.stands_in(ask.without, one)]
-    files = Files(house, row, left(house, row))
-    try:
-        return [one for one in here if holding.given(ask.document, orders.names_in([one]), files.paths, files.open)]
-    except NotFound:  # its files are gone
-        return here
-
-
-def _count(house: House, ask: TakedownAsk, row: Version) -> int | None:
-    """How many documents of a version are what is to go; None where its files are gone, and nobody can say."""
-    files = Files(house, row, left(house, row))
-    try:
-        if files.paths:
-            return holding.count(ask.without, row.contributors, files.paths, files.open)
-    except NotFound:
-        pass
-    return holding.counted(ask.without, row.figures.get("sources", ()))
-
-
-def _candidates(house: House, tx: Tx, actor: Actor, ask: TakedownAsk) -> tuple[Version, list[Version], list[SourceSet]]:
-    """The named version, all that may hold what is to go, and the named version's source sets of which the actor is a steward.
-
-    The actor may put out of use the versions of the named one's organisation, and of others those in which what is to go stands in such a
-    set: what its owner or contributor takes back leaves the versions of others too, and what others gave to theirs does not.
-    """
-    named = _named(house, tx, actor, ask)
-    own = store.versions(tx, "v.organisation = :organisation AND v.state = 'done'", {"organisation": named.organisation}, 100_000)
-    sets = [one for one in _sets(tx, named) if any(house.access.allowed(tx, actor, "corpus.steward", of) for of in orders.givers(one))]
-    found = {row.id: row for row in (*own, *store.versions_of_sets(tx, named.sources))}
-    return named, sorted(found.values(), key=lambda row: (row.created_at, row.id)), sets
-
-
-def _sets(tx: Tx, row: Version) -> list[SourceSet]:
-    return [one for one in (store.source_set(tx, each) for each in row.sources) if one is not None]
-
-
-def _take(house: House, tx: Tx, actor: Actor, ask: TakedownAsk, held: _Held) -> Takedown | None:
+def _take(house: House, tx: Tx, actor: Actor, ask: TakedownAsk, held: holders.Held) -> Takedown | None:
     """None where a version that may hold it was published since the tables were read."""
     known = _known(house, tx, actor, ask)
     if known is not None:
         return known
-    _, candidates, _ = _candidates(house, tx, actor, ask)
+    named = holders.named(house, tx, actor, ask)
+    candidates = holders.candidates(house, tx, actor, named, held.given).rows
     if not {row.id for row in candidates} <= held.seen:
         return None
     identity, now = house.ids.new("takedown"), stamp(house.clock.now())
     leaving = [row for row in candidates if row.id in held.leaving]
     statements = {each: _statement(house, tx, actor, identity, content, [row for row in leaving if row.organisation == each])
                   for each, content in sorted(held.orders.items())}  # fmt: skip
-    statement = statements[held.named.organisation]
+    statement = statements[named.organisation]
+    version = named.version
     row = Takedown(
-        identity, held.named.organisation, ask.key, State.REQUESTED, held.named.id, held.named.repository, held.named.commit or "",
-        ask.without, ask.reason, actor.user, now, statement,
+        identity, named.organisation, ask.key, State.REQUESTED, named.id, version.repository if version else "",
+        (version.commit or "") if version else "", ask.without, ask.reason, actor.user, now, statement,
     )  # fmt: skip
-    sets = _sets(tx, held.named)
     # of all for whom the actor takes it down: by these what leaves of others is built without it too
-    behalf = {of for one in held.given for of in orders.givers(one) if house.access.allowed(tx, actor, "corpus.steward", of)}
-    builds_only = {row.organisation} - behalf if sets else set()
-    exclusions = orders.exclusions(ask.without, held.named, sets)
+    behalf = holders.behalf(house, tx, actor, held.given)
+    builds_only = {row.organisation} - behalf if named.sets else set()
+    exclusions = orders.exclusions(ask.without, named.organisation, named.sets)
     rows.add_takedown(tx, row, ask, dict.fromkeys(behalf | {row.organisation}, exclusions), held.leaving | held.others, builds_only)
     for each in leaving:
         rows.supersede(tx, each.id, identity)
@@ -214,7 +114,7 @@ def _take(house: House, tx: Tx, actor: Actor, ask: TakedownAsk, held: _Held) -> 
 
 def _statement(house: House, tx: Tx, actor: Actor, identity: str, order: bytes, leaving: list[Version]) -> str:
     """Of one organisation's versions: what one of them holds is no word about another's."""
-    named = {row.manifest: Artifact(_called(row), row.manifest, "corpus") for row in leaving if row.manifest}
+    named = {row.manifest: Artifact(holders.called(row), row.manifest, "corpus") for row in leaving if row.manifest}
     return house.evidence.issue(
         tx, actor, predicate_type=TAKEDOWN, subjects=[Artifact(f"takedown {identity}", digest_of(order), "review"), *named.values()],
         predicate={"takedown": identity, **json.loads(order)},
@@ -232,7 +132,9 @@ def _build_without(house: House, tx: Tx, row: Takedown, leaving: Sequence[Versio
             with tx.connection.begin_nested():
                 following = _next(house, tx, row, here[-1], gone)
         except LilongError as problem:
-            problems.append(f"{repository}: {problem}")
+            own = rules.organisation_of(repository) == row.organisation
+            where = repository if own else "A repository of another organisation"  # its name is not told: it may be private
+            problems.append(f"{where}: {problem}")
             continue
         for one in here:
             if one.id != following.id and (one.state is not State.DONE or one.superseded is not None or one.id in gone):
@@ -314,7 +216,7 @@ def _finished(house: House, tx: Tx, row: Takedown, error: str | None) -> None:
 
 def missed(tx: Tx, row: Version) -> str | None:
     """What was taken down since a version was asked for, so that it may not be published; None where nothing was."""
-    sets = _sets(tx, row)
+    sets = sets_of(tx, row)
     organisation = row.organisation
     now = asdict(excluded(tx, organisation, sets) if sets else orders.of_run(rows.excluded(tx, organisation, builds=True), organisation))
     then = asdict(row.without)
@@ -323,9 +225,15 @@ def missed(tx: Tx, row: Version) -> str | None:
 
 
 def takedowns(house: House, actor: Actor, limit: int = 50) -> list[Takedown]:
-    """Of organisations whose corpora the actor reads, newest first."""
-    condition, parameters = house.access.visible(actor, "corpus.read", "t.organisation")
-    return house.db.read(lambda tx: rows.takedowns(tx, condition, parameters, max(1, min(limit, PAGE))))
+    """Of organisations whose corpora the actor reads, and those that put versions of theirs out of use. Newest first."""
+    own, parameters = house.access.visible(actor, "corpus.read", "t.organisation")
+    reached, _ = house.access.visible(actor, "corpus.read", "gone.organisation")  # with the same parameters
+    condition = f"({own} OR EXISTS (SELECT 1 FROM corpus_versions gone WHERE gone.takedown = t.id AND {reached}))"
+
+    def read(tx: Tx) -> list[Takedown]:
+        return [_as_told(house, tx, actor, one) for one in rows.takedowns(tx, condition, parameters, max(1, min(limit, PAGE)))]
+
+    return house.db.read(read)
 
 
 def takedown_shown(house: House, actor: Actor, identity: str) -> TakedownShown:
@@ -333,8 +241,16 @@ def takedown_shown(house: House, actor: Actor, identity: str) -> TakedownShown:
 
     def read(tx: Tx) -> TakedownShown:
         known = rows.takedown(tx, identity)
-        if known is None or not house.access.allowed(tx, actor, "corpus.read", known.organisation):
+        owners = {known.organisation, *rows.reached_organisations(tx, identity)} if known else set()
+        if known is None or not any(house.access.allowed(tx, actor, "corpus.read", of) for of in owners):
             raise TakedownNotFound(name=identity[:200])
-        return TakedownShown(known, reach(house, tx, actor, rows.reached(tx, identity)))
+        return TakedownShown(_as_told(house, tx, actor, known), reach(house, tx, actor, rows.reached(tx, identity)))
 
     return house.db.read(read)
+
+
+def _as_told(house: House, tx: Tx, actor: Actor, row: Takedown) -> Takedown:
+    """To those whose versions it reached, nothing of what the organisation that asked for it has made."""
+    if house.access.allowed(tx, actor, "corpus.read", row.organisation):
+        return row
+    return replace(row, version="", repository="", commit="", next=None, error=None, key="")

@@ -12,7 +12,7 @@ from lilong.floors.corpus import store
 from lilong.floors.corpus.alliance import terms
 from lilong.floors.corpus.contract import State, Terms, Version
 from lilong.floors.corpus.store import alliance as rows
-from lilong.floors.hub.contract import Kind
+from lilong.floors.hub.contract import Hub, Kind
 from lilong.ground.access import SYSTEM, Actor
 from lilong.ground.db import Tx
 from lilong.ground.errors import NotFound
@@ -22,7 +22,7 @@ from lilong.ground.house import House
 from lilong.ground.seams import stamp
 
 from .files import texts_of, tree
-from .parts import sees_version, stands
+from .parts import sees_version, sets_of, stands
 
 _YES = Answer(True, "")
 _OPEN = "Build a version of public sources in a repository of its own, and open that one."
@@ -31,7 +31,7 @@ _OPEN = "Build a version of public sources in a repository of its own, and open 
 def start(house: House) -> None:
     house.gates.answer("may-be-used", lambda **about: _used(house, **about))
     house.gates.answer("shared-with", lambda **about: _shared(house, **about))
-    house.gates.answer("may-be-public", _public)
+    house.gates.answer("may-be-public", lambda **about: _public(house, **about))
     house.starting.append(lambda: _know_files(house))
 
 
@@ -67,9 +67,7 @@ def _used(
 
 def refusal(tx: Tx, row: Version, organisation: str, wanted: str) -> str | None:
     """Why an organisation may not use a version for this, and the way out; None where it may."""
-    sets = [store.source_set(tx, each) for each in row.sources]
-    owners = [(one.organisation, one.terms) for one in sets if one is not None] or [(row.organisation, row.terms)]
-    return terms.refusal(row, owners, organisation, wanted, rows.members(tx), successor(tx, row))
+    return terms.refusal(row, sets_of(tx, row), organisation, wanted, rows.members(tx), successor(tx, row))
 
 
 def successor(tx: Tx, row: Version) -> str | None:
@@ -97,18 +95,29 @@ def _shared(house: House, *, tx: Tx, actor: Actor, kind: str, repository: str) -
     return Answer(any(stands(house, tx, one) for one in reversed(found)), "")  # not another one that was given the name since
 
 
-def _public(*, tx: Tx, kind: str, repository: str, files: Mapping[str, str]) -> Answer:
+def _public(house: House, *, tx: Tx, kind: str, repository: str, files: Mapping[str, str]) -> Answer:
     """Nothing that is open to everybody may hold a version that is meant for fewer, nor a copy of its texts. `files`: digest -> path; with
-    a repository, of all large files that it ever held, else of what is to go into one that is public."""
+    a repository, of all large files that it ever held, else of what is to go into one that is public. Of small files, which no list of a
+    repository has, those that stand in it now are looked at."""
     if kind == Kind.DATASET.value:
         closed = next((one for one in store.versions_in(tx, repository) if one.terms is not Terms.PUBLIC), None)
         if closed is not None:
             return Answer(False, f"the terms of the corpus version {closed.id} in it are {closed.terms.value}. {_OPEN}")
+    files = {**files, **_standing(house, tx, kind, repository)}
     for digest, versions in store.versions_by_file(tx, files).items():
         if all(one.terms is not Terms.PUBLIC for one in versions):
             named = f"'{files[digest]}'" if files[digest] else f"one with the digest {digest}, which it holds or has held,"
             return Answer(False, f"{named} is a file of the corpus version {versions[0].id}, whose terms are {versions[0].terms.value}. {_OPEN}")
     return _YES
+
+
+def _standing(house: House, tx: Tx, kind: str, repository: str) -> dict[str, str]:
+    """digest -> path of all that a repository holds now."""
+    try:
+        found = house.port(Hub).revision(tx, SYSTEM, Kind(kind), repository, to_read=False) if repository else None  # type: ignore[type-abstract]
+    except NotFound:  # nothing yet
+        return {}
+    return {file.digest: file.path for file in found.files} if found else {}
 
 
 def noted(house: House, recorded: Recorded) -> None:

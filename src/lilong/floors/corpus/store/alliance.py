@@ -126,6 +126,12 @@ def reached(tx: Tx, takedown: str) -> dict[str, int | None]:
     return found
 
 
+def reached_organisations(tx: Tx, takedown: str) -> list[str]:
+    """Whose versions it put out of use."""
+    rows = tx.rows("SELECT DISTINCT organisation FROM corpus_versions WHERE takedown = :id ORDER BY organisation", id=takedown)
+    return [row["organisation"] for row in rows]
+
+
 def waiting_for(tx: Tx, version: str) -> list[str]:
     """The takedowns that put a version out of use in whose place this one is built."""
     rows = tx.rows("SELECT DISTINCT takedown FROM corpus_versions WHERE successor = :version AND takedown IS NOT NULL", version=version)

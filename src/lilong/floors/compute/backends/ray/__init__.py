@@ -93,6 +93,8 @@ class RaySite:
         return held
 
     def drain(self, node: str, *, on: bool) -> None:
+        if not on or self.mode is Mode.OWNED:
+            return  # where decisions choose the nodes, it is enough that they heed it
         way_out = f"Run `ray drain-node` for {node} on the cluster's head, or declare maintenance for it."
         raise EngineChooses(site=self.name, what="keep it from a node", way_out=way_out)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -27,18 +28,26 @@ FIGURES = (
     "jobs", "mean_completion_s", "median_completion_s", "p99_completion_s", "mean_queue_s", "p99_queue_s", "avg_bounded_slowdown",
     "utilisation", "jain", "device_hours", "cost", "kwh", "kgco2", "energy_cost", "finished", "refused", "devices", "nodes", "span_s",
 )  # fmt: skip
+HANGS_ON = {"cost": ("price",), "kwh": ("watts",), "kgco2": ("watts", "kgco2"), "energy_cost": ("watts", "tariff")}  # of a Bill
 SAME = 0.005  # a mean completion that differs by less is no gain and no loss
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What a busy device (or core) of one kind of node costs. `tariff` and `kgco2`: of a kWh, the latter by hour of the day in UTC."""
+    """What a busy device (or core) of one kind of node costs. `tariff` and `kgco2`: of a kWh, the latter by hour of the day in UTC.
+
+    `missing`: what nobody has said of it, such as kgco2.lingang. A sum in which such a device has a part is not told.
+    """
 
     price: float = 1.0  # of a device-hour
     watts: float = 300.0
     tariff: float = 0.0
     kgco2: tuple[float, ...] = (0.5,) * 24
+    missing: tuple[str, ...] = ()
+
+    def lacks(self, figure: str) -> tuple[str, ...]:
+        return tuple(key for key in self.missing if key.partition(".")[0] in HANGS_ON.get(figure, ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,9 @@ class Case:
 
 
 def compared(before: Case, after: Case, tell: Callable[[float], None] | None = None) -> dict[str, Any]:
-    """`before`, `after`: figures; `tenants`: the same by tenant, with who gains and who loses; `curves`: see `_curves`."""
+    """`before`, `after`: figures; `tenants`: the same by tenant, with who gains and who loses; `curves`: see `_curves`;
+    `unknown`: figures that are not told of a side (None), each with what somebody would have to say of nodes for it.
+    """
     one, other = _played(before), None
     if tell:
         tell(0.5)
@@ -64,12 +75,14 @@ def compared(before: Case, after: Case, tell: Callable[[float], None] | None = N
     if tell:
         tell(1.0)
     told_one, told_other = figured(before, one), figured(after, other)
+    missing = [_unknown(case, run) for case, run in ((before, one), (after, other))]
     return {
         "before": told_one,
         "after": told_other,
         "change": {name: _change(told_one[name], told_other[name]) for name in FIGURES},
         "tenants": _tenants(told_one["by_tenant"], told_other["by_tenant"]),
         "curves": _curves(one, other),
+        "unknown": {figure: sorted(keys) for figure in HANGS_ON if (keys := missing[0][figure] | missing[1][figure])},
     }
 
 
@@ -83,9 +96,9 @@ def figured(case: Case, run: Run) -> dict[str, Any]:
     job = run.book.jobs.job[:-1]
     bill = _bills(case, run)
     parts = told.pop("by_tenant")
-    shown = {name: told.get(name) for name in FIGURES if name not in bill} | {name: float(values.sum()) for name, values in bill.items()}
+    shown = {name: told.get(name) for name in FIGURES if name not in bill} | {name: _sum(values) for name, values in bill.items()}
     shown["by_tenant"] = {
-        name: {**part, **{what: float(values[job.tenant == at].sum()) for what, values in bill.items()}}
+        name: {**part, **{what: _sum(values[job.tenant == at]) for what, values in bill.items()}}
         for at, name in enumerate(case.tenants)
         if (part := parts.get(name)) is not None
     }
@@ -96,16 +109,18 @@ def figured(case: Case, run: Run) -> dict[str, Any]:
     return shown
 
 
+def _sum(values: Floats) -> float | None:
+    """None where a part of it is not known."""
+    total = float(values.sum())
+    return None if isnan(total) else total
+
+
 def _bills(case: Case, run: Run) -> dict[str, Floats]:
     """By job, of those that have ended: device-hours, cost, kWh, kg CO2 and what the energy cost."""
     job = run.book.jobs.job[:-1]
     ended = job.state == FINISHED
     hours = np.where(ended, job.end - job.start, 0) / 3600 * job.width / WHOLE
-    first = (
-        run.book.jobs.place.node[np.minimum(job.room, max(run.book.jobs.place.size - 1, 0))] if run.book.jobs.place.size else job.room * 0
-    )
-    kinds = np.array([node.kind for node in run.nodes] or [0])[first]
-    usual = Bill()
+    kinds, usual = _kinds(run), Bill()
     of = [case.bills.get(kind, usual) for kind in range(int(kinds.max(initial=0)) + 1)]
     price, watts, tariff = (np.array([getattr(bill, name) for bill in of])[kinds] for name in ("price", "watts", "tariff"))
     kwh = hours * watts / 1000
@@ -113,7 +128,24 @@ def _bills(case: Case, run: Run) -> dict[str, Floats]:
     for kind, bill in enumerate(of):
         chosen = ended & (kinds == kind)
         carbon[chosen] = _mean_over(bill.kgco2, job.start[chosen] + case.zero, job.end[chosen] + case.zero)
-    return {"device_hours": hours, "cost": hours * price, "kwh": kwh, "kgco2": kwh * carbon, "energy_cost": kwh * tariff}
+    told = {"device_hours": hours, "cost": hours * price, "kwh": kwh, "kgco2": kwh * carbon, "energy_cost": kwh * tariff}
+    for name, values in told.items():
+        values[(hours > 0) & np.array([bool(bill.lacks(name)) for bill in of])[kinds]] = np.nan
+    return told
+
+
+def _kinds(run: Run) -> npt.NDArray[np.int64]:
+    """Of each job, the kind of node on which its first task ran."""
+    room, node = run.book.jobs.job[:-1].room, run.book.jobs.place.node
+    first = node[np.minimum(room, max(node.size - 1, 0))] if node.size else room * 0
+    return np.array([one.kind for one in run.nodes] or [0])[first]
+
+
+def _unknown(case: Case, run: Run) -> dict[str, set[str]]:
+    """Figure -> what nobody has said of the nodes on which jobs ran."""
+    kinds, job = _kinds(run), run.book.jobs.job[:-1]
+    used = [case.bills.get(int(kind), Bill()) for kind in np.unique(kinds[(job.state == FINISHED) & (job.end > job.start) & (job.width > 0)])]
+    return {figure: {key for bill in used for key in bill.lacks(figure)} for figure in HANGS_ON}
 
 
 def _mean_over(curve: Sequence[float], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> Floats:

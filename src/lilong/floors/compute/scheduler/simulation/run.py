@@ -167,7 +167,8 @@ def in_rounds(s: Site, queue: Queue, policy: Policy, c: Clock, tell: Callable[[i
         goes_on = c.at[1] < many or c.at[2] > 0  # or else whoever waits now waits for ever
         c.at[0] = until
         rounds.turn(s, queue, policy.rules(), until)
-        take_note(b, q, c)
+        if q.cycles[3]:
+            take_note(b, q, c)
         if goes_on:
             q.wake[q.waits > 0] = until
         until += policy.round

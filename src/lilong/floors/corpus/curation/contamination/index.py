@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from lilong.floors.corpus.curation.characters import BYTES, OFFSETS, array, folding, mix
+from lilong.floors.corpus.curation.characters import BYTES, OFFSETS, array, decode, folding, mix
 from lilong.floors.corpus.curation.compiling import compiled
 from lilong.floors.corpus.curation.contamination.reduction import U32, own_word, reduce
 from lilong.ground.errors import BadInput, Corrupt
@@ -122,7 +122,8 @@ def _fingerprints(data: Any, offsets: Any, fold: Any, room: int, hashes: Any, ro
                 if found < len(hashes):
                     slot = best & (NEIGHBOURS - 1)
                     hashes[found] = values[slot]
-                    rows[found, 0], rows[found, 1], rows[found, 2] = document, places[best] - base, places[ends[slot] - 1] - base + 1
+                    _, after = decode(data, places[ends[slot] - 1], offsets[document + 1])
+                    rows[found, 0], rows[found, 1], rows[found, 2] = document, places[best] - base, after - base
                 found += 1
             if closing and weight < LETTERS:
                 break
@@ -131,8 +132,7 @@ def _fingerprints(data: Any, offsets: Any, fold: Any, room: int, hashes: Any, ro
 
 
 def fingerprints(texts: Texts) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-    """Fingerprints of n texts and rows (text, start, end): where in its bytes each one's letters begin and the last one begins, plus one;
-    -1 for a fingerprint of the whole."""
+    """Fingerprints of n texts and rows (text, start, end): which of its bytes each one's letters are; -1 for a fingerprint of the whole."""
     hashes, rows = np.empty(1024, np.uint64), np.empty((1024, 3), np.int64)
     room = int(np.diff(texts.offsets).max(initial=0)) + 2
     while (found := _fingerprints(texts.data, texts.offsets, folding(), room, hashes, rows)) > len(hashes):

@@ -13,7 +13,7 @@ import unicodedata
 import zlib
 from dataclasses import dataclass
 
-from lilong.floors.corpus.curation.extract.charsets import decoded
+from lilong.floors.corpus.curation.extract.charsets import in_head, text_of
 from lilong.floors.corpus.curation.extract.html import html_text
 from lilong.floors.corpus.curation.extract.mallard import mallard_text
 from lilong.floors.corpus.curation.extract.roff import ROFF_REDIRECT, roff_text
@@ -24,9 +24,8 @@ MAX_UNPACKED = 32 << 20
 """Bytes that one compressed file may grow to."""
 
 _ROFF_CODING = re.compile(rb"-\*-.*?coding:\s*([\w.-]+)", re.IGNORECASE)
-_HTML_CHARSET = re.compile(rb"<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _BLANK_LINES = re.compile(r"\n{3,}")
-_LINE_ENDS = re.compile(r"[ \t]+(?=\n)")
+_LINE_ENDS = re.compile(r"(?<![ \t])[ \t]+(?=\n)")  # a run is tried from its start only, or a long one takes its square
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +55,9 @@ def unpack(path: str, data: bytes) -> bytes | Unreadable:
 def extract(path: str, data: bytes) -> Extracted | Unreadable:
     """The text of one unpacked file. A path that `text_format` does not know is read as plain text."""
     how = text_format(path) or "plain"
-    if b"\x00" in data:
-        return Unreadable("binary", "holds NUL bytes")
     plain = _decode(data, how)
+    if "\x00" in plain if plain is not None else b"\x00" in data:
+        return Unreadable("binary", "holds NUL bytes")
     if plain is None:
         return Unreadable("not-utf-8", "is not UTF-8 and declares nothing else that fits")
     text = _plain(plain, how)
@@ -96,10 +95,7 @@ def _gunzip(data: bytes) -> bytes | None:
 
 
 def _decode(data: bytes, how: str) -> str | None:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        pass
-    pattern = {"html": _HTML_CHARSET, "roff": _ROFF_CODING}.get(how)
-    declared = pattern.search(data[:2048]) if pattern else None
-    return decoded(data, declared.group(1).decode("latin-1")) if declared else None
+    if how in ("html", "mallard"):
+        return text_of(data, in_head(data))
+    found = _ROFF_CODING.search(data[:2048]) if how == "roff" else None
+    return text_of(data, found.group(1).decode("latin-1") if found else "")

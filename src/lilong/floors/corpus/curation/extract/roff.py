@@ -26,7 +26,7 @@ _ESCAPE = re.compile(
 )
 _ONE = {"-": "-", "e": "\\", "\\": "\\", " ": " ", "~": " ", "0": " ", "'": "'", "`": "`", ".": ".", "t": "\t", "_": "_", '"': ""}
 _STRINGS = {"lq": "“", "rq": "”", 'L"': "“", 'R"': "”", "Tm": "™", "R": "®", "(dq": '"', "dq": '"', "Aq": "'"}
-_ARGUMENT = re.compile(r'"((?:[^"]|"")*)"?|(\S+)')
+_ARGUMENT = re.compile(r'"((?:[^"]|"")*)"?|((?:[^\s\\]+|\\ ?)+)')
 _COMMENT = re.compile(r'(?<!\\)(?:\\\\)*\\["#].*$')
 _BREAKING = frozenset({"PP", "P", "LP", "br", "sp", "Pp", "RS", "RE", "in", "ti", "ad", "na", "ce", "IP", "HP", "bp", "ne", "AP"})
 _ALTERNATING = frozenset({"BR", "BI", "IB", "IR", "RB", "RI", "SB"})
@@ -38,6 +38,10 @@ _MDOC_WORDS = frozenset({"Nm", "Fl", "Ar", "Op", "Pa", "Ic", "Cm", "Va", "Vt", "
                          "Ev", "Er", "Dv", "Ad", "Nd", "Tn", "Bx", "Nx", "Fx", "Ox", "Ux", "At", "St", "An", "In", "Cd", "Ms", "No", "Aq", "Bq", "Oc",
                          "Oo", "Do", "Dc", "So", "Sc", "Po", "Pc", "Ns", "Ap", "Fo", "Fc", "Lk", "Mt", "Rv", "Ex", "Bo", "Bc", "Brq", "Qo", "Qc"})  # fmt: skip
 _PUNCTUATION = frozenset(".,;:?!)]")
+_TAB = re.compile(r"\btab *\((.)\)")
+_ELSE = re.compile(r"[.'][ \t]*el(?![A-Za-z])[ \t]*")
+_LONGEST_STRING, _MOST_BLOCKS = 1_000, 1_000
+"""Characters of a string, and conditional blocks that are looked into: more of either is no page."""
 
 
 def roff_text(source: str) -> str:
@@ -54,10 +58,15 @@ class _Page:
     """The state of reading one page from top to bottom."""
 
     def __init__(self) -> None:
+        self.strings = dict(_STRINGS)
+        self.name = ""
+        self.blocks_taken = 0
         self.blocks: list[str] = []
         self.filling: list[str] = []
         self.literal = False
         self.table = False
+        self.layout = False
+        self.tab = "\t"
         self.redirect = False
         self.tag_next = False
 
@@ -82,9 +91,13 @@ class _Page:
         line = lines[position]
         if line[:1] in ".'" and line[:1]:
             return self.request(line[1:].strip(), lines, position)
-        text = _plain(line)
-        if self.table:
-            self.filling.append(_cells(text))
+        text = self.plain(line)
+        if self.layout:
+            self.layout = not text.rstrip().endswith(".")
+            if given := _TAB.search(text):
+                self.tab = given[1]
+        elif self.table:
+            self.filling.append(_cells(text, self.tab))
         elif not text.strip() and not self.literal:
             self.paragraph()
         elif self.literal:
@@ -111,37 +124,54 @@ class _Page:
         if not name or name.startswith(("\\", "*")):
             return position + 1
         if name in ("de", "de1", "am", "ig"):
-            end = ".." if name == "ig" or not rest.split()[1:] else "." + rest.split()[1]
+            given = _COMMENT.sub("", rest).split()[name != "ig" :]
+            end = f".{given[0]}" if given else ".."
             return _after(lines, position, end)
         if name in ("if", "ie", "el", "while"):
-            return self.condition(name, rest, lines, position)
+            return self.condition(name, rest.strip(), lines, position)
         self.macro(name, _COMMENT.sub("", rest))
         return position + 1
 
     def condition(self, name: str, rest: str, lines: list[str], position: int) -> int:
-        """nroff's branch of a condition is taken; a block that is not taken is stepped over."""
-        body = rest if name == "el" else rest.partition(" ")[2]
-        taken = name != "el" and rest.split(" ", maxsplit=1)[0] == "n"
-        if r"\{" in body:
-            inner = body.split(r"\{", 1)[1]
-            depth, at = 1 + inner.count(r"\{") - inner.count(r"\}"), position
-            while depth > 0 and at + 1 < len(lines):
-                at += 1
-                depth += lines[at].count(r"\{") - lines[at].count(r"\}")
-            return at + 1
-        if taken and body.strip():
-            self.read([body.strip()], 0)
-        return position + 1
+        """The branch that nroff takes is left in `lines` to be read next, the other one is stepped over."""
+        taken, body = (False, rest) if name == "el" else self.holds(rest)
+        last = position
+        if opens := r"\{" in body:
+            depth = body.count(r"\{") - body.count(r"\}")
+            while depth > 0 and last + 1 < len(lines):
+                last += 1
+                depth += lines[last].count(r"\{") - lines[last].count(r"\}")
+        if name == "ie" and last + 1 < len(lines) and (other := _ELSE.match(lines[last + 1])):
+            lines[last + 1] = f".if {'t' if taken else 'n'} {lines[last + 1][other.end() :]}"
+        if not taken or (opens and self.blocks_taken == _MOST_BLOCKS) or not body:
+            return last + 1
+        lines[position] = body.replace(r"\{", "", 1).strip() or "."
+        if opens:
+            self.blocks_taken += 1
+            before, _, after = lines[last].rpartition(r"\}")
+            lines[last] = before + after or "."
+        return position
+
+    def holds(self, rest: str) -> tuple[bool, str]:
+        """Whether a condition holds for nroff as groff has it, and what stands behind it. What counts or compares registers does not."""
+        wanted = not rest.startswith("!")
+        rest = rest if wanted else rest[1:]
+        if rest[:1] in "'\"" and rest.count(rest[:1]) > 2:
+            _, left, right, body = rest.split(rest[0], 3)
+            return (self.plain(left) == self.plain(right)) == wanted, body.strip()
+        condition, _, body = rest.partition(" ")
+        known = condition in ("n", "t", "o", "e", r"\n(.g", r"\n[.g]", "1", "0")
+        return known and (condition not in ("t", "e", "0")) == wanted, body.strip()
 
     def macro(self, name: str, rest: str) -> None:
         if name in _HEADINGS:
             self.close_literal()
             self.paragraph()
-            self.blocks.extend([_plain(" ".join(_arguments(rest))), ""])
+            self.blocks.extend([self.plain(" ".join(_arguments(rest))), ""])
         elif name in _SPOKEN:
-            self.say(_plain(" ".join(_arguments(rest))))
+            self.say(self.plain(" ".join(_arguments(rest))))
         elif name in _ALTERNATING:
-            self.say(_plain("".join(_arguments(rest))))
+            self.say(self.plain("".join(_arguments(rest))))
         elif name in ("TP", "TQ"):
             self.paragraph()
             self.tag_next = True
@@ -153,26 +183,73 @@ class _Page:
         elif name in _LITERAL_START or name in _LITERAL_END:
             self.close_literal()
             self.literal = name in _LITERAL_START
-        elif name in ("TS", "TE"):
-            self.flush()
-            self.table = name == "TS"
+        elif name in ("TS", "TE", "T&"):
+            if name != "T&":
+                self.flush()
+            self.table = self.layout = name != "TE"
+            self.tab = self.tab if name == "T&" else "\t"
         elif name == "so":
             self.redirect = True
         elif name in ("UR", "MT"):
-            self.say(_plain(rest.strip()))
+            self.say(self.plain(rest.strip()))
+        elif name in ("URL", "MTO"):
+            address, said, after = [*map(self.plain, _arguments(rest)), "", "", ""][:3]
+            self.say(f"{said} <{address}>{after}".strip())
+        elif name in ("ds", "as"):
+            string, _, value = rest.lstrip().partition(" ")
+            before = self.strings.get(string, "") if name == "as" else ""
+            self.strings[string] = (before + self.plain(value.lstrip().removeprefix('"')))[:_LONGEST_STRING]
+        elif name == "Nm" and not self.name:
+            self.name = rest.strip()
+            self.say(self.mdoc(name, rest))
+        elif name == "Nm" and (not rest.strip() or rest.strip()[0] in _PUNCTUATION):
+            self.say(self.mdoc(name, f"{self.name} {rest}"))
         elif name == "OP":
-            self.say(_plain("[" + " ".join(_arguments(rest)) + "]"))
+            self.say(self.plain("[" + " ".join(_arguments(rest)) + "]"))
         elif name in _MDOC_WORDS:
-            self.say(_mdoc(name, rest))
+            self.say(self.mdoc(name, rest))
 
     def item(self, name: str, rest: str) -> None:
         self.paragraph()
         given = _arguments(rest)
-        term = _mdoc("No", rest) if name == "It" else _plain(given[0])
+        term = self.mdoc("No", rest) if name == "It" else self.plain(given[0])
         if term in ("•", "-", "*", "o", "—"):
             self.filling.append(term)
         elif term:
             self.blocks.append(term)
+
+    def mdoc(self, name: str, rest: str) -> str:
+        out = "" if name != "Fl" else "-"
+        glue = name == "Fl"
+        for word in _arguments(rest):
+            if word in _MDOC_WORDS:
+                if word == "Fl":
+                    out, glue = out + " -", True
+                elif word in ("Ns", "Ap"):
+                    glue = True
+                continue
+            plain = self.plain(word)
+            out += plain if glue or plain[:1] in _PUNCTUATION else f" {plain}"
+            glue = False
+        return out.strip()
+
+    def plain(self, text: str) -> str:
+        return _ESCAPE.sub(self.character, _COMMENT.sub("", text)) if "\\" in text else text
+
+    def character(self, found: re.Match[str]) -> str:
+        name = found["long"] or found["two"]
+        if name:
+            if re.fullmatch(r"u[0-9A-F]{4,6}", name):
+                return chr(int(name[1:], 16)) if int(name[1:], 16) < 0x110000 else ""
+            if name in _CHARACTERS:
+                return _CHARACTERS[name]
+            if len(name) == 2 and name[0] in _ACCENTS and name[1].isalpha():
+                return name[1] + _ACCENTS[name[0]]
+            return ""
+        string = found["string"] or found["string2"] or found["string1"]
+        if string:
+            return self.strings.get(string, "")
+        return _ONE.get(found["one"] or "", "")
 
     def close_literal(self) -> None:
         self.flush()
@@ -182,7 +259,7 @@ class _Page:
 
 def _after(lines: list[str], position: int, end: str) -> int:
     for at in range(position + 1, len(lines)):
-        if lines[at].rstrip() == end:
+        if "".join(lines[at].split()) == end:
             return at + 1
     return len(lines)
 
@@ -191,45 +268,9 @@ def _arguments(rest: str) -> list[str]:
     return [(quoted.replace('""', '"') if bare == "" else bare) for quoted, bare in _ARGUMENT.findall(rest)]
 
 
-def _cells(text: str) -> str:
-    """One line of a tbl(1) table; layout lines (`l l l.`, `tab(@);`) say nothing."""
+def _cells(text: str, tab: str) -> str:
+    """One line of a tbl(1) table."""
     bare = text.strip()
-    if not bare or bare in ("_", "=", "T{", "T}") or re.fullmatch(r"[lrcnaLRCNAbBiIfFwWxXpPvVsS^|\d\s().,\[\]_-]+\.|.*;", bare):
+    if bare in ("_", "=", "T{", "T}"):
         return ""
-    return re.sub(r"\t+|@", "  ", bare.removesuffix("T{").removeprefix("T}"))
-
-
-def _mdoc(name: str, rest: str) -> str:
-    out = "" if name != "Fl" else "-"
-    glue = name == "Fl"
-    for word in _arguments(rest):
-        if word in _MDOC_WORDS:
-            if word == "Fl":
-                out, glue = out + " -", True
-            elif word in ("Ns", "Ap"):
-                glue = True
-            continue
-        plain = _plain(word)
-        out += plain if glue or plain[:1] in _PUNCTUATION else f" {plain}"
-        glue = False
-    return out.strip()
-
-
-def _plain(text: str) -> str:
-    return _ESCAPE.sub(_character, _COMMENT.sub("", text)) if "\\" in text else text
-
-
-def _character(found: re.Match[str]) -> str:
-    name = found["long"] or found["two"]
-    if name:
-        if re.fullmatch(r"u[0-9A-F]{4,6}", name):
-            return chr(int(name[1:], 16)) if int(name[1:], 16) < 0x110000 else ""
-        if name in _CHARACTERS:
-            return _CHARACTERS[name]
-        if len(name) == 2 and name[0] in _ACCENTS and name[1].isalpha():
-            return name[1] + _ACCENTS[name[0]]
-        return ""
-    string = found["string"] or found["string2"] or found["string1"]
-    if string:
-        return _STRINGS.get(string, "")
-    return _ONE.get(found["one"] or "", "")
+    return re.sub(f"{re.escape(tab)}+", "  ", bare.removesuffix("T{").removeprefix("T}"))

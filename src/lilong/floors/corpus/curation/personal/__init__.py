@@ -1,6 +1,6 @@
 """Personal data and secrets in texts: found with their places, counted as signals, masked or made a reason to drop.
 
-`find(texts) -> Spans`, `counts(spans, n) -> columns`, `masked(texts, spans, kinds) -> Texts`; `rules(kinds)` are a policy's rules that drop.
+`find(texts) -> Spans`, `counts(spans, n) -> columns`, `masked(texts, spans, kinds)` and `cleaned(texts, kinds) -> Texts`; `rules(kinds)` are a policy's rules that drop.
 What is looked for stands in `kinds`.
 """
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from lilong.floors.corpus.curation.texts import Texts
 
-__all__ = ["COLUMNS", "KINDS", "PLACEHOLDERS", "Spans", "counts", "find", "masked", "measure", "rules"]
+__all__ = ["COLUMNS", "KINDS", "PLACEHOLDERS", "Spans", "cleaned", "counts", "find", "masked", "measure", "rules"]
 
 Integers = npt.NDArray[np.int64]
+_ROUNDS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def rules(kinds: Collection[str]) -> list[dict[str, str]]:
 
 
 def masked(texts: Texts, spans: Spans, kinds: Collection[str] = KINDS) -> Texts:
-    """The texts with PLACEHOLDERS in the place of the finds of these kinds. Masking what is masked changes nothing."""
+    """The texts with PLACEHOLDERS in the place of the finds of these kinds. A placeholder itself is nothing that is looked for."""
     from lilong.floors.corpus.curation.texts import Texts as Made
 
     chosen = np.flatnonzero(np.isin(spans.kind, [KINDS.index(kind) for kind in kinds]))
@@ -91,3 +92,23 @@ def masked(texts: Texts, spans: Spans, kinds: Collection[str] = KINDS) -> Texts:
     offsets = np.zeros(len(texts) + 1, np.int64)
     np.cumsum(np.diff(texts.offsets) + growth, out=offsets[1:])
     return Made(np.concatenate(pieces), offsets)
+
+
+def cleaned(texts: Texts, kinds: Collection[str] = KINDS) -> Texts:
+    """The texts with PLACEHOLDERS in the place of all finds of these kinds, and of what is one only now that its neighbour is masked: a number
+    before a slash is no part of a path any more where [IP] stands behind it. Cleaning what is clean changes nothing."""
+    from lilong.floors.corpus.curation.texts import Texts as Made
+
+    wanted = [KINDS.index(kind) for kind in kinds]
+    spans = find(texts)
+    made, later = masked(texts, spans, kinds), dict[int, str]()
+    rows = np.unique(spans.document[np.isin(spans.kind, wanted)])
+    for _ in range(_ROUNDS):
+        held = Made.of([later.get(row, made[row]) for row in rows.tolist()])
+        spans = find(held)
+        places = np.unique(spans.document[np.isin(spans.kind, wanted)])
+        if not len(places):
+            break
+        again, rows = masked(held, spans, kinds), rows[places]
+        later |= {row: again[place] for row, place in zip(rows.tolist(), places.tolist(), strict=True)}
+    return Made.of([later.get(row, text) for row, text in enumerate(made)]) if later else made

@@ -35,7 +35,9 @@ def private_key(data: Any, at: int, start: int, end: int, flags: Any) -> int:
         if data[place] == 80 and data[place + 1] == 82 and data[place + 2] == 73 and data[place + 7] == 32 and data[place + 8] == 75:
             private = True  # "PRI....  K"
     place, encoded = close + 5, 0
-    while place < end and data[place] != 45 and place - close < 20_000:
+    while place < end and place - close < 20_000:
+        if data[place] == 45 and byte_at(data, place + 1, start, end) == 45:  # one alone is of a header, such as Proc-Type
+            break
         encoded += flags[data[place]] & BASE64 != 0
         place += 1
     if not private or encoded < 64 or byte_at(data, place, start, end) != 45 or byte_at(data, place + 5, start, end) != 69:
@@ -48,12 +50,15 @@ def private_key(data: Any, at: int, start: int, end: int, flags: Any) -> int:
     return place
 
 
-@compiled(types.UniTuple(_int, 2)(BYTES, _int, _int, _int, _U8, _U8M, _I64M))
-def secret(data: Any, at: int, start: int, end: int, flags: Any, prefixes: Any, shapes: Any) -> tuple[int, int]:
-    """Start and end of a key whose prefix has its rare byte at `at`. Placeholders (few different bytes, EXAMPLE) are none."""
-    for row in range(len(shapes)):
+@compiled(types.UniTuple(_int, 2)(BYTES, _int, _int, _int, _int, _U8, _U8M, _I64M))
+def secret(data: Any, at: int, start: int, end: int, likely: int, flags: Any, prefixes: Any, shapes: Any) -> tuple[int, int]:
+    """Start and end of a key whose prefix has its rare byte at `at`, as those from row `likely` on may. Placeholders (few different bytes,
+    EXAMPLE) are none."""
+    for row in range(likely, len(shapes)):
+        if shapes[row, 5] != shapes[likely, 5]:
+            break
         size, first = shapes[row, 0], at - shapes[row, 1]
-        if prefixes[row, shapes[row, 1]] != data[at] or first < start or flags[byte_at(data, first - 1, start, end)] & WORD:
+        if first < start or flags[byte_at(data, first - 1, start, end)] & WORD:
             continue
         same = first + size <= end
         for place in range(size):

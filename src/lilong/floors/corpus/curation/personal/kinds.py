@@ -83,6 +83,13 @@ _SECRETS = (
     ("github_pat_", 6, 82, 82, DIGIT | LETTER | UNDERSCORE),
     ("hf_", 2, 34, 34, LETTER), ("npm_", 3, 36, 36, DIGIT | LETTER),
     ("sk_live_", 2, 24, 120, DIGIT | LETTER), ("rk_live_", 2, 24, 120, DIGIT | LETTER),  # Stripe
+    *((f"{name}_v1_", 3, 64, 64, DIGIT | LETTER) for name in ("dop", "doo", "dor")),  # DigitalOcean
+    *((f"shp{name}_", 5, 32, 32, DIGIT | LETTER) for name in ("at", "ca", "pa", "ss")),  # Shopify
+    ("whsec_", 5, 32, 64, DIGIT | LETTER), ("r8_", 2, 37, 37, DIGIT | LETTER), ("gsk_", 3, 52, 52, DIGIT | LETTER),
+    ("xai-", 3, 64, 96, DIGIT | LETTER | UNDERSCORE), ("pplx-", 4, 40, 64, DIGIT | LETTER), ("GOCSPX-", 6, 28, 28, DIGIT | LETTER | HYPHEN | UNDERSCORE),
+    ("dckr_pat_", 4, 27, 40, DIGIT | LETTER | HYPHEN | UNDERSCORE), ("glsa_", 4, 41, 41, DIGIT | LETTER | UNDERSCORE),
+    ("lin_api_", 3, 40, 40, DIGIT | LETTER), ("figd_", 4, 40, 64, DIGIT | LETTER | HYPHEN | UNDERSCORE), ("ntn_", 3, 43, 50, DIGIT | LETTER),
+    ("LTAI", 3, 16, 24, DIGIT | LETTER), ("AKID", 2, 32, 32, DIGIT | LETTER),  # Alibaba Cloud and Tencent Cloud
     ("glpat-", 5, 20, 64, DIGIT | LETTER | HYPHEN | UNDERSCORE),
     ("pypi-AgEIcHlwaS5vcmc", 4, 60, 400, DIGIT | LETTER | HYPHEN | UNDERSCORE),
     *((f"xox{letter}-", 4, 24, 255, DIGIT | LETTER | HYPHEN) for letter in "abeoprs"),  # Slack
@@ -95,10 +102,10 @@ class Tables(NamedTuple):
 
     flags: npt.NDArray[np.uint8]  # by byte
     triggers: npt.NDArray[np.uint8]  # by byte: 0 pass on, 1 digit, 2 @, 3 +, 4 may be inside a secret
-    pairs: npt.NDArray[np.uint8]  # by two bytes: 1 where a secret's rare byte comes after the other
+    pairs: npt.NDArray[np.uint8]  # by two bytes: where a secret's rare byte comes after the other, 1 + the first row of those secrets
     reserved: npt.NDArray[np.uint64]  # sorted name hashes
     prefixes: npt.NDArray[np.uint8]  # (secrets, 24)
-    shapes: npt.NDArray[np.int64]  # (secrets, 5): length of the prefix, trigger, shortest, longest, flags
+    shapes: npt.NDArray[np.int64]  # (secrets, 6): length of the prefix, trigger, shortest, longest, flags, the two bytes
     iban: npt.NDArray[np.int64]  # length by 26 * first letter + second, 0: none
     calling: npt.NDArray[np.uint8]  # by number: 1 where it is a country code
     mobile: npt.NDArray[np.uint8]  # by three digits
@@ -134,14 +141,14 @@ def tables() -> Tables:
     for number, members in ((1, "0123456789"), (2, "@"), (3, "+"), (4, "-")):
         for member in members:
             triggers[ord(member)] = number
-    prefixes, shapes = np.zeros((len(_SECRETS), 24), np.uint8), np.zeros((len(_SECRETS), 5), np.int64)
-    for row, (prefix, place, shortest, longest, allowed) in enumerate(_SECRETS):
-        prefixes[row, : len(prefix)] = np.frombuffer(prefix.encode(), np.uint8)
-        shapes[row] = len(prefix), place, shortest, longest, allowed
-        triggers[ord(prefix[place])] = 4
+    prefixes, shapes = np.zeros((len(_SECRETS), 24), np.uint8), np.zeros((len(_SECRETS), 6), np.int64)
     pairs = np.zeros(1 << 16, np.uint8)
-    for prefix, place, *_ in _SECRETS:
-        pairs[ord(prefix[place - 1]) << 8 | ord(prefix[place])] = 1
+    for row, (prefix, place, shortest, longest, allowed) in enumerate(sorted(_SECRETS, key=lambda one: one[0][one[1] - 1 : one[1] + 1])):
+        pair = ord(prefix[place - 1]) << 8 | ord(prefix[place])
+        prefixes[row, : len(prefix)] = np.frombuffer(prefix.encode(), np.uint8)
+        shapes[row] = len(prefix), place, shortest, longest, allowed, pair
+        triggers[ord(prefix[place])] = 4
+        pairs[pair] = pairs[pair] or row + 1
     iban = np.zeros(26 * 26, np.int64)
     for entry in _IBAN_LENGTHS.split():
         iban[26 * (ord(entry[0]) - 65) + ord(entry[1]) - 65] = int(entry[2:])

@@ -112,11 +112,28 @@ def international(data: Any, at: int, start: int, end: int, flags: Any, calling:
     return found
 
 
+@compiled(_bool(BYTES, _int, _int, _int, _U8))
+def _mobile(data: Any, at: int, start: int, end: int, flags: Any) -> bool:
+    """Do 11 digits stand here by themselves, of which the first is a 1? So two numbers are often given: 138…/139…"""
+    if flags[byte_at(data, at - 1, start, end)] & WORD or byte_at(data, at, start, end) != 49:
+        return False
+    return bool(run_end(data, at, min(end, at + 12), flags, DIGIT) == at + 11)
+
+
+@compiled(_bool(BYTES, _int, _int, _int, _U8))
+def joined(data: Any, at: int, start: int, end: int, flags: Any) -> bool:
+    """Is the number at `at` a part of something longer: a path, a fraction, a code? A hyphen or slash behind a Chinese word parts the two."""
+    before = byte_at(data, at - 1, start, end)
+    if before in (45, 47) and byte_at(data, at - 2, start, end) >= 128:
+        return False
+    return before in (35, 36, 37, 38, 42, 43, 45, 46, 47, 64) and not (before == 47 and _mobile(data, at - 12, start, end, flags))
+
+
 @compiled(_int(BYTES, _int, _int, _int, _int, _U8, _U8, _I64))
 def domestic(data: Any, at: int, close: int, start: int, end: int, flags: Any, mobile: Any, digits: Any) -> int:
-    """A number of mainland China as it is written there: 13x…, 13x-xxxx-xxxx, 86 13x…, 0xx-xxxxxxxx, (0xx)xxxxxxxx."""
+    """A number of mainland China as it is written there: 13x…, 13x-xxxx-xxxx, 86 13x…, 0xx-xxxxxxxx, (0xx)xxxxxxxx, in brackets of any width."""
     size, before = close - at, byte_at(data, at - 1, start, end)
-    if size > 15 or before in (45, 46, 47, 43, 35, 64, 36, 37, 38, 42):  # - . / + # @ $ % & *
+    if size > 15 or joined(data, at, start, end, flags):
         return 0
     place = at
     if size in (13, 15) and data[close - 13] == 56 and data[close - 12] == 54 and (size == 13 or (data[at] == 48 and data[at + 1] == 48)):
@@ -134,7 +151,11 @@ def domestic(data: Any, at: int, close: int, start: int, end: int, flags: Any, m
         while label >= start and data[label] == 32:
             label -= 1
         labelled = place > at or byte_at(data, label, start, end) == 58 or byte_at(data, label, start, end) >= 128
-        close_bracket = mark == 41 and before == 40 and data[place] == 48
+        wide = before == 0x88 and mark == 0xEF and byte_at(data, group + 1, start, end) == 0xBC
+        wide = wide and byte_at(data, group + 2, start, end) == 0x89
+        if wide:  # full-width brackets
+            mark, group = 41, group + 2
+        close_bracket = mark == 41 and (before == 40 or wide) and data[place] == 48
         if not (mark == 45 or (mark == 32 and labelled) or close_bracket):
             return 0
         group += 1
@@ -158,7 +179,8 @@ def domestic(data: Any, at: int, close: int, start: int, end: int, flags: Any, m
     if group - place == 11 and number(data, place, group) == 17_179_869_184:
         return 0  # 2 to the 34th
     following = byte_at(data, group, start, end)
-    if flags[following] & WORD or (following in (37, 42, 46, 47, 64) and flags[byte_at(data, group + 1, start, end)] & WORD):
+    goes_on = flags[following] & WORD or (following in (37, 42, 46, 47, 64) and flags[byte_at(data, group + 1, start, end)] & WORD)
+    if goes_on and not (following == 47 and _mobile(data, group + 1, start, end, flags)):
         return 0
     if (following == 45 and digits[0] == 1) or (following == 32 and mark == 32 and flags[byte_at(data, group + 1, start, end)] & DIGIT):
         return 0

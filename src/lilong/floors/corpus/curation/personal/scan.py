@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from lilong.floors.corpus.curation.characters import BYTES, OFFSETS, array
+from lilong.floors.corpus.curation.characters import BYTES, OFFSETS, array, signed
 from lilong.floors.corpus.curation.compiling import compiled
 from lilong.floors.corpus.curation.personal.addresses import email, ipv4, ipv6
 from lilong.floors.corpus.curation.personal.keys import private_key, secret
@@ -27,7 +27,7 @@ from lilong.floors.corpus.curation.personal.kinds import (
     UPPER,
     WORD,
 )
-from lilong.floors.corpus.curation.personal.numbers import bank_card, domestic, iban_end, international, resident
+from lilong.floors.corpus.curation.personal.numbers import bank_card, domestic, iban_end, international, joined, resident
 from lilong.floors.corpus.curation.personal.reading import byte_at, run_end
 
 _int, _bool = types.int64, types.boolean
@@ -52,7 +52,7 @@ def _digits(
     if flags[before] & WORD or (before == 46 and flags[before_that] & WORD):
         return -1, at, close
     following = byte_at(data, close, start, end)
-    if size < 4 and following not in (32, 41, 45, 46) and not flags[following] & HEX:
+    if size < 4 and following not in (32, 41, 45, 46) and not flags[following] & HEX and not (following == 0xEF and data[at] == 48):
         return -1, at, close
     if size <= 4 and data[at] in (50, 51) and byte_at(data, at + 4, start, end) == 58 and before != 58:
         found = ipv6(data, at, start, end, flags)
@@ -62,12 +62,12 @@ def _digits(
         found = ipv4(data, at, start, end, flags)
         return (IP, at, found) if found else (-1, at, close)
     eighteen = (size == 18 or (size == 17 and following in (88, 120))) and not flags[byte_at(data, at + 18, start, end)] & WORD
-    if eighteen and before not in (45, 46) and resident(data, at, provinces):
+    if eighteen and before != 46 and resident(data, at, provinces):
         return RESIDENT_ID, at, at + 18
     found = domestic(data, at, close, start, end, flags, mobile, digits)
     if found:
         return PHONE, at, found
-    if data[at] >= 50 and data[at] <= 54 and before not in (35, 36, 37, 42, 43, 45, 46, 47, 64):
+    if data[at] >= 50 and data[at] <= 54 and (before == 38 or not joined(data, at, start, end, flags)):
         found = bank_card(data, at, start, end, flags, digits)
         if found:
             return BANK_CARD, at, found
@@ -111,8 +111,9 @@ def scan(
                 before = byte_at(data, at - 1, start, end)
                 if data[at] == 45 and before != 45 and byte_at(data, at + 5, start, end) == 66:
                     last = private_key(data, at, start, end, flags)
-                if last == 0 and pairs[before << 8 | data[at]]:
-                    first, last = secret(data, at, free, end, flags, prefixes, shapes)
+                likely = signed(pairs[before << 8 | data[at]]) - 1
+                if last == 0 and likely >= 0:
+                    first, last = secret(data, at, free, end, likely, flags, prefixes, shapes)
                 kind = SECRET
             if last <= free or first < free:
                 at += 1

@@ -29,9 +29,10 @@ _PACKED = 4  # how many times smaller packed text is, roughly; only how progress
 _PARQUET_ROWS = 2_048
 _MUCH = 1 << 60  # bytes, where nobody knows how many
 _CLOSED = {
-    inputs.LOCKED: ("is a folder that may not be read", True),
-    inputs.DEAD_LINK: ("is a link that leads nowhere", True),
-    inputs.FOLDER_LINK: ("is a link to a folder, which is not followed: give the folder as an input", False),
+    inputs.LOCKED: ("is a folder that may not be read", "unreadable"),
+    inputs.DEAD_LINK: ("is a link that leads nowhere", "unreadable"),
+    inputs.FOLDER_LINK: ("is a link to a folder, which is not followed: give the folder as an input", "link"),
+    inputs.DEVICE: ("is a pipe, a socket or a device", "unknown-format"),
 }
 _DAMAGE = (zlib.error, EOFError, OSError, lzma.LZMAError, ValueError)
 
@@ -182,8 +183,9 @@ def cut(file: File) -> Iterator[Part | Problem]:
         yield Problem(file.source, file.uri, "is in no format that is known here", skipped=True, reason="unknown-format")
         return
     if file.kind in _CLOSED:
-        problem, lost = _CLOSED[file.kind]
-        yield Problem(file.source, file.uri, problem, lost=lost, skipped=not lost, reason="unreadable" if lost else "link")
+        problem, reason = _CLOSED[file.kind]
+        lost = reason == "unreadable"
+        yield Problem(file.source, file.uri, problem, lost=lost, skipped=not lost, reason=reason)
         return
     if not file.size and inputs.packing(file.uri):
         yield Problem(file.source, file.uri, "is empty, as no packed file is", lost=True)

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from selectolax.lexbor import LexborHTMLParser
 
+from lilong.floors.corpus.curation.extract.charsets import in_head, text_of
 from lilong.floors.corpus.curation.extract.html import html_text
 
 MAX_BOOK = 64 << 20
@@ -28,7 +29,7 @@ def book_text(data: bytes) -> str:
             chapters = _chapters(book)
             if sum(book.getinfo(name).file_size for name in chapters) > MAX_BOOK:
                 raise NotReadable(f"unpacks to more than {MAX_BOOK} bytes")
-            texts = [html_text(book.read(name).decode("utf-8-sig", "replace")) for name in chapters]
+            texts = [html_text(_page(book, name)) for name in chapters]
     except _DAMAGE as damage:
         raise NotReadable(f"is a damaged EPUB: {damage}") from None
     return "\n\n".join(text for text in texts if text)
@@ -49,7 +50,15 @@ def _chapters(book: zipfile.ZipFile) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _page(book: zipfile.ZipFile, name: str) -> str:
+    data = book.read(name)
+    text = text_of(data, in_head(data))
+    if text is None:
+        raise NotReadable(f"holds {name}, which is not UTF-8 and declares nothing else that fits")
+    return text
+
+
 def _tree(book: zipfile.ZipFile, name: str) -> LexborHTMLParser:
     if book.getinfo(name).file_size > MAX_BOOK:
         raise NotReadable(f"unpacks to more than {MAX_BOOK} bytes")
-    return LexborHTMLParser(book.read(name).decode("utf-8-sig", "replace"))
+    return LexborHTMLParser(_page(book, name))

@@ -13,12 +13,16 @@ from lilong.ground.errors import BadInput, NotFound
 
 _PACKED = (".gz", ".zst", ".bz2", ".xz")
 _RECORDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".warc": "warc", ".wet": "warc", ".epub": "epub"}
-LOCKED, DEAD_LINK, FOLDER_LINK = CLOSED = ("locked folder", "dead link", "link to a folder")
+LOCKED, DEAD_LINK, FOLDER_LINK, DEVICE = CLOSED = ("locked folder", "dead link", "link to a folder", "device")
 ENDINGS = (*_RECORDS, ".html", ".page", ".rst", ".md", ".txt", *sorted(CONVERTED))
 
 
 class NoSuchInput(NotFound):
     """There is no file or folder '{path}'. Check the path."""
+
+
+class NoFile(BadInput):
+    """The input '{path}' is a pipe, a socket or a device, which cannot be read a second time. Write it to a file and give that."""
 
 
 class NoInput(BadInput):
@@ -74,7 +78,7 @@ def find(inputs: Sequence[str], besides: Path | None = None) -> list[File]:
     """All files of the inputs, in an order that does not depend on the order of the inputs; without what is in the folder `besides`.
 
     An input is a file, a folder, or NAME=PATH. Its name (else the folder's, or the file's without endings) is the source of what is
-    in it. A file that a link leads to is read, once; folders are not followed. Raises NoInput, NoSuchInput, NothingToRead, SameName.
+    in it. A file that a link leads to is read, once; folders are not followed. Raises NoInput, NoSuchInput, NoFile, NothingToRead, SameName.
     """
     named: dict[str, Path] = {}
     found: dict[Path, File] = {}
@@ -84,7 +88,7 @@ def find(inputs: Sequence[str], besides: Path | None = None) -> list[File]:
         if not chosen and before.resolve() != path.resolve():
             raise SameName(name=name, first=before, second=path)
         files = sorted(_files(name, path, besides.resolve() if besides else None), key=lambda one: one.path.is_symlink())
-        if all(one.kind in ("", FOLDER_LINK) for one in files):
+        if all(one.kind in ("", FOLDER_LINK, DEVICE) for one in files):
             raise NothingToRead(path=given, endings=" ".join(ENDINGS))
         for one in files:
             found.setdefault(one.path.resolve() if one.kind not in CLOSED else one.path.absolute(), one)
@@ -92,7 +96,7 @@ def find(inputs: Sequence[str], besides: Path | None = None) -> list[File]:
 
 
 def parse(given: str) -> tuple[str, Path, bool]:
-    """Source and path of an input, and whether the name was given with it. Raises NoInput, NoSuchInput."""
+    """Source and path of an input, and whether the name was given with it. Raises NoInput, NoSuchInput, NoFile."""
     if not given.strip():
         raise NoInput
     path = Path(given)
@@ -102,6 +106,8 @@ def parse(given: str) -> tuple[str, Path, bool]:
         path = Path(rest)
     if not path.exists():
         raise NoSuchInput(path=path)
+    if not path.is_dir() and not path.is_file():
+        raise NoFile(path=path)
     if chosen:
         return _readable(name), path, True
     whole = _readable(path.resolve().name)
@@ -125,8 +131,8 @@ def _files(name: str, path: Path, besides: Path | None) -> Iterator[File]:
         for file in (folder / one for one in files if not one.startswith(".")):
             if file.is_file():
                 yield found(file, kind_of(str(file)), file.stat().st_size)
-            elif file.is_symlink():
-                yield found(file, DEAD_LINK)
+            elif file.exists() or file.is_symlink():
+                yield found(file, DEVICE if file.exists() else DEAD_LINK)
     yield from (found(Path(problem.filename), LOCKED) for problem in refused)
 
 

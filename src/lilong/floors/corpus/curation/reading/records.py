@@ -5,8 +5,8 @@ from __future__ import annotations
 import bz2
 import codecs
 import io
+import json
 import lzma
-import re
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 
 from lilong.floors.corpus.curation.extract import MAX_UNPACKED, Unreadable, extract, tidy, unpack
-from lilong.floors.corpus.curation.extract.charsets import decoded
+from lilong.floors.corpus.curation.extract.charsets import in_head, text_of
 from lilong.floors.corpus.curation.extract.html import html_text
 from lilong.floors.corpus.curation.reading import converters, epub, inputs, warc
 from lilong.floors.corpus.curation.reading.cutting import Part, Problem
@@ -45,7 +45,6 @@ _OPENERS: dict[str, Callable[[io.BytesIO], Any]] = {
     ".bz2": bz2.BZ2File,
     ".xz": lzma.LZMAFile,
 }
-_META = re.compile(rb"<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 
 
 class _Line(msgspec.Struct):
@@ -88,15 +87,6 @@ def read(parts: Sequence[Part]) -> tuple[pa.RecordBatch, list[Problem]]:
     return pa.record_batch([pa.array(column, field.type) for column, field in zip(columns, READ, strict=True)], schema=READ), problems
 
 
-def decode(data: bytes, declared: str) -> str | None:
-    """The text of a page: UTF-8 where it is, else as its server or its own head declares; None where neither fits."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        names = [declared, *(found.decode("ascii") for found in _META.findall(data[:2048])[:1])]
-        return next((text for text in (decoded(data, name) for name in names) if text is not None), None)
-
-
 def _json_lines(part: Part) -> Iterator[Row | Problem]:
     for number, line in enumerate(part.data.split(b"\n"), part.first + 1):
         line = line.removeprefix(codecs.BOM_UTF8)
@@ -104,11 +94,34 @@ def _json_lines(part: Part) -> Iterator[Row | Problem]:
             continue
         place = f"{part.uri}#{number}"
         try:
-            record = _decoder.decode(line)
+            values = _values_of(_decoder.decode(line))
+            record = {name: value for name, value in zip(_FIELDS, values, strict=True) if value is not None}
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as damage:
-            yield Problem(part.source, place, f"is not a JSON object: {str(damage)[:160]}")
-            continue
-        yield _row(part, place, {name: value for name, value in zip(_FIELDS, _values_of(record), strict=True) if value is not None})
+            found = _as_python_writes(line)
+            if found is None:
+                yield Problem(part.source, place, f"is not a JSON object: {str(damage)[:160]}")
+                continue
+            record = found
+        yield _row(part, place, record)
+
+
+def _as_python_writes(line: bytes) -> dict[str, Any] | None:
+    """The object in a line that is no JSON, because it says NaN or Infinity or holds half a character, as Python writes them. A string with
+    half a character is bytes here."""
+    try:
+        found = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    return {name: _string(value.encode("utf-8", "surrogatepass")) if isinstance(value, str) else value for name, value in found.items()}
+
+
+def _string(value: bytes) -> str | bytes:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def _row(part: Part, place: str, record: dict[str, Any]) -> Row | Problem:
@@ -117,8 +130,8 @@ def _row(part: Part, place: str, record: dict[str, Any]) -> Row | Problem:
 
     text = next((value for value in map(record.get, TEXT) if value is not None), None)
     if not isinstance(text, str):
-        problem = "has no field " + ", ".join(TEXT) if text is None else f"has a text that is no string but {type(text).__name__}"
-        return Problem(part.source, place, problem)
+        said = {type(None): "has no field " + ", ".join(TEXT), bytes: "is not UTF-8"}
+        return Problem(part.source, place, said.get(type(text), f"has a text that is no string but {type(text).__name__}"))
     name = first(_URI)
     uri = place if name is None else name if "://" in name else f"{part.uri}#{name}"
     licence, when = first(_LICENCE) or part.licence, first(_WHEN) or part.retrieved_at
@@ -132,25 +145,20 @@ def _chain(part: Part, step: str) -> str:
 def _parquet(part: Part) -> Iterator[Row | Problem]:
     with pa.ipc.open_stream(part.data) as stream:
         batch = stream.read_next_batch()
-    columns = {name: _values(batch.column(name)) for name in batch.schema.names}
+    columns = {name: _values(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
     for at in range(batch.num_rows):
-        record = {name: column[at] for name, column in columns.items()}
-        found = _row(part, f"{part.uri}#{part.first + at + 1}", record)
-        if isinstance(found, tuple) and any("\udc80" <= letter <= "\udcff" for letter in found[2]):
-            yield Problem(part.source, found[1], "is not UTF-8")
-        else:
-            yield found
+        yield _row(part, f"{part.uri}#{part.first + at + 1}", {name: column[at] for name, column in columns.items()})
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """The values; bytes that are no UTF-8, which Parquet does not forbid, as lone surrogates."""
+    """The values, bytes as text; bytes that are no UTF-8, which Parquet does not forbid, as they are."""
     if pa.types.is_temporal(column.type):
         column = column.cast(pa.string())
     try:
         values: list[Any] = column.to_pylist()
     except UnicodeDecodeError:
-        values = [one if one is None else one.decode("utf-8", "surrogateescape") for one in column.cast(pa.binary()).to_pylist()]
-    return values
+        values = column.cast(pa.binary()).to_pylist()
+    return [_string(one) if isinstance(one, bytes) else one for one in values]
 
 
 def _text(part: Part) -> Iterator[Row | Problem]:
@@ -180,7 +188,7 @@ def _warc(part: Part) -> Iterator[Row | Problem]:
             if page:
                 yield Problem(part.source, place, page, skipped="damaged" not in page)
             continue
-        found = decode(page.body, page.charset)
+        found = text_of(page.body, page.charset, in_head(page.body))
         if found is None:
             yield Problem(part.source, place, "is not UTF-8 and declares nothing else that fits")
             continue

@@ -17,6 +17,7 @@ _END = re.compile(rb"\r?\n\r?\n")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 _MAX_HEADER = 1 << 16
 _MAX_BODY = 32 << 20
+_MAX_MEMBERS = 1_000
 _OK = 200
 
 
@@ -54,12 +55,17 @@ def record_size(data: bytes | bytearray) -> int:
 
 
 def whole_records(data: bytes | bytearray) -> tuple[int, int]:
-    """How many records are complete in `data`, and where they end. Raises NoRecord."""
+    """How many records are complete in `data`, and where they end. Raises NoRecord where there is none in front of what is no record."""
     view = memoryview(data)
     count = at = 0
     try:
         while at < len(data):
-            size = record_size(bytes(view[at : at + _MAX_HEADER + 1]))
+            try:
+                size = record_size(bytes(view[at : at + _MAX_HEADER + 1]))
+            except NoRecord:
+                if count:
+                    break
+                raise
             if not size or at + size > len(data):
                 break
             count, at = count + 1, at + size
@@ -88,7 +94,7 @@ def _page(record: bytes) -> Page | str:
     body = record[head.end() :]
     kind = fields.get("warc-type", "")
     uri, date = fields.get("warc-target-uri", "").strip("<>"), fields.get("warc-date", "")
-    media = fields.get("content-type", "")
+    media = fields.get("content-type", "").lower()
     if kind in ("conversion", "resource"):
         if not media.startswith("text/") and "xhtml" not in media:
             return f"is {media.split(';')[0] or 'of no type'}, not text"
@@ -161,10 +167,15 @@ def _decompressed(body: bytes, encoding: str) -> bytes:
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise ValueError(f"it is packed as {encoding}")
     raw = encoding == "deflate" and body[:1] != b"\x78"
-    unpacker = zlib.decompressobj(wbits=-15 if raw else 47)
-    unpacked = unpacker.decompress(body, _MAX_BODY)
-    if unpacker.unconsumed_tail:
-        raise ValueError(f"it unpacks to more than {_MAX_BODY} bytes")
-    if not unpacker.eof:
-        raise ValueError("it is cut short")
-    return unpacked
+    unpacked = b""
+    for _ in range(_MAX_MEMBERS):  # a body in gzip may have several
+        unpacker = zlib.decompressobj(wbits=-15 if raw else 47)
+        unpacked += unpacker.decompress(body, _MAX_BODY + 1 - len(unpacked))
+        if len(unpacked) > _MAX_BODY:
+            raise ValueError(f"it unpacks to more than {_MAX_BODY} bytes")
+        if not unpacker.eof:
+            raise ValueError("it is cut short")
+        body = unpacker.unused_data
+        if body[:2] != b"\x1f\x8b":
+            return unpacked
+    raise ValueError(f"it has more than {_MAX_MEMBERS} members")

@@ -147,7 +147,7 @@ def open_measurer(setup: Setup) -> Measurer:
         values |= found
         keys = near.keys(rewritten)  # FineWeb, too, looks for near duplicates in what C4 has left
         if setup.mask:
-            rewritten = personal.masked(rewritten, personal.find(rewritten), setup.mask)
+            rewritten = personal.cleaned(rewritten, setup.mask)
         signals = {name: pa.array(np.ascontiguousarray(value)) for name, value in values.items()}
         return Measured(signals, _column(rewritten), keys)
 

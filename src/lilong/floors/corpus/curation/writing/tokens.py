@@ -113,7 +113,7 @@ def tokenise(
     tokenizer = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
     loaded = _load(tokenizer)
     token = _separator(loaded, tokenizer, separator)
-    dtype = "<u2" if loaded.get_vocab_size(with_added_tokens=True) <= 1 << 16 else "<u4"
+    dtype = "<u2" if max(loaded.get_vocab(with_added_tokens=True).values()) < 1 << 16 else "<u4"  # numbers may be left out
     out.mkdir(parents=True, exist_ok=True)
     with durable.alone(out):
         durable.sweep(out)

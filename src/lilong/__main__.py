@@ -1,0 +1,5 @@
+"""`python -m lilong` is the command `lilong`."""
+
+from .cli import main
+
+main()
