@@ -139,3 +139,14 @@ def test_the_environment_says_where_the_house_is(furnished: LiveServer) -> None:
     assert lilong("org", "list", "--json", env={"LILONG_HOUSE": str(furnished.folder)}).json[0]["name"] == ORGANISATION
     token = str(furnished.folder / "keys" / "operator.token")
     assert lilong("org", "list", "--json", env={"LILONG_URL": furnished.url, "LILONG_TOKEN_FILE": token}).json[0]["name"] == ORGANISATION
+
+
+def test_ctrl_c_ends_a_command_with_a_line_and_the_status_of_shells() -> None:
+    program = (
+        "import os, signal, click, lilong.cli\n"
+        "waits = click.Command('waits', callback=lambda: os.kill(os.getpid(), signal.SIGINT) or __import__('time').sleep(60))\n"
+        "lilong.cli.waits = waits; lilong.cli._OWN += (('waits', 'lilong.cli:waits', ''),)\n"
+        "import sys; sys.argv[1:] = ['waits']; lilong.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "lilong: Interrupted.\n")

@@ -18,6 +18,7 @@ _DIGEST = re.compile(r"\b(?:sha256:)?([0-9a-f]{12})[0-9a-f]{28}(?:[0-9a-f]{24})?
 _WHOLE = re.compile(r"[a-z]+-[0-9a-hjkmnp-tv-z]{26}|[0-9a-f]{12}|\d{4}-\d\d-\d\d( \d\d:\d\d)?|LL-\d+-\d+")
 
 _CONTROL = re.compile(r"\x1b(?!\[[0-9;]{0,20}m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
+_INTERRUPTED = 130  # as shells call what SIGINT has ended
 _NARROW = 16  # characters that a column of words needs
 
 _OPTIONS = (
@@ -45,6 +46,13 @@ class LazyGroup(click.Group):
         module, _, name = found[0].partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("lilong: Interrupted.", err=True)
+            raise SystemExit(_INTERRUPTED) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

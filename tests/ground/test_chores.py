@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ def ring(house: House, *names: str) -> None:
 
 def parked(house: House) -> int:
     return int(house.db.read(lambda tx: tx.value("SELECT COUNT(*) FROM ground_parked")))
+
+
+def waiting(house: House, subscription: Subscription) -> int:
+    return len(house.db.read(lambda tx: house.events.pending(tx, subscription.name, subscription.kinds, 100)))
 
 
 def subscriber(heard: list[str], cannot: set[str]) -> Subscription:
@@ -101,3 +106,37 @@ def test_what_is_parked_while_a_server_runs_is_tried_again_without_a_restart(hou
     finally:
         background.stop()
     assert sorted(heard) == ["one", "two"]
+
+
+def test_many_events_are_noted_as_handled_in_a_few_transactions(house: House) -> None:
+    heard: list[str] = []
+    bells = subscriber(heard, set())
+    ring(house, *map(str, range(250)))
+    commits: list[None] = []
+    house.db.on_commit(lambda: commits.append(None))
+    while deliver(house, bells):
+        pass
+    assert heard == [str(each) for each in range(250)]
+    assert len(commits) <= 4
+
+
+def test_what_was_handled_before_a_server_stops_is_not_handed_over_again(house: House) -> None:
+    heard: list[str] = []
+    cannot = {"three"}
+    bells = subscriber(heard, cannot)
+    ring(house, "one", "two", "three")
+    stop = threading.Event()
+    stop.set()
+    assert deliver(house, bells, stop) == 0
+    cannot.clear()
+    assert deliver(house, bells) == 1
+    assert heard == ["one", "two", "three"]
+
+
+def test_what_was_handled_a_second_ago_is_noted_before_the_rest_is_handed_over(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chores, "_NOTED_EVERY", 0.0)
+    noted: list[int] = []
+    bells = Subscription("test.bells", (BellRung.kind,), lambda house, _: noted.append(waiting(house, bells)))
+    ring(house, "one", "two", "three")
+    deliver(house, bells)
+    assert noted == [3, 2, 1]

@@ -30,7 +30,7 @@ def keep_folder(client: Client, organisation: str, folder: Path, declared: bytes
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink() and _wanted(path)]
     if not files:
         raise BadInput(
-            field="texts", problem=f"{folder} holds no texts", way_out="Put .txt, .md, .rst, .html or man files in it, and a LICENSE."
+            field="texts", problem=f"{folder} holds no texts", way_out="Put .txt, .md, .rst or .html files in it, or manual pages in man1, man2 …, and a LICENSE."
         )
     for path in files:
         if path.stat().st_size > MAX_FILE:

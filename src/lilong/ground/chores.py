@@ -14,6 +14,7 @@ import structlog
 
 from .db import Tx
 from .errors import LilongError
+from .events import Recorded
 from .house import Chore, House, Subscription
 from .seams import parse_stamp, stamp
 
@@ -22,6 +23,7 @@ log = structlog.get_logger("lilong.chores")
 TRIES = 6
 _PAUSE = 0.5  # seconds; doubles with each try
 _PARKED_EVERY = 600.0  # seconds
+_NOTED_EVERY = 1.0  # seconds
 _LEASE = timedelta(seconds=60)
 
 
@@ -86,23 +88,40 @@ class Background:
 
 
 def deliver(house: House, subscription: Subscription, stop: threading.Event | None = None) -> int:
-    """Hand the waiting events to one subscriber; how many there were."""
-    events = house.events
-    pending = house.db.read(lambda tx: events.pending(tx, subscription.name, subscription.kinds, 100))
-    for recorded in pending:
-        for attempt in range(1, TRIES + 1):
-            try:
-                subscription.handle(house, recorded)
-                break
-            except Exception as problem:
-                message = str(problem) if isinstance(problem, LilongError) else repr(problem)
-                log.error("event not handled", subscription=subscription.name, seq=recorded.seq, attempt=attempt, error=message, exc_info=problem)
-                if attempt == TRIES:
-                    _park(house, subscription.name, recorded.seq, message)
-                elif stop is not None and stop.wait(_PAUSE * 2**attempt):
-                    return 0
-        house.db.write(lambda tx, seq=recorded.seq: events.advance(tx, subscription.name, seq))  # type: ignore[misc]
+    """Hand the waiting events to one subscriber; how many there were.
+
+    Which were handled is written down once a second, and at the end: a crash between hands some over again.
+    """
+    name = subscription.name
+    pending = house.db.read(lambda tx: house.events.pending(tx, name, subscription.kinds, 100))
+    noted, handled = house.clock.monotonic(), 0
+    try:
+        for at, recorded in enumerate(pending):
+            if not _handle(house, subscription, recorded, stop):
+                return 0
+            handled = recorded.seq
+            if at + 1 < len(pending) and (now := house.clock.monotonic()) >= noted + _NOTED_EVERY:
+                house.db.write(lambda tx, seq=handled: house.events.advance(tx, name, seq))  # type: ignore[misc]
+                noted, handled = now, 0
+    finally:
+        if handled:
+            house.db.write(lambda tx: house.events.advance(tx, name, handled))
     return len(pending)
+
+
+def _handle(house: House, subscription: Subscription, recorded: Recorded, stop: threading.Event | None) -> bool:
+    """One event, parked after the last try; whether it is done with."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            subscription.handle(house, recorded)
+            return True
+        except Exception as problem:
+            message = str(problem) if isinstance(problem, LilongError) else repr(problem)
+            log.error("event not handled", subscription=subscription.name, seq=recorded.seq, attempt=attempt, error=message, exc_info=problem)
+        if attempt < TRIES and stop is not None and stop.wait(_PAUSE * 2**attempt):
+            return False
+    _park(house, subscription.name, recorded.seq, message)
+    return True
 
 
 def retry_parked(house: House, subscription: Subscription) -> int:
