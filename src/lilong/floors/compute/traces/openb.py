@@ -9,8 +9,8 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from lilong.floors.compute.scheduler.jobs import ANY_CLASS, NEVER, Job, Option, Shape
 from lilong.floors.compute.contract import MOST_DEVICES
+from lilong.floors.compute.scheduler.jobs import ANY_CLASS, NEVER, Job, Option, Shape
 from lilong.floors.compute.scheduler.state import WHOLE, Node
 from lilong.floors.compute.traces.trace import LATEST_S, MOST_NODES, Trace, UnreadableTrace, index_of, lines, whole, within
 
