@@ -176,6 +176,7 @@ def main() -> None:
     parser.add_argument("documents", type=Path)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--gigabytes", default="0.2,5", help="sizes of input at which memory is measured; '' for none")
+    parser.add_argument("--grown", type=float, help="time workers on so many GB, to which the documents are grown, and nothing else")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--scratch", type=Path)
     asked = parser.parse_args()
@@ -183,11 +184,15 @@ def main() -> None:
         scratch = Path(folder)
         found: dict[str, Any] = {"load": os.getloadavg()[0], "start_up": start_up(scratch)}
         print(json.dumps(found["start_up"]), flush=True)
-        found["workers"] = workers(asked.documents, scratch, asked.rounds)
-        found["policy"] = policy(scratch / "fineweb")
-        found["copies"] = copies(asked.documents, scratch / "docs")
-        print(json.dumps({key: found[key] for key in ("policy", "copies")}), flush=True)
-        found["memory"] = memory(asked.documents, scratch, [float(size) for size in asked.gigabytes.split(",") if size])
+        if asked.grown:
+            grown(asked.documents, asked.grown * 1e3, scratch / "grown.jsonl")
+            found["workers"] = workers(scratch / "grown.jsonl", scratch, asked.rounds)
+        else:
+            found["workers"] = workers(asked.documents, scratch, asked.rounds)
+            found["policy"] = policy(scratch / "fineweb")
+            found["copies"] = copies(asked.documents, scratch / "docs")
+            print(json.dumps({key: found[key] for key in ("policy", "copies")}), flush=True)
+            found["memory"] = memory(asked.documents, scratch, [float(size) for size in asked.gigabytes.split(",") if size])
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -228,6 +228,8 @@ def _artifact(row: DeploymentRow) -> bytes:
 
 def job_finished(house: House, recorded: Recorded) -> None:
     """A model server has ended, wanted or not."""
+    if house.db.read(lambda tx: store.by_job(tx, recorded.subject)) is None:
+        return  # most jobs are none
 
     def write(tx: Tx) -> None:
         row = store.by_job(tx, recorded.subject)
